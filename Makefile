@@ -1,0 +1,66 @@
+# `make` prints the targets. Each sets up what it needs by itself, once; ARGS="…" is handed on to the command.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train preview test test-slow test-gpu test-network bench check format clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  ARGS="…" is handed on, as in: make train ARGS="data=fashion_mnist backbone=resnet"'
+
+# A stamp holds the digest of what was installed, so that a changed pyproject.toml or constraints.txt renews it.
+$(VENV)/stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(f"error: Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}: set PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV): the tested versions of constraints.txt, a few minutes the first time"
+	@$(PIP) -e . -c constraints.txt
+	@touch $@
+
+$(VENV)/stamp-test: $(VENV)/stamp
+	@$(PIP) -e '.[test]' -c constraints.txt
+	@touch $@
+
+$(VENV)/stamp-bench: $(VENV)/stamp
+	@$(PIP) -e '.[bench]' -c constraints.txt
+	@touch $@
+
+setup: $(VENV)/stamp  ## install the tested versions into .venv (the other targets do it by themselves)
+
+train: setup  ## train a network on real images and test it
+	@$(BIN)/leyden train $(ARGS)
+
+preview: setup  ## draw what an augmentation does to the images
+	@$(BIN)/leyden preview $(ARGS)
+
+test: $(VENV)/stamp-test  ## run the fast tests (minutes)
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(VENV)/stamp-test  ## run the proofs that take long
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-gpu: $(VENV)/stamp-test  ## run the tests that need a GPU
+	@$(BIN)/python -m pytest -m gpu $(ARGS)
+
+test-network: $(VENV)/stamp-test  ## run the tests that download data sets
+	@$(BIN)/python -m pytest -m network $(ARGS)
+
+bench: $(VENV)/stamp-bench  ## measure speed and memory against reference loops; writes benchmarks/results.json
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+check: $(VENV)/stamp-test  ## what CI runs: linter, formatter, types, tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest $(ARGS)
+
+format: $(VENV)/stamp-test  ## format the code and mend what the linter can
+	@$(BIN)/ruff check --fix $(ARGS) .
+	@$(BIN)/ruff format $(ARGS) .
+
+clean:  ## remove caches and .venv; runs/ and data/ stay
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist $(ARGS)
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,49 @@
+"""**Command line** > config > data: `leyden <command> …`, the same as `python -m leyden <command> …`.
+
+Nothing heavy is imported here, so that help, completion and `--cfg job` answer at once.
+"""
+
+import sys
+
+COMMANDS = {
+    "train": "train a network: leyden train data=digits backbone=mlp optimizer.lr=0.01",
+    "resume": "go on with a run that was stopped: leyden resume <run directory>",
+    "preview": "draw what an augmentation does: leyden preview data=fashion_mnist augment=standard",
+}
+
+HELP = """Leyden trains image classifiers and records what came of it.
+
+usage: leyden <command> …
+
+commands:
+{commands}
+
+`leyden <command> --help` says more; README.md says it with examples.
+"""
+
+
+def main() -> int:
+    """Runs the command named first on the command line; returns the exit code."""
+    from leyden import __version__
+
+    command, *arguments = sys.argv[1:] or ["--help"]
+    if command in ("-h", "--help", "help"):
+        print(HELP.format(commands="\n".join(f"  {name:9} {text}" for name, text in COMMANDS.items())), end="")
+        return 0
+    if command == "--version":
+        print(f"leyden {__version__}")
+        return 0
+    if command not in COMMANDS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(COMMANDS)}"
+        print(f"error: unknown command '{command}': {hint}", file=sys.stderr)
+        return 1
+    from leyden import command_line
+
+    return getattr(command_line, command)(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Batch > **augment** > backbone: from uint8 images as stored to normalised floats, changed at random in training.
+
+Shapes: B images of a batch, C channels, H x W pixels, K classes.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from leyden.augment.mix import Mix
+from leyden.augment.operation import Operation
+from leyden.data.loader import Batch
+from leyden.random import mix_seed, uniform
+
+
+class Augmentation(nn.Module):
+    """Applies `operations` in their order, then normalises, then mixes.
+
+    What is drawn for an image is a function of seed, epoch, its index and the operation's name, so neither its batch
+    nor another operation changes it. `mean` and `std` are of pixels in [0, 1].
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        operations: Mapping[str, Operation] | None,
+        mix: Mix | None = None,
+        *,
+        num_classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.operations = {name: operation for name, operation in (operations or {}).items() if operation is not None}
+        self.mix, self.num_classes, self.seed = mix, num_classes, seed
+        mean_, std_ = torch.tensor(mean).view(1, -1, 1, 1), torch.tensor(std).view(1, -1, 1, 1)
+        self.register_buffer("scale", 1 / std_, persistent=False)
+        self.register_buffer("shift", -mean_ / std_, persistent=False)
+
+    def forward(self, batch: Batch, epoch: int, batch_index: int, rank: int = 0) -> tuple[Tensor, Tensor]:
+        """Normalised float32 [B, C, H, W] and targets: labels int64 [B], or probabilities [B, K] when mixing is on."""
+        images = batch.images
+        for name, operation in self.operations.items():
+            images = _as_needed(images, operation)
+            images = operation.apply(images, **self._draw(name, operation, images, batch.indices, epoch))
+        images = self.normalize(images)
+        if self.mix is None:
+            return images, batch.labels
+        targets = F.one_hot(batch.labels, self.num_classes).float()
+        return self.mix(images, targets, (self.seed, epoch, batch_index, rank))
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """(pixel − mean) / std of uint8 images, or of float images in [0, 1]: all that evaluation does."""
+        scale = self.scale if images.is_floating_point() else self.scale / 255
+        return images.to(torch.float32, memory_format=torch.channels_last).mul(scale).add_(self.shift)
+
+    def _draw(
+        self, name: str, operation: Operation, images: Tensor, indices: Tensor, epoch: int
+    ) -> dict[str, Tensor]:
+        key = mix_seed(self.seed, epoch, zlib.crc32(name.encode()))
+        return operation.draw(uniform(key, indices, operation.num_draws), images)
+
+    def show(self, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
+        """The augmented images, float32 in [0, 1], without normalisation and mixing, and what was drawn for each."""
+        images, drawn = batch.images, {}
+        for name, operation in self.operations.items():
+            images = _as_needed(images, operation)
+            drawn[name] = self._draw(name, operation, images, batch.indices, epoch)
+            images = operation.apply(images, **drawn[name])
+        return images if images.is_floating_point() else images.float() / 255, drawn
+
+
+def _as_needed(images: Tensor, operation: Operation) -> Tensor:
+    return images.float() / 255 if operation.needs_float and not images.is_floating_point() else images

@@ -1,0 +1,192 @@
+"""Augment > **geometry**: where pixels go. Crops, flips and turns move pixels; the others interpolate between them.
+
+Shapes: B images, C channels, H x W pixels.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from leyden.augment.operation import Operation, between, check_interval, check_range, integers, per_image
+
+
+class PaddedCrop(Operation):
+    """Surrounds an image by `padding` pixels of `fill` (0 to 1) and cuts a window of its size at a random place."""
+
+    num_draws = 2
+
+    def __init__(self, padding: int = 4, fill: float = 0.0) -> None:
+        check_range("padding", padding, 1, 4096)
+        check_range("fill", fill, 0, 1)
+        self.padding, self.fill = padding, fill
+
+    def draw(self, uniform: Tensor, images: Tensor) -> dict[str, Tensor]:
+        top, left = integers(uniform, 2 * self.padding + 1).unbind(1)
+        return {"top": top, "left": left}
+
+    def apply(self, images: Tensor, *, top: Tensor, left: Tensor) -> Tensor:  # type: ignore[override]
+        """Cuts at (top, left) of the padded image; (padding, padding) is the image itself."""
+        num_images, channels, height, width = images.shape
+        fill = self.fill if images.is_floating_point() else round(255 * self.fill)
+        padded = F.pad(images, (self.padding,) * 4, value=fill)
+        rows = (top[:, None] + torch.arange(height, device=images.device)) * padded.shape[3]  # [B, H]
+        columns = left[:, None] + torch.arange(width, device=images.device)  # [B, W]
+        pixels = (rows[:, :, None] + columns[:, None, :]).view(num_images, 1, -1)
+        if channels > 1:
+            pixels = pixels.expand(-1, channels, -1)
+        return padded.flatten(2).gather(2, pixels).view(images.shape)
+
+
+class Flip(Operation):
+    """Mirrors an image along one axis with a probability."""
+
+    axis: int
+
+    def __init__(self, probability: float = 0.5) -> None:
+        check_range("probability", probability, 0, 1)
+        self.probability = probability
+
+    def draw(self, uniform: Tensor, images: Tensor) -> dict[str, Tensor]:
+        return {"flip": uniform[:, 0] < self.probability}
+
+    def apply(self, images: Tensor, *, flip: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.where(per_image(flip), images.flip(self.axis), images)
+
+
+class HorizontalFlip(Flip):
+    """Left becomes right."""
+
+    axis = 3
+
+
+class VerticalFlip(Flip):
+    """Top becomes bottom."""
+
+    axis = 2
+
+
+class QuarterTurn(Operation):
+    """Turns an image by 0, 90, 180 or 270 degrees against the clock, each as likely; with a flip, all eight views."""
+
+    def draw(self, uniform: Tensor, images: Tensor) -> dict[str, Tensor]:
+        return {"turns": integers(uniform[:, 0], 4)}
+
+    def apply(self, images: Tensor, *, turns: Tensor) -> Tensor:  # type: ignore[override]
+        if images.shape[2] != images.shape[3]:
+            raise ValueError("augment: quarter turns need square images: leave QuarterTurn out")
+        turned = images
+        for count in (1, 2, 3):
+            turned = torch.where(per_image(turns == count), images.rot90(count, (2, 3)), turned)
+        return turned
+
+
+class RandomResizedCrop(Operation):
+    """Cuts a part of `scale` of the area and `ratio` width to height, and stretches it to the whole, bilinearly.
+
+    A part that would not fit is narrowed to fit, where Szegedy et al. (2015) would draw again.
+    """
+
+    num_draws = 4
+    needs_float = True
+
+    def __init__(self, scale: tuple[float, float] = (0.6, 1.0), ratio: tuple[float, float] = (0.75, 4 / 3)) -> None:
+        check_interval("scale", scale, 1e-4, 1)
+        check_interval("ratio", ratio, 1e-2, 1e2)
+        self.scale, self.ratio = tuple(scale), tuple(ratio)
+
+    def draw(self, uniform: Tensor, images: Tensor) -> dict[str, Tensor]:
+        full_height, full_width = images.shape[2:]
+        area = between(uniform[:, 0], *self.scale) * full_height * full_width
+        ratio = between(uniform[:, 1], *(math.log(bound) for bound in self.ratio)).exp()
+        height = (area / ratio).sqrt().round().clamp(1, full_height).long()
+        width = (area * ratio).sqrt().round().clamp(1, full_width).long()
+        top, left = integers(uniform[:, 2], full_height - height + 1), integers(uniform[:, 3], full_width - width + 1)
+        return {"top": top, "left": left, "height": height, "width": width}
+
+    def apply(  # type: ignore[override]
+        self, images: Tensor, *, top: Tensor, left: Tensor, height: Tensor, width: Tensor
+    ) -> Tensor:
+        rows = _stretched(top, height, images.shape[2])  # [B, H]
+        columns = _stretched(left, width, images.shape[3])  # [B, W]
+        size = images.shape[2:]
+        return sample(images, columns[:, None, :].expand(-1, *size), rows[:, :, None].expand(-1, *size))
+
+
+def _stretched(begin: Tensor, length: Tensor, size: int) -> Tensor:
+    """Where `size` pixels lie when spread over `length` pixels from `begin` on, never beyond its outer pixels' centres."""
+    centres = torch.arange(size, device=begin.device) + 0.5
+    places = centres * (length / size)[:, None] - 0.5
+    return begin[:, None] + places.clamp_min(0).minimum((length - 1)[:, None])
+
+
+class Affine(Operation):
+    """Turns (degrees), shifts (share of the size), scales and shears (degrees) about the centre, bilinearly.
+
+    Each parameter is drawn evenly from ± its bound, the scale from its interval; outside is black.
+    """
+
+    num_draws = 6
+    needs_float = True
+
+    def __init__(
+        self,
+        degrees: float = 0.0,
+        translate: float = 0.0,
+        scale: tuple[float, float] = (1.0, 1.0),
+        shear: float = 0.0,
+    ) -> None:
+        check_range("degrees", degrees, 0, 180)
+        check_range("translate", translate, 0, 1)
+        check_interval("scale", scale, 1e-2, 1e2)
+        check_range("shear", shear, 0, 80)
+        self.degrees, self.translate, self.scale, self.shear = degrees, translate, tuple(scale), shear
+
+    def draw(self, uniform: Tensor, images: Tensor) -> dict[str, Tensor]:
+        height, width = images.shape[2:]
+        even = 2 * uniform - 1
+        return {
+            "angle": self.degrees * even[:, 0],
+            "shift_x": self.translate * width * even[:, 1],
+            "shift_y": self.translate * height * even[:, 2],
+            "scale": between(uniform[:, 3], *self.scale),
+            "shear_x": self.shear * even[:, 4],
+            "shear_y": self.shear * even[:, 5],
+        }
+
+    def apply(self, images: Tensor, **parameters: Tensor) -> Tensor:
+        return affine(images, **parameters)
+
+
+def affine(
+    images: Tensor,
+    *,
+    angle: Tensor,
+    shift_x: Tensor,
+    shift_y: Tensor,
+    scale: Tensor,
+    shear_x: Tensor,
+    shear_y: Tensor,
+) -> Tensor:
+    """Turns with the clock by `angle`, scales, shears, then shifts by pixels; every parameter is [B], angles in degrees."""
+    turn, across, down = angle.deg2rad(), shear_x.deg2rad(), shear_y.deg2rad()
+    # The map from the old image to the new is turn · shear · scale; sampling needs its inverse.
+    a = (turn - down).cos() / down.cos()
+    b = -a * across.tan() - turn.sin()
+    c = (turn - down).sin() / down.cos()
+    d = -c * across.tan() + turn.cos()
+    height, width = images.shape[2:]
+    y = (torch.arange(height, device=images.device) - (height - 1) / 2)[None, :, None] - shift_y[:, None, None]
+    x = (torch.arange(width, device=images.device) - (width - 1) / 2)[None, None, :] - shift_x[:, None, None]
+    a, b, c, d = (entry[:, None, None] / scale[:, None, None] for entry in (a, b, c, d))
+    columns = d * x - b * y + (width - 1) / 2  # the determinant of turn · shear is one
+    rows = -c * x + a * y + (height - 1) / 2
+    return sample(images, columns, rows)
+
+
+def sample(images: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+    """Bilinear values of float images [B, C, H, W] at fractional places [B, H', W']; outside is zero."""
+    height, width = images.shape[2:]
+    grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -1,0 +1,60 @@
+"""Batch > **operation** > augment: what every augmentation of single images is made of: a draw and its application."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Operation(ABC):
+    """Changes each image of a batch by parameters of its own.
+
+    `draw` turns uniform numbers [B, num_draws] into parameters, one value per image; `apply` uses them. Images come
+    as uint8, or, where `needs_float`, as float32 in [0, 1].
+    """
+
+    num_draws = 1
+    needs_float = False
+
+    @abstractmethod
+    def draw(self, uniform: Tensor, images: Tensor) -> dict[str, Tensor]:
+        """Parameters by name, each [B], from numbers in [0, 1)."""
+
+    @abstractmethod
+    def apply(self, images: Tensor, **parameters: Tensor) -> Tensor:
+        """The changed images, [B, C, H, W] as they came."""
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuses a setting outside [low, high]."""
+    if not low <= value <= high:
+        raise ValueError(f"augment: {name}={value} is out of range: give a number from {low:g} to {high:g}")
+
+
+def check_interval(name: str, interval: tuple[float, float], low: float, high: float) -> None:
+    """Refuses an interval that is not two rising numbers within [low, high]."""
+    if len(interval) != 2 or not low <= interval[0] <= interval[1] <= high:
+        raise ValueError(f"augment: {name}={list(interval)}: expected two rising numbers from {low:g} to {high:g}")
+
+
+def between(uniform: Tensor, low: float, high: float) -> Tensor:
+    """Numbers in [0, 1) to numbers in [low, high)."""
+    return low + (high - low) * uniform
+
+
+def integers(uniform: Tensor, count: Tensor | int) -> Tensor:
+    """Numbers in [0, 1) to whole numbers from 0 to count - 1 (int64)."""
+    return (uniform * count).long()
+
+
+def per_image(values: Tensor) -> Tensor:
+    """[B] to [B, 1, 1, 1], to multiply images by."""
+    return values.view(-1, 1, 1, 1)
+
+
+def grey(images: Tensor) -> Tensor:
+    """Luma [B, 1, H, W] of float images by ITU-R 601-2; images of one channel are their own."""
+    if images.shape[1] == 1:
+        return images
+    weights = torch.tensor([0.2989, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
+    return (images * weights).sum(1, keepdim=True)

@@ -1,0 +1,32 @@
+"""Backbones > **activation**: activations by the name that a config gives them."""
+
+from torch import nn
+
+from leyden.config import suggest
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def activation_class(name: str) -> type[nn.Module]:
+    """The class of an activation.
+
+    Raises:
+        ValueError: unknown; names the nearest.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"backbone.activation={name}: there is no such activation: {suggest(name, list(ACTIVATIONS))}")
+    return ACTIVATIONS[name]
+
+
+def require(name: str, value: float, holds: bool, expected: str) -> None:
+    """Refuses a backbone's setting that makes no network."""
+    if not holds:
+        raise ValueError(f"backbone.{name}={value} is out of range: give {expected}")

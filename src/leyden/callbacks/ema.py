@@ -1,0 +1,89 @@
+"""Optimizer step > **averaged weights** > metrics: an exponential moving average, evaluated beside the raw weights."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from leyden.data import Batch
+from leyden.metrics import ClassificationMetrics
+
+
+class Ema(pl.Callback):
+    """Keeps θ_ema ← decay · θ_ema + (1 − decay) · θ after every optimizer step (Polyak & Juditsky 1992).
+
+    Batch norm's running statistics are copied, not averaged. Logs `val/ema_accuracy`, `test/ema_accuracy` and all
+    other metrics with the prefix `ema_`; `monitor=val/ema_accuracy` picks the best checkpoint by them.
+    """
+
+    def __init__(self, decay: float = 0.0) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"callbacks.ema.decay={decay} is out of range: give a number from 0 (off) to below 1")
+        self.decay = decay
+        self.is_on = decay > 0
+        self.average: AveragedModel | None = None
+        self.metrics: ClassificationMetrics | None = None
+        self.last_step = 0
+        self.stored: dict[str, Any] | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self.average is None:
+            network = nn.ModuleDict({"backbone": pl_module.backbone, "head": pl_module.head})
+            self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
+            self.metrics = ClassificationMetrics(pl_module.val_metrics.class_names)
+        if self.stored is not None:
+            self.average.load_state_dict(self.stored)
+            self.stored = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert self.average is not None
+        self.average.to(pl_module.device)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        if trainer.global_step == self.last_step:  # gradients still accumulate
+            return
+        self.last_step = trainer.global_step
+        assert self.average is not None
+        network = nn.ModuleDict({"backbone": pl_module.backbone, "head": pl_module.head})
+        self.average.update_parameters(network)
+        for averaged, raw in zip(self.average.module.buffers(), network.buffers(), strict=True):
+            averaged.copy_(raw)
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Tensor, batch: Batch, *_: Any
+    ) -> None:
+        assert self.average is not None
+        assert self.metrics is not None
+        network = self.average.module
+        network.eval()
+        with torch.no_grad(), trainer.precision_plugin.val_step_context():
+            logits = network["head"](network["backbone"](pl_module.augment.normalize(batch.images)))
+        self.metrics.to(logits.device).update(logits, batch.labels)
+
+    on_test_batch_end = on_validation_batch_end
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._log(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._log(trainer, pl_module, "test")
+
+    def _log(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str) -> None:
+        assert self.metrics is not None
+        found = {f"{split}/ema_{name}": value for name, value in self.metrics.compute().items() if "recall/" not in name}
+        self.metrics.reset()
+        pl_module.log_dict(found, logger=False)
+        for logger in trainer.loggers:
+            logger.log_metrics({"epoch": trainer.current_epoch, **found}, step=trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        assert self.average is not None
+        return {"average": self.average.state_dict(), "last_step": self.last_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.stored, self.last_step = state_dict["average"], state_dict["last_step"]
+        if self.average is not None:
+            self.average.load_state_dict(self.stored)
+            self.stored = None

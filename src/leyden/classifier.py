@@ -1,0 +1,112 @@
+"""Data > batch > **augment > backbone > head > loss > metrics** > checkpoint: the whole step in sight; read this first.
+
+Shapes: B images of a batch, C channels, H x W pixels, K classes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from leyden.augment import Augmentation
+from leyden.data import Batch
+from leyden.metrics import ClassificationMetrics
+from leyden.random import mix_seed
+from leyden.training_metrics import TrainingMetrics
+
+
+class ImageClassifier(pl.LightningModule):
+    """Learns to tell `class_names` apart from batches of uint8 images.
+
+    `make_optimizer(module)` and `make_schedule(optimizer, total_steps=…)` give the optimizer and its schedule;
+    `seed` and the position in training (epoch, batch, rank) decide all that is random in a step, so a step can be
+    repeated from its position alone.
+    """
+
+    def __init__(
+        self,
+        augment: Augmentation,
+        backbone: nn.Module,
+        head: nn.Module,
+        loss: nn.Module,
+        make_optimizer: Callable[[nn.Module], Optimizer],
+        make_schedule: Callable[..., LRScheduler | ReduceLROnPlateau],
+        class_names: tuple[str, ...],
+        seed: int,
+        monitor: str = "val/accuracy",
+    ) -> None:
+        super().__init__()
+        self.augment, self.backbone, self.head, self.loss = augment, backbone, head, loss
+        self.make_optimizer, self.make_schedule = make_optimizer, make_schedule
+        self.seed, self.monitor = seed, monitor
+        self.train_metrics = TrainingMetrics()
+        self.val_metrics = ClassificationMetrics(class_names)
+        self.test_metrics = ClassificationMetrics(class_names)
+        self.test_outputs: list[tuple[Tensor, Tensor, Tensor]] = []  # logits [B, K], labels [B], indices [B]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images [B, C, H, W] to logits [B, K]."""
+        return self.head(self.backbone(images))
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        images, targets = self.augment(batch, self.current_epoch, batch_index, self.global_rank)
+        logits = self.head(self.backbone(images))  # [B, K]
+        loss = self.loss(logits, targets)
+        self.train_metrics.update(loss, logits, batch.labels)  # stays on the device
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
+        logits = self(self.augment.normalize(batch.images))
+        self.val_metrics.update(logits, batch.labels)
+        return logits
+
+    def test_step(self, batch: Batch, batch_index: int) -> Tensor:
+        logits = self(self.augment.normalize(batch.images))
+        self.test_metrics.update(logits, batch.labels)
+        self.test_outputs.append((logits.float(), batch.labels, batch.indices))
+        return logits
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        # Dropout draws from torch's generators: seeded by position, a repeated step draws what it drew before.
+        torch.manual_seed(mix_seed(self.seed, self.current_epoch, batch_index, self.global_rank))
+        self.train_metrics.begin(self.global_step, self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+            self.train_metrics.gradient_norm = nn.utils.get_total_norm(gradients)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
+        if len(self.train_metrics.losses) >= self.trainer.log_every_n_steps:
+            self._log(self.train_metrics.read_interval(self.trainer))
+
+    def on_train_epoch_start(self) -> None:
+        self.train_metrics.reset()
+
+    def on_train_epoch_end(self) -> None:
+        self._log(self.train_metrics.read_interval(self.trainer) | self.train_metrics.compute(self.trainer))
+
+    def on_validation_epoch_end(self) -> None:
+        metrics = {f"val/{name}": value for name, value in self.val_metrics.compute().items()}
+        self.val_metrics.reset()
+        self._log(self.train_metrics.read_interval(self.trainer))  # a loss gone wrong is met before a checkpoint is
+        if train := self.train_metrics.compute(self.trainer):
+            metrics["val/accuracy_gap"] = train["train/accuracy"] - metrics["val/accuracy"]
+        self._log(metrics)
+        # What early stopping, the plateau schedule and the checkpoints read.
+        self.log_dict({name: value for name, value in metrics.items() if "/recall/" not in name}, logger=False)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(self)
+        schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        plateau = isinstance(schedule, ReduceLROnPlateau)
+        interval = {"interval": "epoch", "monitor": self.monitor} if plateau else {"interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **interval}}
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        for logger in self.trainer.loggers if metrics else ():
+            logger.log_metrics({"epoch": self.current_epoch, **metrics}, step=self.global_step)

@@ -1,0 +1,95 @@
+"""**Command line** > config > train: the commands, each from its arguments to an exit code.
+
+Torch is imported only once a config has been composed, so that `--help`, `--cfg job` and completion answer at once.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from leyden.config import CONFIG_DIRECTORY, Origin, register
+from leyden.errors import explain
+
+
+def train(arguments: Sequence[str]) -> int:
+    """`leyden train …`: one run, or with -m one for each combination."""
+    return _report(lambda: _with_hydra(_train_job, arguments), arguments)
+
+
+def preview(arguments: Sequence[str]) -> int:
+    """`leyden preview …`: a picture of what the chosen augmentation does to the chosen data."""
+    return _report(lambda: _with_hydra(_preview_job, arguments), arguments)
+
+
+def resume(arguments: Sequence[str]) -> int:
+    """`leyden resume <run directory>`: goes on from its last checkpoint with its own config."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print("Go on with a run that was stopped, from its last checkpoint.\n\nusage: leyden resume <run directory>")
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 1
+    return _report(lambda: _resume_job(Path(arguments[0])), arguments)
+
+
+def _with_hydra(job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> None:
+    """Composes the config from the command line and calls `job` with it, as often as a multirun asks."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole; `explain` makes the sentence
+    register()
+    whole = sys.argv
+    sys.argv = [whole[0], *arguments]
+
+    def with_whole_command_line(config: DictConfig) -> Any:
+        sys.argv = whole  # Lightning starts the other ranks of a run by repeating its command line
+        return job(config)
+
+    hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name="train")(with_whole_command_line)()
+
+
+def _train_job(config: DictConfig) -> Any:
+    from leyden.train import train as train_one
+
+    return train_one(config, Path(HydraConfig.get().runtime.output_dir), _origin())
+
+
+def _preview_job(config: DictConfig) -> None:
+    from leyden.preview import preview as preview_one
+
+    preview_one(config, Path(HydraConfig.get().runtime.output_dir), _origin())
+
+
+def _resume_job(directory: Path) -> None:
+    from leyden.run import read_record
+
+    record = read_record(directory)
+    if record["status"] == "finished":
+        print(f"{directory} is finished: nothing to do")
+        return
+    from leyden.train import train as train_one
+
+    train_one(OmegaConf.load(directory / "config.yaml"), directory, Origin(record["overrides"]), resume=True)
+
+
+def _origin() -> Origin:
+    settings = HydraConfig.get()
+    directories = [Path(source.path) for source in settings.runtime.config_sources if source.schema == "file"]
+    return Origin(list(settings.overrides.task), dict(settings.runtime.choices), directories)
+
+
+def _report(command: Callable[[], None], arguments: Sequence[str]) -> int:
+    """Runs a command; an error becomes one sentence and an exit code."""
+    try:
+        command()
+    except KeyboardInterrupt:
+        print("interrupted before training began", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if any(argument.lstrip("+") == "debug=true" for argument in arguments):
+            traceback.print_exc()
+        print(f"error: {explain(error, arguments)}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
+    return 0

@@ -1,0 +1,281 @@
+"""Command line > **config** > data: the typed root and the check that runs before anything is built.
+
+Hydra merges recipe files before it locks the tree and never looks inside a `_target_` node, so plain YAML lets a
+misspelt key through in silence. Two things close that gap: `Config`, the schema that every composition starts from,
+and `check`, which holds each `_target_` node against the signature of what it names.
+"""
+
+import difflib
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+PACKAGE = Path(__file__).resolve().parent
+# In a clone conf/ stands beside src/; in a wheel it is packed into the package.
+CONFIG_DIRECTORY = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
+
+HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
+
+# What the composition root passes beside a node's own keys: the facts of the data and of the parts built before.
+PASSED_BY_TRAIN = {
+    "augment": {"num_classes", "mean", "std", "seed"},
+    "backbone": {"channels", "image_size"},
+    "head": {"num_features", "num_classes"},
+    "loss": {"num_classes"},
+    "optimizer": {"params"},
+    "schedule": {"optimizer", "total_steps"},
+    "trainer": {"callbacks", "logger"},
+    "logger": {"run_directory"},
+}
+GROUPS = ("data", "augment", "backbone", "head", "loss", "optimizer", "schedule", "trainer", "logger", "callbacks")
+
+
+@dataclass
+class Config:
+    """The root of every run: the keys that each run has, then one node per group in the order of the flow."""
+
+    name: str = MISSING  # names the run's directory: <runs_dir>/<name>/<time>
+    seed: int = MISSING
+    epochs: int | None = MISSING  # passes over the training images …
+    steps: int | None = MISSING  # … or optimizer steps, which take precedence when given
+    batch_size: int = MISSING  # images per optimizer step and accumulated batch, over all devices together
+    monitor: str = MISSING  # the validation metric that picks the best checkpoint
+    compile: bool = MISSING  # torch.compile of backbone and head
+    debug: bool = MISSING  # show the traceback of an error
+    runs_dir: str = MISSING
+    data: dict[str, Any] = field(default_factory=dict)
+    augment: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, Any] = field(default_factory=dict)
+    head: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+
+
+def register() -> None:
+    """Puts the schema where the defaults list of conf/train.yaml finds it (`- schema`)."""
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(name="schema", node=Config, provider="leyden")
+    OmegaConf.register_new_resolver("direction", _direction, replace=True)
+
+
+def _direction(metric: str) -> str:
+    from leyden.metrics import direction
+
+    return direction(metric)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the keys of a composition came from, to name the override or the file of a wrong one."""
+
+    overrides: Sequence[str] = ()
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    directories: Sequence[Path] = (CONFIG_DIRECTORY,)
+
+    def of(self, path: str) -> str:
+        """The override or file that sets `path` (dotted), as words for the end of a message."""
+        for override in self.overrides:
+            if override.lstrip("+~").split("=", 1)[0] == path:
+                return f" (override {override})"
+        group = path.split(".")[0]
+        for file, inner in [
+            (f"experiment/{self.choices.get('experiment')}.yaml", path),
+            (f"{group}/{self.choices.get(group)}.yaml", path.partition(".")[2]),
+            ("train.yaml", path),
+        ]:
+            for directory in self.directories:
+                if _sets(directory / file, inner):
+                    return f" (file {directory / file})"
+        return ""
+
+
+def _sets(file: Path, path: str) -> bool:
+    if not file.is_file():
+        return False
+    node = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    for key in path.split("."):
+        if not isinstance(node, dict) or key not in node:
+            return False
+        node = node[key]
+    return True
+
+
+def check(config: DictConfig, origin: Origin | None = None) -> None:
+    """Refuses a wrong config before anything is built or read.
+
+    Raises:
+        ValueError: names the key, what was given, what is expected, and the override or file it came from.
+    """
+    origin = origin or Origin()
+    _check_root(config, origin)
+    for group in GROUPS:
+        if "_target_" not in config[group] and group not in ("logger", "callbacks"):
+            raise ValueError(f"{group} has no _target_{origin.of(group)}: choose one, as in {group}=…")
+        for path, node in _targets(config[group], group):
+            _check_node(path, node, PASSED_BY_TRAIN.get(path, set()), origin)
+    _check_rules(config, origin)
+
+
+def _check_root(config: DictConfig, origin: Origin) -> None:
+    known = [item.name for item in fields(Config)]
+    for key in config:
+        if key not in known:
+            raise ValueError(f"unknown key '{key}'{origin.of(str(key))}: {suggest(str(key), known)}")
+    try:
+        OmegaConf.merge(OmegaConf.structured(Config), config)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}{origin.of(str(error.full_key))}") from error
+    missing = [key for key in known if OmegaConf.is_missing(config, key)]
+    if missing:
+        raise ValueError(f"{missing[0]} has no value: give one on the command line, as in {missing[0]}=…")
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
+    """Every mapping below `node` that has a `_target_`, with its dotted path, outer ones first."""
+    if isinstance(node, DictConfig):
+        if "_target_" in node:
+            yield path, node
+        for key in node:
+            if not OmegaConf.is_missing(node, key):
+                yield from _targets(node[key], f"{path}.{key}")
+    elif isinstance(node, ListConfig):
+        for position, item in enumerate(node):
+            yield from _targets(item, f"{path}.{position}")
+
+
+def import_target(name: str, path: str, origin: Origin) -> Callable[..., Any]:
+    """Imports the class or function that `name` (dotted) stands for, one part after the other.
+
+    Raises:
+        ValueError: no such module or attribute; names the nearest one that exists.
+    """
+    import importlib
+
+    where = f"{path}._target_={name}{origin.of(path + '._target_')}"
+    parts = name.split(".")
+    if len(parts) < 2 or not all(parts):
+        raise ValueError(f"{where}: expected a class or function with its module, as in torch.optim.AdamW")
+    found: Any = None
+    for position, part in enumerate(parts):
+        so_far = ".".join(parts[: position + 1])
+        if found is not None and hasattr(found, part):
+            found = getattr(found, part)
+            continue
+        try:
+            found = importlib.import_module(so_far)
+        except ModuleNotFoundError as error:
+            if error.name is None or not so_far.startswith(error.name):
+                raise ValueError(f"{where}: importing {so_far} failed because module '{error.name}' is missing") from error
+            if found is None:
+                raise ValueError(f"{where}: there is no module '{part}' to import") from error
+            names = [item for item in dir(found) if not item.startswith("_")]
+            raise ValueError(f"{where}: {found.__name__} has no '{part}': {suggest(part, names)}") from error
+    if not callable(found):
+        raise ValueError(f"{where}: this is a {type(found).__name__}, expected a class or function")
+    return found
+
+
+def _check_node(path: str, node: DictConfig, passed: set[str], origin: Origin) -> None:
+    target = import_target(str(node["_target_"]), path, origin)
+    parameters = inspect.signature(target).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    keys = [str(key) for key in node if key not in HYDRA_KEYS]
+    for key in keys:
+        if key not in parameters and not takes_any:
+            names = [name for name in parameters if name not in passed]
+            raise ValueError(f"unknown key '{path}.{key}'{origin.of(f'{path}.{key}')}: {suggest(key, names)}")
+        if key in parameters:
+            _check_value(f"{path}.{key}", _value(node, key, path, origin), parameters[key], target, origin)
+    if node.get("_partial_") or "_args_" in node:
+        return
+    for name, parameter in parameters.items():
+        required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL
+        if required and parameter.kind is not parameter.VAR_KEYWORD and name not in passed and name not in keys:
+            raise ValueError(f"{path}.{name} has no value: {node['_target_']} needs one, as in {path}.{name}=…")
+
+
+def _value(node: DictConfig, key: str, path: str, origin: Origin) -> Any:
+    try:
+        return node[key]
+    except OmegaConfBaseException as error:  # a missing value, or an interpolation that leads nowhere
+        raise ValueError(f"{path}.{key}: {str(error).splitlines()[0]}{origin.of(f'{path}.{key}')}") from error
+
+
+def _check_value(
+    path: str, value: Any, parameter: inspect.Parameter, target: Callable[..., Any], origin: Origin
+) -> None:
+    """Refuses text where a number or a switch is expected, which would otherwise fail deep inside the target."""
+    expected = _plain_types(parameter, target)
+    numbers = expected & {int, float}
+    if isinstance(value, str) and expected and str not in expected and (numbers or bool in expected):
+        kind = "a number" if numbers else "true or false"
+        raise ValueError(f"{path}={value}{origin.of(path)}: expected {kind}")
+    if isinstance(value, float) and numbers == {int} and value != math.inf:
+        raise ValueError(f"{path}={value}{origin.of(path)}: expected a whole number")
+
+
+def _plain_types(parameter: inspect.Parameter, target: Callable[..., Any]) -> set[type]:
+    """The plain types that a parameter takes by its annotation or, where it has none, by its default."""
+    try:
+        function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+        annotation = typing.get_type_hints(function).get(parameter.name)
+    except (NameError, TypeError, AttributeError):  # annotations of other libraries may not resolve at run time
+        annotation = None
+    members = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    plain = {member for member in members if isinstance(member, type)}
+    others = [member for member in members if member is not None and not isinstance(member, type)]
+    if others:  # a Literal, a Sequence[float], a Callable …: not ours to judge
+        return set()
+    if not plain and isinstance(parameter.default, bool | int | float):
+        return {type(parameter.default), float} if not isinstance(parameter.default, bool) else {bool}
+    return plain - {type(None)}
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _check_rules(config: DictConfig, origin: Origin) -> None:
+    """The rules that cross fields or bound a root key; each names the field to change."""
+    for key, lowest in {"epochs": 1, "steps": 1, "batch_size": 1, "seed": 0}.items():
+        value = config[key]
+        if value is not None and value < lowest:
+            raise ValueError(f"{key}={value} is out of range{origin.of(key)}: give a whole number from {lowest}")
+    if config.epochs is None and config.steps is None:
+        raise ValueError("epochs and steps are both null: give one of them, as in epochs=20")
+    if not str(config.name).strip() or "/" in str(config.name):
+        raise ValueError(f"name={config.name!r}{origin.of('name')}: expected a name for a directory, without a slash")
+    devices = config.trainer.get("devices")
+    if isinstance(devices, int) and devices > 1 and config.batch_size % devices:
+        raise ValueError(
+            f"batch_size={config.batch_size} does not divide over trainer.devices={devices}: "
+            f"give a multiple of {devices}, as batch_size counts the images on all devices together"
+        )
+
+
+def check_monitor(monitor: str, names: Sequence[str], origin: Origin | None = None) -> None:
+    """Refuses a `monitor` that no part of this run logs; `names` are the metrics it does log."""
+    if monitor not in names:
+        where = (origin or Origin()).of("monitor")
+        raise ValueError(f"monitor={monitor}{where}: no such metric is logged: {suggest(monitor, names)}")
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """"did you mean 'x'?", or the known words where none is near."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"expected one of {', '.join(sorted(known))}" if known else "it takes no keys"

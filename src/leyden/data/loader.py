@@ -1,0 +1,80 @@
+"""Data > **batch**: cuts images held in memory into batches, one index operation each.
+
+The order of an epoch is a function of (seed, epoch), so a run needs to remember only where it was.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from leyden.random import mix_seed
+
+
+class Batch(NamedTuple):
+    """What every loader yields."""
+
+    images: Tensor  # uint8 [B, C, H, W]
+    labels: Tensor  # int64 [B]
+    indices: Tensor  # int64 [B]: the image's own number in its data set, whatever the split or batch
+
+
+class EpochOrder:
+    """The order of `num_images` positions in each epoch; shuffled when it has a seed."""
+
+    def __init__(self, num_images: int, seed: int | None) -> None:
+        self.num_images, self.seed, self.epoch = num_images, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this at the begin of every epoch."""
+        self.epoch = epoch
+
+    def positions(self) -> Tensor:
+        """int64 [num_images], on the CPU."""
+        if self.seed is None:
+            return torch.arange(self.num_images)
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
+        return torch.randperm(self.num_images, generator=generator)
+
+
+class InMemoryLoader:
+    """Yields `Batch`es of images [N, C, H, W] and labels [N] at `indices` [M]; `batch_size` counts all ranks' images.
+
+    With a seed it shuffles and drops the last incomplete batch (other images in each epoch); without, every image
+    comes exactly once over all ranks, in as many batches on each. `start_batch` skips that many in the next epoch.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        indices: Tensor,
+        batch_size: int,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.rows = images.flatten(1)  # [N, C·H·W]: gathering rows is faster than gathering images
+        self.shape = images.shape[1:]
+        self.labels, self.indices = labels, indices
+        self.batch_size = min(batch_size, len(indices)) if seed is not None else batch_size
+        self.rank, self.world_size = rank, world_size
+        self.sampler = EpochOrder(len(indices), seed)
+        self.start_batch = 0
+
+    def __len__(self) -> int:
+        whole, left = divmod(len(self.indices), self.batch_size)
+        return whole + (self.sampler.seed is None and left > 0)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator: nothing happens before the first batch, when the epoch is known.
+        start, self.start_batch = self.start_batch, 0
+        order = self.indices[self.sampler.positions().to(self.indices.device)]
+        for batch in range(start, len(self)):
+            begin = batch * self.batch_size
+            size = min(self.batch_size, len(order) - begin)
+            mine = slice(begin + size * self.rank // self.world_size, begin + size * (self.rank + 1) // self.world_size)
+            chosen = order[mine]
+            images = self.rows.index_select(0, chosen).view(-1, *self.shape)
+            yield Batch(images, self.labels.index_select(0, chosen), chosen)

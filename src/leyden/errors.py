@@ -1,0 +1,79 @@
+"""Command line > **errors**: turns what went wrong into one sentence for the person at the keyboard."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from leyden.config import CONFIG_DIRECTORY, Config, suggest
+
+
+def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
+    """One line that says what was wrong, where, and what to do; `arguments` are those of the command line."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _explain_composition(error, arguments)
+    if isinstance(error, ImportError):
+        return f"{' '.join(str(error).split())}: install it with pip, or choose something that does not need it"
+    text = " ".join(str(error).split())
+    if isinstance(error, ValueError | ArithmeticError | OSError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        shown = f"{group}={option}" if group else option
+        return f"{shown}: there is no such file in conf/{group}: {suggest(option, list(error.options or []))}"
+    if isinstance(error, OverrideParseException):
+        return f"cannot read '{error.override}' on the command line: expected key=value or group=option"
+    if match := re.match(r"Could not override '([^']+)'", lines[0]):
+        return f"unknown key '{match[1]}' (on the command line): {_nearest(match[1], arguments)}"
+    if match := re.match(r"In '([^']+)': .* raised while composing config", lines[0]):
+        file = CONFIG_DIRECTORY / f"{match[1]}.yaml"
+        if unknown := re.match(r"Key '([^']+)' not in", lines[1]):
+            return f"unknown key '{unknown[1]}' (file {file}): {suggest(unknown[1], root_keys())}"
+        return f"{lines[1]} (file {file})"
+    if cause is not None and cause.full_key:
+        given = re.match(r"Error merging override (.*)", lines[0])
+        return f"{given[1] if given else cause.full_key}: {str(cause).splitlines()[0]}"
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {lines[0]}"
+    return " ".join(lines)
+
+
+def _nearest(path: str, arguments: Sequence[str]) -> str:
+    """The key that was probably meant, among those that stand beside it in the config without this override."""
+    parent, _, key = path.rpartition(".")
+    if not parent:
+        return suggest(key, root_keys())
+    node = OmegaConf.select(_compose_without(path, arguments), parent, default=None)
+    if not isinstance(node, DictConfig):
+        return f"{parent} has no keys"
+    keys = [str(item) for item in node if not str(item).startswith("_")]
+    hint = suggest(key, keys)
+    return hint if hint.startswith("did") else f"{hint}, or +{path}=… for an argument that the file does not list"
+
+
+def _compose_without(path: str, arguments: Sequence[str]) -> DictConfig:
+    """The config of the same command line without what sets `path`; empty when that fails too."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    kept = [word for word in arguments if "=" in word and not word.startswith("-") and word.split("=")[0] != path]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
+            return compose("train", overrides=kept)
+    except (HydraException, OmegaConfBaseException):
+        return OmegaConf.create()
+
+
+def root_keys() -> list[str]:
+    """What may stand at the root of the config or be chosen there."""
+    return [item.name for item in fields(Config)] + ["experiment"]

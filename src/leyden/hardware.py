@@ -1,0 +1,77 @@
+"""Config > **hardware** > trainer: what this machine is and which precision it is good at."""
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true")
+
+
+def choose_precision(precision: str | int, accelerator: str) -> str:
+    """What `trainer.precision` means here: as given, or for `auto` bf16-mixed where the hardware multiplies bfloat16.
+
+    On a CPU that only emulates bfloat16, autocast is several times slower than float32.
+    """
+    precision = str(precision)
+    if precision != "auto":
+        if precision not in PRECISIONS:
+            raise ValueError(f"trainer.precision={precision}: expected auto, {', '.join(PRECISIONS)}")
+        return precision
+    if accelerator == "cpu":
+        return "bf16-mixed" if cpu_multiplies_bfloat16() else "32-true"
+    if accelerator == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    return "32-true"
+
+
+def choose_accelerator(accelerator: str) -> str:
+    """`cpu`, `cuda` or `mps`: what Lightning's `accelerator` will be on this machine.
+
+    Raises:
+        ValueError: the accelerator asked for is not here.
+    """
+    from pytorch_lightning.trainer.connectors.accelerator_connector import _AcceleratorConnector
+
+    known = ("auto", "cpu", "gpu", "cuda", "mps")
+    if accelerator not in known:
+        raise ValueError(f"trainer.accelerator={accelerator}: expected one of {', '.join(known)}")
+    found = _AcceleratorConnector._choose_auto_accelerator()
+    if accelerator == "auto":
+        return found
+    if accelerator == "gpu":
+        accelerator = found
+        if found == "cpu":
+            raise ValueError("trainer.accelerator=gpu, but this machine has none that PyTorch can use: give trainer=cpu")
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise ValueError("trainer.accelerator=cuda, but PyTorch finds no CUDA device here: give trainer=cpu")
+    if accelerator == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("trainer.accelerator=mps, but PyTorch finds no Apple GPU here: give trainer=cpu")
+    return accelerator
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether the CPU has bfloat16 dot products in hardware (AVX512-BF16 or AMX)."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not cpuinfo.is_file():
+        return False
+    flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+
+
+def is_main_process() -> bool:
+    """Whether this is rank 0, known before any process group exists (torchrun, Slurm and Lightning set these)."""
+    return all(int(os.environ.get(name, 0)) == 0 for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+
+
+def describe_device(accelerator: str) -> dict[str, str | int]:
+    """The device's name and the threads that PyTorch uses, for the run's record."""
+    if accelerator == "cuda":
+        return {"kind": "cuda", "name": torch.cuda.get_device_name(), "threads": torch.get_num_threads()}
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = models[0] if models else name
+    return {"kind": accelerator, "name": name, "threads": torch.get_num_threads()}

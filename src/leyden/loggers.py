@@ -1,0 +1,169 @@
+"""Metrics > **loggers** > run directory: `metrics.csv` always, Weights & Biases beside it."""
+
+import csv
+import hashlib
+import io
+import netrc
+import os
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from leyden.run import write_atomically
+
+FIRST_COLUMNS = ["epoch", "step"]
+
+
+class MetricsCsv(Logger):
+    """Writes one row per logged step or epoch to `metrics.csv`; metrics logged at the same step share a row.
+
+    Rows are appended and flushed as they come; only a metric never seen before rewrites the file, with a new column.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.columns = list(FIRST_COLUMNS)
+        self.pending: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: config.yaml has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        position = {"epoch": int(metrics["epoch"]), "step": step}
+        if self.pending and any(self.pending[key] != value for key, value in position.items()):
+            self.save()
+        self.pending |= metrics | position
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Writes the pending row to the disk."""
+        if not self.pending:
+            return
+        row, self.pending = self.pending, {}
+        if not self.path.is_file() or set(row) - set(self.columns):
+            self._rewrite(new_columns=[name for name in row if name not in self.columns])
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns).writerow(row)
+
+    def _rewrite(self, new_columns: list[str]) -> None:
+        rows = read_metrics(self.path) if self.path.is_file() else []
+        known = list(rows[0]) if rows else self.columns
+        self.columns = known + [name for name in new_columns if name not in known]
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.path, text.getvalue())
+
+    def finalize(self, status: str) -> None:
+        self.save()
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The rows of a `metrics.csv`, as text; a cell without a value is empty."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+class WandbLogger(Logger):
+    """Logs to one W&B run, which begins at the first metric and ends with the run's own exit code.
+
+    `mode="auto"` is online when a key is present and offline otherwise; nothing ever prompts. The run's id derives
+    from the run directory, so that a resumed run goes on in its own. Files go to `<directory>/wandb`.
+    """
+
+    def __init__(
+        self,
+        run_directory: Path,
+        project: str = "leyden",
+        mode: str = "auto",
+        directory: str = "runs",
+        name: str | None = None,
+        group: str | None = None,
+        tags: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if mode not in ("auto", "online", "offline"):
+            raise ValueError(f"logger.mode={mode}: expected auto, online or offline")
+        self.mode = _mode_for_this_machine() if mode == "auto" else mode
+        self.settings = {"project": project, "name": name, "group": group, "tags": list(tags or [])}
+        self.directory = Path(directory)
+        self.run_id = hashlib.sha256(str(run_directory.resolve()).encode()).hexdigest()[:12]
+        self.config: dict[str, Any] = {}
+        self.run: Any = None
+
+    @property
+    def name(self) -> str:
+        return "wandb"
+
+    @property
+    def version(self) -> str:
+        return self.run_id
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        self.config = dict(params) if isinstance(params, dict) else vars(params)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self._start().log(metrics | {"step": step})
+
+    @rank_zero_only
+    def finish(self, summary: dict[str, Any], exit_code: int) -> None:
+        """Ends the W&B run; a nonzero exit code makes it read as failed."""
+        run = self._start()
+        run.summary.update(summary)
+        run.finish(exit_code=exit_code)
+        self.run = None
+
+    def _start(self) -> Any:
+        if self.run is None:
+            import wandb
+
+            self.directory.mkdir(parents=True, exist_ok=True)
+            settings = wandb.Settings(silent=True, console="off", quiet=True)
+            self.run = wandb.init(
+                **self.settings,
+                id=self.run_id,
+                dir=str(self.directory),
+                mode=self.mode,  # type: ignore[arg-type]
+                resume="allow",
+                config=self.config,
+                settings=settings,
+            )
+            self.run.define_metric("*", step_metric="step")
+        return self.run
+
+
+def finish(loggers: Sequence[Logger], summary: dict[str, Any], exit_code: int) -> None:
+    """Ends what has an end of its own, with the run's exit code."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.finish(summary, exit_code)
+
+
+def _mode_for_this_machine() -> str:
+    if mode := os.environ.get("WANDB_MODE"):
+        return mode
+    if os.environ.get("WANDB_API_KEY"):
+        return "online"
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return "online" if netrc.netrc().authenticators(host) else "offline"
+    except (FileNotFoundError, netrc.NetrcParseError):
+        return "offline"

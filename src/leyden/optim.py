@@ -1,0 +1,100 @@
+"""Loss > **optimizer**: which parameters decay, which implementation is fastest here, and that the settings are sane."""
+
+import functools
+import inspect
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+log = logging.getLogger(__name__)
+
+NORMS = (
+    nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm,
+)  # fmt: skip
+EMBEDDINGS = ("position_embedding", "pos_embed", "class_token", "cls_token", "dist_token", "reg_token")
+
+# lowest and highest value allowed, and whether the highest is left out
+RANGES: dict[str, tuple[float, float]] = {"momentum": (0, 1), "alpha": (0, 1), "rho": (0, 1), "dampening": (0, 1)}
+
+
+def check_hyperparameters(make_optimizer: "functools.partial[Optimizer]") -> None:
+    """Refuses learning rates, decays and momenta that no optimizer can use.
+
+    Raises:
+        ValueError: names the key and the range.
+    """
+    for name, value in make_optimizer.keywords.items():
+        if name == "lr" and not value > 0:
+            raise ValueError(f"optimizer.lr={value} is out of range: give a number above 0")
+        if name in ("weight_decay", "eps", "lr_decay") and not value >= 0:
+            raise ValueError(f"optimizer.{name}={value} is out of range: give 0 or more")
+        if name in RANGES and not RANGES[name][0] <= value < RANGES[name][1]:
+            raise ValueError(f"optimizer.{name}={value} is out of range: give a number from 0 to below 1")
+        if name == "betas" and not all(0 <= beta < 1 for beta in value):
+            raise ValueError(f"optimizer.betas={list(value)} is out of range: give numbers from 0 to below 1")
+
+
+def build_optimizer(
+    make_optimizer: "functools.partial[Optimizer]", module: nn.Module, device: torch.device, has_scaler: bool = False
+) -> Optimizer:
+    """Makes the optimizer with weight decay on weights alone, in the fastest implementation this device has.
+
+    `has_scaler` says that gradients come scaled (16-mixed), which fused implementations would unscale by themselves,
+    too late for clipping.
+    """
+    groups = parameter_groups(module, make_optimizer.keywords.get("weight_decay", 0.0))
+    log.info(describe_groups(module))
+    return make_optimizer(groups, **fastest_implementation(make_optimizer, device, has_scaler))
+
+
+def fastest_implementation(
+    make_optimizer: "functools.partial[Optimizer]", device: torch.device, has_scaler: bool = False
+) -> dict[str, bool]:
+    """`fused`, else `foreach`, where the optimizer has them and the config does not choose; else nothing."""
+    function: Callable[..., Any] = make_optimizer.func
+    parameters = inspect.signature(function).parameters
+    if {"fused", "foreach"} & set(make_optimizer.keywords):
+        return {}
+    fused_here = device.type == "cpu" or (device.type == "cuda" and function is not torch.optim.Adagrad)
+    if "fused" in parameters and fused_here and not has_scaler:
+        return {"fused": True}
+    return {"foreach": True} if "foreach" in parameters else {}
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Splits trainable parameters into those that decay and those that do not."""
+    split: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for _, parameter, decays in _rule(module):
+        split[decays].append(parameter)
+    return [
+        {"params": parameters, "weight_decay": weight_decay if decays else 0.0}
+        for decays, parameters in split.items()
+        if parameters
+    ]
+
+
+def _rule(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
+    """Kind, parameter and whether it decays: weights do; biases, norms, position embeddings and tokens do not."""
+    seen: set[int] = set()
+    for owner in module.modules():
+        for name, parameter in owner.named_parameters(recurse=False):
+            if id(parameter) in seen or not parameter.requires_grad:
+                continue
+            seen.add(id(parameter))
+            decays = parameter.ndim > 1 and not isinstance(owner, NORMS) and not name.endswith(EMBEDDINGS)
+            yield f"{type(owner).__name__}.{name}", parameter, decays
+
+
+def describe_groups(module: nn.Module) -> str:
+    """Which parameters decay and which do not, by kind: two lines."""
+    lines = []
+    for wanted, title in ((True, "weight decay"), (False, "no weight decay")):
+        members = [(kind, parameter) for kind, parameter, decays in _rule(module) if decays is wanted]
+        kinds = ", ".join(f"{kind} ×{count}" for kind, count in Counter(kind for kind, _ in members).items())
+        lines.append(f"{title}: {sum(p.numel() for _, p in members):,} values ({kinds or 'none'})")
+    return "\n".join(lines)

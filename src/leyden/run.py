@@ -1,0 +1,192 @@
+"""Config > everything > **the run directory**: what a run leaves behind, truthful at every instant.
+
+`run.json` says what happened (status, command, versions, data, timings, metrics), `config.yaml` all settings,
+`log.txt` what was said, `error.txt` the traceback of a failure. Everything that reads runs reads these.
+"""
+
+import json
+import logging
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from omegaconf import DictConfig, OmegaConf
+
+from leyden import __version__
+
+STATUSES = ("running", "finished", "failed", "interrupted")
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "timm", "numpy", "wandb")
+LEAST_FREE_BYTES = 50 * 2**20  # less than this is not worth beginning with
+
+
+class Interrupted(Exception):
+    """A signal asked the run to end; it ended cleanly, with its state saved."""
+
+    def __init__(self, number: int, directory: Path) -> None:
+        name = signal.Signals(number).name
+        super().__init__(f"stopped by {name}, the state is saved; go on with: leyden resume {shlex.quote(str(directory))}")
+        self.exit_code = 128 + number
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces the file in one step, so that a reader or a kill meets the old text or the new one, whole."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+class RunRecord:
+    """Keeps `run.json` of one run directory; as a context manager it also records how the run ended.
+
+    Ranks other than 0 record nothing.
+    """
+
+    def __init__(self, directory: Path, overrides: Sequence[str], main_process: bool = True) -> None:
+        self.directory = directory
+        self.main_process = main_process
+        self.begin = time.perf_counter()
+        self.facts: dict[str, Any] = {"overrides": list(overrides)}
+
+    def __enter__(self) -> Self:
+        if self.main_process:
+            self._check_directory()
+            if (self.directory / "run.json").is_file():
+                self.facts = read_record(self.directory) | self.facts
+            attempt = self.facts.get("attempt", 0) + 1
+            self.log_handler = _log_to(self.directory / "log.txt")
+            command = shlex.join(["leyden", *sys.argv[1:]])
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            self.update(status="running", attempt=attempt, command=command, started=started, pid=os.getpid(), **_origin())
+        return self
+
+    def write_config(self, config: DictConfig) -> None:
+        """Keeps the resolved config, from which the run can be built again."""
+        if self.main_process:
+            write_atomically(self.directory / "config.yaml", OmegaConf.to_yaml(config))
+
+    def update(self, **facts: Any) -> None:
+        """Adds facts to run.json at once."""
+        self.facts |= facts
+        if self.main_process:
+            text = json.dumps(self.facts, indent=2, default=_plain, allow_nan=False)
+            write_atomically(self.directory / "run.json", text + "\n")
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began, in this attempt."""
+        return round(time.perf_counter() - self.begin, 3)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ended = {"ended": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": self.seconds}
+        if error is None:
+            self.update(status="finished", reason=None, **ended)
+        else:
+            stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+            self._record_failure("interrupted" if stopped else "failed", error, ended)
+        if self.main_process:
+            logging.getLogger().removeHandler(self.log_handler)
+            self.log_handler.close()
+
+    def _record_failure(self, status: str, error: BaseException, ended: dict[str, Any]) -> None:
+        """The disk may be what failed: a record that cannot be written must not hide the first error."""
+        if not self.main_process:
+            return
+        try:
+            if status == "failed":
+                lines = traceback.format_exception(error)
+                (self.directory / "error.txt").write_text("".join(lines), encoding="utf-8")
+            self.update(status=status, reason=str(error) or type(error).__name__, **ended)
+        except OSError as second:
+            logging.getLogger(__name__).error("run.json could not record the failure: %s", second)
+
+    def _check_directory(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            probe = self.directory / ".writable"
+            probe.write_bytes(b"x")
+            probe.unlink()
+        except OSError as error:
+            raise ValueError(
+                f"the run directory {self.directory} cannot be written ({error.strerror}): "
+                "give another with runs_dir=… or hydra.run.dir=…"
+            ) from error
+        free = shutil.disk_usage(self.directory).free
+        if free < LEAST_FREE_BYTES:
+            raise ValueError(
+                f"only {free / 2**20:.1f} MiB are free at {self.directory}, a run needs {LEAST_FREE_BYTES >> 20} MiB: "
+                "free some space or give another place with runs_dir=…"
+            )
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """Reads `run.json` of a run directory.
+
+    Raises:
+        ValueError: the directory holds no run, or its record is damaged.
+    """
+    path = directory / "run.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{directory} is no run directory: it has no run.json") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it to begin anew") from error
+    if not isinstance(record, dict) or record.get("status") not in STATUSES:
+        raise ValueError(f"{path} is damaged: its status should be one of {', '.join(STATUSES)}")
+    return record
+
+
+def _origin() -> dict[str, Any]:
+    """What produced the run: versions of Python, of the packages and of the code."""
+    versions = {"leyden": __version__, "python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {"versions": versions, **_git()}
+
+
+def _git() -> dict[str, Any]:
+    repository = Path(__file__).resolve().parent
+    try:
+        commit, status = (
+            subprocess.run(
+                ["git", *arguments], cwd=repository, capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):  # installed from a wheel, or no git
+        return {"git_commit": None, "git_dirty": None}
+    return {"git_commit": commit, "git_dirty": bool(status)}
+
+
+def _log_to(path: Path) -> logging.Handler:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    return handler
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"run.json holds plain types only, not {type(value).__name__}")

@@ -1,0 +1,104 @@
+"""Optimizer > **schedule**: the learning rate of every step, as a factor of the optimizer's own.
+
+Each function takes the optimizer and the number of steps in all; step counts from 0. Fractions are of all steps.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+
+
+def constant(optimizer: Optimizer, total_steps: int, warmup_fraction: float = 0.0) -> LRScheduler:
+    """The same rate throughout, after a linear warm-up."""
+    return _scheduler(optimizer, total_steps, warmup_fraction, lambda progress: 1.0)
+
+
+def cosine(
+    optimizer: Optimizer, total_steps: int, warmup_fraction: float = 0.1, final_fraction: float = 0.0
+) -> LRScheduler:
+    """Linear warm-up, then half a cosine down to `final_fraction` of the rate (Loshchilov & Hutter 2017)."""
+    _require("final_fraction", final_fraction, 0 <= final_fraction <= 1, "from 0 to 1")
+    fall = 1 - final_fraction
+    return _scheduler(
+        optimizer, total_steps, warmup_fraction, lambda t: final_fraction + fall * (1 + math.cos(math.pi * t)) / 2
+    )
+
+
+def step(
+    optimizer: Optimizer,
+    total_steps: int,
+    milestones: Sequence[float] = (0.5, 0.75),
+    factor: float = 0.1,
+    warmup_fraction: float = 0.0,
+) -> LRScheduler:
+    """The rate times `factor` at each milestone, a fraction of training after the warm-up."""
+    _require("milestones", list(milestones), all(0 < m < 1 for m in milestones), "fractions between 0 and 1")
+    _require("factor", factor, 0 < factor < 1, "between 0 and 1")
+    return _scheduler(
+        optimizer, total_steps, warmup_fraction, lambda progress: factor ** sum(progress >= m for m in milestones)
+    )
+
+
+def exponential(
+    optimizer: Optimizer, total_steps: int, final_fraction: float = 0.01, warmup_fraction: float = 0.0
+) -> LRScheduler:
+    """Linear warm-up, then the same factor at every step, down to `final_fraction` of the rate."""
+    _require("final_fraction", final_fraction, 0 < final_fraction <= 1, "above 0, up to 1")
+    return _scheduler(optimizer, total_steps, warmup_fraction, lambda progress: final_fraction**progress)
+
+
+def one_cycle(
+    optimizer: Optimizer,
+    total_steps: int,
+    warmup_fraction: float = 0.3,
+    first_fraction: float = 0.04,
+    final_fraction: float = 4e-6,
+    cycle_momentum: bool = True,
+) -> LRScheduler:
+    """Up to the rate and down to nearly nothing, momentum the other way round (Smith & Topin 2018)."""
+    _require("warmup_fraction", warmup_fraction, 0 < warmup_fraction < 1, "between 0 and 1")
+    _require("first_fraction", first_fraction, 0 < first_fraction <= 1, "above 0, up to 1")
+    _require("final_fraction", final_fraction, 0 < final_fraction <= first_fraction, "above 0, up to first_fraction")
+    has_momentum = any("momentum" in group or "betas" in group for group in optimizer.param_groups)
+    return OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        total_steps=total_steps + 1,  # the step after the last is announced too
+        pct_start=warmup_fraction,
+        div_factor=1 / first_fraction,
+        final_div_factor=first_fraction / final_fraction,
+        cycle_momentum=cycle_momentum and has_momentum,
+    )
+
+
+def plateau(
+    optimizer: Optimizer, total_steps: int, mode: str = "max", factor: float = 0.3, patience: int = 3
+) -> ReduceLROnPlateau:
+    """The rate times `factor` when the monitored metric has not got better for `patience` epochs."""
+    _require("factor", factor, 0 < factor < 1, "between 0 and 1")
+    _require("patience", patience, patience >= 0, "0 or more")
+    _require("mode", mode, mode in ("min", "max"), "min or max")
+    return ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=patience)  # type: ignore[arg-type]
+
+
+def _scheduler(
+    optimizer: Optimizer, total_steps: int, warmup_fraction: float, factor_at: Callable[[float], float]
+) -> LRScheduler:
+    """Linear warm-up over its share of the steps, then `factor_at` the progress through the rest, 0 to 1."""
+    _require("warmup_fraction", warmup_fraction, 0 <= warmup_fraction < 1, "from 0 to below 1")
+    num_warmup = round(warmup_fraction * total_steps)
+    num_rest = max(1, total_steps - num_warmup)
+
+    def factor(index: int) -> float:
+        if index < num_warmup:
+            return (index + 1) / num_warmup
+        return factor_at(min(1.0, (index - num_warmup) / num_rest))
+
+    return LambdaLR(optimizer, factor)
+
+
+def _require(name: str, value: object, holds: bool, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"schedule.{name}={value} is out of range: give {expected}")

@@ -1,0 +1,78 @@
+"""Checkpoint > **summary** > run directory: what came of a run: numbers with intervals, two pictures, a few lines.
+
+Shapes: N test images, K classes.
+"""
+
+import sys
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+from torch import Tensor
+from torch.nn import functional as F
+
+from leyden.callbacks import Progress
+from leyden.checkpoint import Checkpoints
+from leyden.classifier import ImageClassifier
+from leyden.data import ImageDataModule
+from leyden.figures import confusion_matrix, learning_curves
+from leyden.intervals import intervals
+from leyden.run import RunRecord
+
+
+def summarise(
+    run: RunRecord,
+    trainer: Trainer,
+    classifier: ImageClassifier,
+    data: ImageDataModule,
+    checkpoints: Checkpoints | None,
+    progress: Progress | None,
+) -> None:
+    """Records test metrics with 95 % intervals, draws the pictures and prints the end of the run (rank 0)."""
+    test = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+    logits, labels = gather_test_outputs(classifier, trainer)
+    if not trainer.is_global_zero:
+        return
+    probabilities = logits.softmax(1)
+    confidences, predictions = probabilities.max(1)
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    arrays = (tensor.cpu().numpy() for tensor in (labels, predictions, confidences, losses))
+    bounds = {f"test/{name}": list(pair) for name, pair in intervals(*arrays, class_names=data.class_names).items()}
+    best = {"best/epoch": checkpoints.best_epoch, f"best/{checkpoints.monitor}": checkpoints.best_value} if checkpoints else {}
+    speed = progress.images_per_second if progress else None
+    run.update(
+        metrics=test | {name: value for name, value in best.items() if value is not None},
+        intervals=bounds,
+        timings={"training_images_per_second": speed, "first_step": progress and progress.first_step_time},
+    )
+    matrix = classifier.test_metrics.confusion_matrix.cpu().numpy()
+    confusion_matrix(matrix, data.class_names, run.directory / "confusion_matrix.png")
+    curves = run.directory / "learning_curves.png"
+    learning_curves(run.directory / "metrics.csv", curves, test, best.get("best/epoch"))
+    print_end(run, test, bounds, best, speed)
+
+
+def gather_test_outputs(classifier: ImageClassifier, trainer: Trainer) -> tuple[Tensor, Tensor]:
+    """Logits [N, K] and labels [N] of all test images from all ranks."""
+    logits, labels, _ = (torch.cat(parts).cpu() for parts in zip(*classifier.test_outputs, strict=True))
+    if trainer.world_size > 1:
+        gathered: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(gathered, (logits, labels))
+        logits, labels = (torch.cat(parts) for parts in zip(*gathered, strict=True))
+    return logits, labels
+
+
+def print_end(
+    run: RunRecord, test: dict[str, float], bounds: dict[str, list[float]], best: dict[str, Any], speed: float | None
+) -> None:
+    """The last lines of a run: the result, how it came about, where it is, what to do next."""
+    low, high = bounds["test/accuracy"]
+    lines = [f"test accuracy   {test['test/accuracy']:.2%}  (95 % interval {low:.2%} to {high:.2%})"]
+    if best:
+        (_, epoch), (name, value) = best.items()
+        lines.append(f"best epoch      {epoch}  ({name.removeprefix('best/')} {value:.4f})")
+    seconds = f"{run.seconds:.1f} s in all"
+    lines.append(f"time            {seconds}" + (f", {speed:,.0f} images/s in training" if speed else ""))
+    lines.append(f"directory       {run.directory}")
+    lines.append("look at it      learning_curves.png, confusion_matrix.png, metrics.csv there; all runs: wandb leet runs/wandb")
+    print("\n" + "\n".join(lines), file=sys.stdout, flush=True)

@@ -1,0 +1,71 @@
+"""Command line > config > **train**: compose, check, build, fit, test, record. Read `classifier.py` next."""
+
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import seed_everything
+from pytorch_lightning.loggers import Logger
+
+from leyden.build import build_callbacks, build_classifier, build_loggers, build_trainer, find
+from leyden.callbacks import Ema, Progress
+from leyden.checkpoint import Checkpoints, read_checkpoint
+from leyden.config import Origin, check
+from leyden.hardware import choose_accelerator, choose_precision, describe_device, is_main_process
+from leyden.loggers import finish
+from leyden.run import RunRecord
+from leyden.summary import summarise
+
+
+def train(config: DictConfig, run_directory: Path, origin: Origin, resume: bool = False) -> float | None:
+    """Trains, tests and records one run in `run_directory`; returns the monitored value of its best epoch.
+
+    With `resume`, training goes on from the directory's `last.ckpt`.
+    """
+    with RunRecord(run_directory, origin.overrides, is_main_process()) as run:
+        OmegaConf.resolve(config)
+        check(config, origin)
+        run.write_config(config)
+        loggers = build_loggers(config, run_directory)
+        try:
+            best = fit_and_test(config, run, loggers, origin, resume)
+        except BaseException:
+            finish(loggers, {}, exit_code=1)
+            raise
+        finish(loggers, run.facts["metrics"], exit_code=0)
+    return best
+
+
+def fit_and_test(
+    config: DictConfig, run: RunRecord, loggers: list[Logger], origin: Origin, resume: bool
+) -> float | None:
+    """Builds the parts, trains, puts the best weights back and looks once at the test images."""
+    seed_everything(config.seed, verbose=False)
+    accelerator = choose_accelerator(config.trainer.accelerator)
+    precision = choose_precision(config.trainer.precision, accelerator)
+    data = instantiate(config.data)  # knows its facts, has read nothing yet
+    classifier = build_classifier(config, data, torch.device(accelerator))
+    callbacks = build_callbacks(config, data, run.directory, origin)
+    trainer = build_trainer(config, precision, callbacks, loggers)
+    data.prepare_data()
+    data.setup("fit")
+    classifier.loss.balance(data.class_counts)
+    num_parameters = sum(parameter.numel() for parameter in classifier.parameters())
+    run.update(
+        data=data.facts(), device=describe_device(accelerator), precision=precision, seed=config.seed, parameters=num_parameters
+    )
+    checkpoints, ema, progress = (find(callbacks, kind) for kind in (Checkpoints, Ema, Progress))
+    last = run.directory / "checkpoints" / "last.ckpt"
+    if resume:
+        read_checkpoint(last)  # its errors name the file
+    trainer.fit(classifier, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
+
+    if checkpoints and checkpoints.best_value is not None:
+        state = read_checkpoint(checkpoints.best_path)
+        classifier.load_state_dict(state["state_dict"])
+        if ema:
+            ema.load_state_dict(state["callbacks"][ema.state_key])
+    trainer.test(classifier, datamodule=data, verbose=False)
+    summarise(run, trainer, classifier, data, checkpoints, progress)
+    return checkpoints.best_value if checkpoints else None

@@ -1,0 +1,80 @@
+"""Loss > **metrics**: what is known of training while it runs, gathered on the device and read at intervals.
+
+Reading one number from an accelerator makes the host wait for it, so each step only keeps its loss (a scalar on the
+device) and counts its correct answers; every `log_every_n_steps` the kept losses come over together.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The training loss became NaN or infinite."""
+
+
+class TrainingMetrics:
+    """Gathers loss and accuracy over an epoch, and over the interval since they were last read."""
+
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []  # one scalar per batch of the interval, on the device
+        self.positions: list[tuple[int, float]] = []  # step and learning rate of each of them
+        self.gradient_norm: Tensor | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Begins an epoch."""
+        self.losses.clear()
+        self.positions.clear()
+        self.loss_sum, self.num_batches, self.num_images = 0.0, 0, 0
+        self.num_correct: Tensor | int = 0
+
+    def begin(self, step: int, learning_rate: float) -> None:
+        """Notes where training stands, so that a loss gone wrong can say at which step and learning rate."""
+        self.positions.append((step, learning_rate))
+
+    def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Adds a batch: loss scalar, logits [B, K], labels [B]."""
+        self.losses.append(loss.detach())
+        self.num_correct += (logits.detach().argmax(1) == labels).sum()
+        self.num_images += len(labels)
+
+    def read_interval(self, trainer: Any) -> dict[str, float]:
+        """Mean loss since the last reading, last learning rate and gradient norm; empty when nothing happened since.
+
+        Raises:
+            NonFiniteLoss: with the step, learning rate and last gradient norm.
+        """
+        if not self.losses:
+            return {}
+        losses = trainer.strategy.reduce(torch.stack(self.losses), reduce_op="mean").tolist()
+        norm = {} if self.gradient_norm is None else {"gradient_norm": float(self.gradient_norm)}
+        for loss, (step, learning_rate) in zip(losses, self.positions, strict=True):
+            if not math.isfinite(loss):
+                raise NonFiniteLoss(_explain(loss, step, learning_rate, norm.get("gradient_norm")))
+        reading = {"train/loss_step": sum(losses) / len(losses), "lr": self.positions[-1][1], **norm}
+        self.loss_sum += sum(losses)
+        self.num_batches += len(losses)
+        self.losses.clear()
+        self.positions.clear()
+        self.gradient_norm = None
+        return reading
+
+    def compute(self, trainer: Any) -> dict[str, float]:
+        """Mean loss and accuracy of the epoch so far, over all ranks; every interval must have been read."""
+        assert not self.losses, "read_interval comes first"
+        if not self.num_batches:
+            return {}
+        correct = torch.as_tensor(self.num_correct, dtype=torch.float32) / self.num_images
+        accuracy = float(trainer.strategy.reduce(correct, reduce_op="mean"))
+        return {"train/loss": self.loss_sum / self.num_batches, "train/accuracy": accuracy}
+
+
+def _explain(loss: float, step: int, learning_rate: float, gradient_norm: float | None) -> str:
+    norm = "not read yet" if gradient_norm is None else f"{gradient_norm:.3g}"
+    return (
+        f"the training loss became {loss} at step {step} (learning rate {learning_rate:.3g}, last gradient norm {norm}): "
+        f"lower optimizer.lr, lengthen the warm-up, or clip with trainer.gradient_clip_val=1"
+    )

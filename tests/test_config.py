@@ -1,0 +1,107 @@
+"""The config check: every kind of mistake is met before anything is built, each by one line that names it."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from leyden.config import CONFIG_DIRECTORY, Origin, check, register, suggest
+from leyden.errors import explain
+
+
+def composed(*overrides: str, directory: Path = CONFIG_DIRECTORY) -> DictConfig:
+    """The config of `leyden train <overrides>`, resolved; `name` is given because only a job knows its choices."""
+    register()
+    with initialize_config_dir(str(directory), version_base="1.3"):
+        config = compose("train", overrides=["name=test", *overrides])
+    OmegaConf.resolve(config)
+    return config
+
+
+def mistake(*overrides: str, directory: Path = CONFIG_DIRECTORY) -> str:
+    """The one line that a user gets for a command line that is wrong."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - Hydra's and ours alike
+        check(composed(*overrides, directory=directory), Origin(overrides))
+    return explain(caught.value, overrides)
+
+
+MISTAKES = {
+    "misspelt root key": (["epchs=3"], ["epchs", "did you mean 'epochs'?"]),
+    "misspelt root key, added": (["+epchs=3"], ["epchs", "+epchs=3", "did you mean 'epochs'?"]),
+    "misspelt root key, forced": (["++epchs=3"], ["epchs", "++epchs=3", "did you mean 'epochs'?"]),
+    "misspelt key of a group": (["optimizer.weight_dcay=1"], ["optimizer.weight_dcay", "did you mean 'weight_decay'?"]),
+    "misspelt key of a group, added": (["+optimizer.beta=1"], ["optimizer.beta", "did you mean 'betas'?"]),
+    "unknown option of a group": (["optimizer=adma"], ["optimizer=adma", "did you mean 'adam"]),
+    "unknown group": (["optimiser=adam"], ["optimiser", "did you mean 'optimizer'?"]),
+    "unknown class": (["optimizer._target_=torch.optim.Adma"], ["torch.optim", "Adma", "did you mean 'Adam"]),
+    "unknown module": (["backbone._target_=leiden.backbones.MLP"], ["leiden", "backbone._target_"]),
+    "wrong type at the root": (["epochs=ten"], ["epochs=ten", "Integer"]),
+    "text for a number": (["optimizer.lr=fast"], ["optimizer.lr=fast", "expected a number"]),
+    "value out of range": (["batch_size=0"], ["batch_size=0", "from 1"]),
+    "fields that contradict": (["trainer=ddp", "batch_size=3"], ["batch_size=3", "trainer.devices=2"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_each_kind_of_mistake_gets_one_line_that_names_it(name: str) -> None:
+    overrides, expected = MISTAKES[name]
+    line = mistake(*overrides)
+    assert "\n" not in line
+    for words in expected:
+        assert words in line
+
+
+RECIPE_MISTAKES = {
+    "root": ("epchs: 3", ["epchs", "experiment/wrong.yaml", "did you mean 'epochs'?"]),
+    "group": ("optimizer: {weight_dcay: 1}", ["weight_dcay", "experiment/wrong.yaml", "did you mean 'weight_decay'?"]),
+    "callback": ("callbacks: {ema: {dekay: 1}}", ["dekay", "experiment/wrong.yaml", "did you mean 'decay'?"]),
+}
+
+
+@pytest.mark.parametrize("name", RECIPE_MISTAKES)
+def test_misspelt_key_of_a_recipe_is_named_with_its_file(
+    name: str, tmp_path: Path, leyden: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    text, expected = RECIPE_MISTAKES[name]
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "wrong.yaml").write_text(f"# @package _global_\n{text}\n")
+    done = leyden("train", "--config-dir", "conf", "experiment=wrong")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    for words in expected:
+        assert words in done.stderr
+
+
+def test_default_config_passes() -> None:
+    check(composed())
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["seed=-1"], ["epochs=0"], ["steps=0"], ["epochs=null"], ["name=a/b"], ["optimizer.lr="], ["compile=perhaps"]],
+)
+def test_root_values_out_of_range_are_refused(overrides: list[str]) -> None:
+    assert overrides[0].split("=")[0] in mistake(*overrides)
+
+
+def test_missing_required_argument_is_named() -> None:
+    assert "backbone.name has no value" in mistake("backbone=timm", "~backbone.name")
+
+
+def test_group_taken_away_is_named() -> None:
+    assert "optimizer has no _target_" in mistake("~optimizer")
+
+
+def test_user_class_works_as_target() -> None:
+    config = composed("loss._target_=torch.nn.CrossEntropyLoss", "~loss.class_weights")
+    with pytest.raises(ValueError, match="num_classes"):
+        check(config)
+
+
+def test_suggestion_names_the_nearest_word_or_all() -> None:
+    assert suggest("adma", ["adam", "sgd"]) == "did you mean 'adam'?"
+    assert suggest("zzz", ["adam", "sgd"]) == "expected one of adam, sgd"
