@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from leyden.callbacks import EarlyStopping, Ema, Progress, StopOnSignal
-from leyden.checkpoint import Checkpoints
+from leyden.checkpoint import Checkpoints, WholeFiles
 from leyden.classifier import ImageClassifier
 from leyden.config import Origin, check_monitor
 from leyden.data import ImageDataModule
@@ -86,6 +86,7 @@ def build_trainer(config: DictConfig, precision: str, callbacks: list[Callback],
         precision=precision,
         callbacks=callbacks,
         logger=loggers,
+        plugins=[WholeFiles()],
         enable_progress_bar=False,
         enable_checkpointing=bool(find(callbacks, Checkpoints)),
         enable_model_summary=False,

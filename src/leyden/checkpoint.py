@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import CheckpointIO
 
 from leyden.metrics import direction
 
@@ -57,16 +58,32 @@ class Checkpoints(Checkpoint):
 
     def save(self, trainer: pl.Trainer, path: Path) -> None:
         """Writes the whole state of training to `path`; every rank takes part, rank 0 writes."""
-        state = trainer._checkpoint_connector.dump_checkpoint()
-        if trainer.is_global_zero:
-            write_checkpoint(state, path)
-        trainer.strategy.barrier("checkpoint")
+        trainer.save_checkpoint(path, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_value": self.best_value, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
+
+
+class WholeFiles(CheckpointIO):
+    """How Lightning reads and writes checkpoints here: whole files with their checksums, plain types only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        write_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        for file in (Path(path), checksum_path(Path(path))):
+            file.unlink(missing_ok=True)
+
+
+def checksum_path(path: Path) -> Path:
+    """Where the checksum of a checkpoint stands."""
+    return path.with_name(path.name + ".sha256")
 
 
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
@@ -86,11 +103,9 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its writer
         beside.unlink(missing_ok=True)
         raise OSError(f"{path} could not be written ({error}): free some space or give another place with runs_dir=…") from error
-    checksum = path.with_name(path.name + ".sha256")
-    beside_checksum = beside.with_name(beside.name + ".sha256")
-    beside_checksum.write_text(f"{digest}  {path.name}\n", encoding="ascii")
+    checksum_path(beside).write_text(f"{digest}  {path.name}\n", encoding="ascii")
     beside.replace(path)
-    beside_checksum.replace(checksum)
+    checksum_path(beside).replace(checksum_path(path))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -101,7 +116,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist: give the directory of a run that has trained for an epoch")
-    checksum = path.with_name(path.name + ".sha256")
+    checksum = checksum_path(path)
     if checksum.is_file() and checksum.read_text(encoding="ascii").split()[:1] != [file_digest(path)]:
         raise ValueError(f"{path} is damaged: its SHA-256 differs from the one in {checksum.name}")
     try:

@@ -100,6 +100,11 @@ class ImageClassifier(pl.LightningModule):
         # What early stopping, the plateau schedule and the checkpoints read.
         self.log_dict({name: value for name, value in metrics.items() if "/recall/" not in name}, logger=False)
 
+    def on_test_epoch_end(self) -> None:
+        metrics = {f"test/{name}": value for name, value in self.test_metrics.compute().items()}
+        self._log(metrics)
+        self.log_dict(metrics, logger=False)
+
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self)
         schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))

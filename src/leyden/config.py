@@ -32,7 +32,7 @@ PASSED_BY_TRAIN = {
     "loss": {"num_classes"},
     "optimizer": {"params"},
     "schedule": {"optimizer", "total_steps"},
-    "trainer": {"callbacks", "logger"},
+    "trainer": {"callbacks", "logger", "plugins"},
     "logger": {"run_directory"},
 }
 GROUPS = ("data", "augment", "backbone", "head", "loss", "optimizer", "schedule", "trainer", "logger", "callbacks")

@@ -178,11 +178,21 @@ def _git() -> dict[str, Any]:
 
 
 def _log_to(path: Path) -> logging.Handler:
+    """Sends all that is logged, warnings of libraries included, to log.txt; our own warnings show on the terminal too."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
     logging.captureWarnings(True)
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers.clear()  # they print by themselves
+        logging.getLogger(name).propagate = True
+    ours = logging.getLogger("leyden")
+    if not ours.handlers:
+        terminal = logging.StreamHandler()
+        terminal.setLevel(logging.WARNING)
+        terminal.setFormatter(logging.Formatter("warning: %(message)s"))
+        ours.addHandler(terminal)
     return handler
 
 

@@ -29,7 +29,8 @@ def summarise(
     progress: Progress | None,
 ) -> None:
     """Records test metrics with 95 % intervals, draws the pictures and prints the end of the run (rank 0)."""
-    test = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+    test = {f"test/{name}": value for name, value in classifier.test_metrics.compute().items()}
+    test |= {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/ema_")}
     logits, labels = gather_test_outputs(classifier, trainer)
     if not trainer.is_global_zero:
         return

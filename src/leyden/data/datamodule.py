@@ -1,7 +1,7 @@
 """Config > **data** > batch: owns the splits, the loaders and the facts of the data."""
 
 import hashlib
-import warnings
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from leyden.data.loader import InMemoryLoader
 from leyden.data.sources import Source
 from leyden.data.splits import split, subset
+
+log = logging.getLogger(__name__)
 
 EVALUATION_BATCH_SIZE = 500
 SHARE_OF_DEVICE_MEMORY = 0.3  # images move to an accelerator when they take less than this of what is free there
@@ -80,9 +82,8 @@ class ImageDataModule(pl.LightningDataModule):
         self.images, self.labels = images, labels
         self.train_indices, self.val_indices, self.test_indices = map(torch.from_numpy, (train, parts.val, parts.test))
         if self.batch_size > len(train):
-            warnings.warn(
-                f"batch_size={self.batch_size} is more than the {len(train)} training images: each step uses all of them",
-                stacklevel=2,
+            log.warning(
+                "batch_size=%s is more than the %s training images: each step uses all of them", self.batch_size, len(train)
             )
 
     @property

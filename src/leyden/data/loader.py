@@ -61,6 +61,7 @@ class InMemoryLoader:
         self.batch_size = min(batch_size, len(indices)) if seed is not None else batch_size
         self.rank, self.world_size = rank, world_size
         self.sampler = EpochOrder(len(indices), seed)
+        self.batch_sampler = None  # Lightning asks every loader with a sampler
         self.start_batch = 0
 
     def __len__(self) -> int:
