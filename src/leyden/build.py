@@ -14,16 +14,18 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
 from torch import nn
 
-from leyden.callbacks import EarlyStopping, Ema, Progress, StopOnSignal
+from leyden.callbacks import Ema, StopOnSignal
 from leyden.checkpoint import Checkpoints, WholeFiles
 from leyden.classifier import ImageClassifier
 from leyden.config import Origin, check_monitor
 from leyden.data import ImageDataModule
-from leyden.loggers import MetricsCsv, WandbLogger
+from leyden.loggers import MetricsCsv
 from leyden.metrics import metric_names
 from leyden.optim import build_optimizer, check_hyperparameters
 
 T = TypeVar("T")
+
+SECONDS_FOR_RANKS_TO_END = 120
 
 
 def build_classifier(config: DictConfig, data: ImageDataModule, device: torch.device) -> ImageClassifier:
@@ -35,8 +37,9 @@ def build_classifier(config: DictConfig, data: ImageDataModule, device: torch.de
     if config.compile:
         backbone.compile()
         head.compile()
+    facts = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
     return ImageClassifier(
-        augment=instantiate(config.augment, num_classes=data.num_classes, mean=data.mean, std=data.std, seed=config.seed),
+        augment=instantiate(config.augment, **facts, seed=config.seed),
         backbone=backbone.to(memory_format=torch.channels_last),  # convolutions are up to 1.6 times as fast so
         head=head,
         loss=instantiate(config.loss, num_classes=data.num_classes),
@@ -45,6 +48,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule, device: torch.de
         class_names=data.class_names,
         seed=config.seed,
         monitor=config.monitor,
+        log_every_n_steps=config.trainer.log_every_n_steps,
     )
 
 
@@ -75,6 +79,14 @@ def build_loggers(config: DictConfig, run_directory: Path) -> list[Logger]:
         logger.log_hyperparams(OmegaConf.to_container(config))
         loggers.append(logger)
     return loggers
+
+
+def wait_for_ranks(trainer: Trainer) -> None:
+    """Waits for the processes that Lightning started for the other ranks, so that none fails unseen."""
+    for process in getattr(trainer.strategy.launcher, "procs", []):
+        code = process.wait(timeout=SECONDS_FOR_RANKS_TO_END)
+        if code:
+            raise RuntimeError(f"another rank of this run (process {process.pid}) ended with exit code {code}")
 
 
 def build_trainer(config: DictConfig, precision: str, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:

@@ -42,7 +42,7 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         value = trainer.callback_metrics.get(self.monitor)
-        if not trainer.state.fn == "fit" or trainer.sanity_checking or value is None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or value is None:
             return
         if self._is_better(float(value)):
             self.best_value, self.best_epoch = float(value), trainer.current_epoch
@@ -102,7 +102,9 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
         digest = file_digest(beside)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its writer
         beside.unlink(missing_ok=True)
-        raise OSError(f"{path} could not be written ({error}): free some space or give another place with runs_dir=…") from error
+        raise OSError(
+            f"{path} could not be written ({error}): free some space or give another place with runs_dir=…"
+        ) from error
     checksum_path(beside).write_text(f"{digest}  {path.name}\n", encoding="ascii")
     beside.replace(path)
     checksum_path(beside).replace(checksum_path(path))
@@ -122,7 +124,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, key and runtime errors, by where the damage is
-        raise ValueError(f"{path} is damaged or no checkpoint ({type(error).__name__}): train again or give another") from error
+        raise ValueError(
+            f"{path} is damaged or no checkpoint ({type(error).__name__}): train again or give another"
+        ) from error
     if not isinstance(state, dict) or "state_dict" not in state:
         raise ValueError(f"{path} is no checkpoint of a run: it has no 'state_dict'")
     return state

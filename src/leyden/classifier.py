@@ -38,11 +38,12 @@ class ImageClassifier(pl.LightningModule):
         class_names: tuple[str, ...],
         seed: int,
         monitor: str = "val/accuracy",
+        log_every_n_steps: int = 50,
     ) -> None:
         super().__init__()
         self.augment, self.backbone, self.head, self.loss = augment, backbone, head, loss
         self.make_optimizer, self.make_schedule = make_optimizer, make_schedule
-        self.seed, self.monitor = seed, monitor
+        self.seed, self.monitor, self.log_every_n_steps = seed, monitor, log_every_n_steps
         self.train_metrics = TrainingMetrics()
         self.val_metrics = ClassificationMetrics(class_names)
         self.test_metrics = ClassificationMetrics(class_names)
@@ -76,12 +77,12 @@ class ImageClassifier(pl.LightningModule):
         self.train_metrics.begin(self.global_step, self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        if self.global_step % self.trainer.log_every_n_steps == 0:
+        if self.global_step % self.log_every_n_steps == 0:
             gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
             self.train_metrics.gradient_norm = nn.utils.get_total_norm(gradients)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
-        if len(self.train_metrics.losses) >= self.trainer.log_every_n_steps:
+        if len(self.train_metrics.losses) >= self.log_every_n_steps:
             self._log(self.train_metrics.read_interval(self.trainer))
 
     def on_train_epoch_start(self) -> None:

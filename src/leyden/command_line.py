@@ -37,17 +37,31 @@ def resume(arguments: Sequence[str]) -> int:
 
 
 def _with_hydra(job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> None:
-    """Composes the config from the command line and calls `job` with it, as often as a multirun asks."""
+    """Composes the config from the command line and calls `job` with it, as often as a multirun asks.
+
+    A job that fails leaves the others of its sweep alone; the first error is raised when all are done.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole; `explain` makes the sentence
     register()
     whole = sys.argv
     sys.argv = [whole[0], *arguments]
+    failures: list[Exception] = []
 
-    def with_whole_command_line(config: DictConfig) -> Any:
+    def guarded(config: DictConfig) -> Any:
         sys.argv = whole  # Lightning starts the other ranks of a run by repeating its command line
-        return job(config)
+        if failures and hasattr(failures[-1], "exit_code"):
+            return None  # a signal ended the job before: it meant the sweep
+        try:
+            return job(config)
+        except Exception as error:  # raised through Hydra, it would be printed a second time
+            failures.append(error)
+            return None
 
-    hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name="train")(with_whole_command_line)()
+    hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name="train")(guarded)()
+    for error in failures[1:]:
+        print(f"error: {explain(error, arguments)}", file=sys.stderr)
+    if failures:
+        raise failures[0]
 
 
 def _train_job(config: DictConfig) -> Any:
@@ -71,7 +85,9 @@ def _resume_job(directory: Path) -> None:
         return
     from leyden.train import train as train_one
 
-    train_one(OmegaConf.load(directory / "config.yaml"), directory, Origin(record["overrides"]), resume=True)
+    config = OmegaConf.load(directory / "config.yaml")
+    assert isinstance(config, DictConfig)
+    train_one(config, directory, Origin(record["overrides"]), resume=True)
 
 
 def _origin() -> Origin:

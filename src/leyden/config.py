@@ -131,9 +131,9 @@ def check(config: DictConfig, origin: Origin | None = None) -> None:
 
 def _check_root(config: DictConfig, origin: Origin) -> None:
     known = [item.name for item in fields(Config)]
-    for key in config:
+    for key in map(str, config):
         if key not in known:
-            raise ValueError(f"unknown key '{key}'{origin.of(str(key))}: {suggest(str(key), known)}")
+            raise ValueError(f"unknown key '{key}'{origin.of(key)}: {suggest(key, known)}")
     try:
         OmegaConf.merge(OmegaConf.structured(Config), config)
     except OmegaConfBaseException as error:
@@ -148,7 +148,7 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
     if isinstance(node, DictConfig):
         if "_target_" in node:
             yield path, node
-        for key in node:
+        for key in map(str, node):
             if not OmegaConf.is_missing(node, key):
                 yield from _targets(node[key], f"{path}.{key}")
     elif isinstance(node, ListConfig):
@@ -178,7 +178,9 @@ def import_target(name: str, path: str, origin: Origin) -> Callable[..., Any]:
             found = importlib.import_module(so_far)
         except ModuleNotFoundError as error:
             if error.name is None or not so_far.startswith(error.name):
-                raise ValueError(f"{where}: importing {so_far} failed because module '{error.name}' is missing") from error
+                raise ValueError(
+                    f"{where}: importing {so_far} failed because module '{error.name}' is missing"
+                ) from error
             if found is None:
                 raise ValueError(f"{where}: there is no module '{part}' to import") from error
             names = [item for item in dir(found) if not item.startswith("_")]
@@ -230,7 +232,7 @@ def _check_value(
 def _plain_types(parameter: inspect.Parameter, target: Callable[..., Any]) -> set[type]:
     """The plain types that a parameter takes by its annotation or, where it has none, by its default."""
     try:
-        function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+        function = target.__init__ if inspect.isclass(target) else target
         annotation = typing.get_type_hints(function).get(parameter.name)
     except (NameError, TypeError, AttributeError):  # annotations of other libraries may not resolve at run time
         annotation = None
@@ -274,8 +276,8 @@ def check_monitor(monitor: str, names: Sequence[str], origin: Origin | None = No
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """"did you mean 'x'?", or the known words where none is near."""
+    """ "did you mean 'x'?", or the known words where none is near."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"
-    return f"expected one of {', '.join(sorted(known))}" if known else "it takes no keys"
+    return f"expected one of {', '.join(sorted(known))}" if known else "there are none"

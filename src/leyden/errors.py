@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields
 
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -13,11 +13,15 @@ from leyden.config import CONFIG_DIRECTORY, Config, suggest
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     """One line that says what was wrong, where, and what to do; `arguments` are those of the command line."""
+    while isinstance(error, InstantiationException) and error.__cause__ is not None:
+        error = error.__cause__
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _explain_composition(error, arguments)
     if isinstance(error, ImportError):
         return f"{' '.join(str(error).split())}: install it with pip, or choose something that does not need it"
     text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}: is it the right place, and may you write there?"
     if isinstance(error, ValueError | ArithmeticError | OSError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -23,7 +23,9 @@ def learning_curves(metrics: Path, path: Path, test: dict[str, float], best_epoc
         scale = 100 if name == "accuracy" else 1
         for split, colour, style in (("train", ORANGE, "--"), ("val", BLUE, "-")):
             points = [
-                (int(row["epoch"]) + 1, scale * float(row[f"{split}/{name}"])) for row in rows if row.get(f"{split}/{name}")
+                (int(row["epoch"]) + 1, scale * float(row[f"{split}/{name}"]))
+                for row in rows
+                if row.get(f"{split}/{name}")
             ]
             if points:
                 marker = "o" if len(points) < 40 else ""

@@ -1,6 +1,5 @@
 """Config > **hardware** > trainer: what this machine is and which precision it is good at."""
 
-import os
 import platform
 from pathlib import Path
 
@@ -43,7 +42,9 @@ def choose_accelerator(accelerator: str) -> str:
     if accelerator == "gpu":
         accelerator = found
         if found == "cpu":
-            raise ValueError("trainer.accelerator=gpu, but this machine has none that PyTorch can use: give trainer=cpu")
+            raise ValueError(
+                "trainer.accelerator=gpu, but this machine has none that PyTorch can use: give trainer=cpu"
+            )
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise ValueError("trainer.accelerator=cuda, but PyTorch finds no CUDA device here: give trainer=cpu")
     if accelerator == "mps" and not torch.backends.mps.is_available():
@@ -58,11 +59,6 @@ def cpu_multiplies_bfloat16() -> bool:
         return False
     flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
-
-
-def is_main_process() -> bool:
-    """Whether this is rank 0, known before any process group exists (torchrun, Slurm and Lightning set these)."""
-    return all(int(os.environ.get(name, 0)) == 0 for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def describe_device(accelerator: str) -> dict[str, str | int]:

@@ -101,7 +101,7 @@ class WandbLogger(Logger):
         if mode not in ("auto", "online", "offline"):
             raise ValueError(f"logger.mode={mode}: expected auto, online or offline")
         self.mode = _mode_for_this_machine() if mode == "auto" else mode
-        self.settings = {"project": project, "name": name, "group": group, "tags": list(tags or [])}
+        self.settings: dict[str, Any] = {"project": project, "name": name, "group": group, "tags": list(tags or [])}
         self.directory = Path(directory)
         self.run_id = hashlib.sha256(str(run_directory.resolve()).encode()).hexdigest()[:12]
         self.config: dict[str, Any] = {}

@@ -27,16 +27,16 @@ class ClassificationLoss(nn.Module):
         self.num_classes, self.label_smoothing = num_classes, label_smoothing
         self.is_balanced = class_weights == "balanced"
         if isinstance(class_weights, str) and not self.is_balanced:
-            raise ValueError(f"loss.class_weights={class_weights}: expected null, balanced or a list of {num_classes} numbers")
+            raise ValueError(
+                f"loss.class_weights={class_weights}: expected null, balanced or a list of {num_classes} numbers"
+            )
         weights = None
         if self.is_balanced:
             weights = torch.ones(num_classes)
         elif class_weights is not None:
             weights = torch.tensor([float(weight) for weight in class_weights])
             if len(weights) != num_classes or (weights <= 0).any():
-                raise ValueError(
-                    f"loss.class_weights={list(class_weights)}: expected {num_classes} numbers above 0, one for each class"
-                )
+                raise ValueError(f"loss.class_weights={list(class_weights)}: expected {num_classes} numbers above 0")
         self.register_buffer("class_weights", weights)
 
     def balance(self, class_counts: Tensor) -> None:
@@ -45,7 +45,9 @@ class ClassificationLoss(nn.Module):
             return
         if (class_counts == 0).any():
             empty = class_counts.tolist().index(0)
-            raise ValueError(f"loss.class_weights=balanced, but class {empty} has no training image: give weights by hand")
+            raise ValueError(
+                f"loss.class_weights=balanced, but class {empty} has no training image: give weights by hand"
+            )
         assert self.class_weights is not None
         self.class_weights.copy_(class_counts.sum() / (self.num_classes * class_counts))
 

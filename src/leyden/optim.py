@@ -1,4 +1,4 @@
-"""Loss > **optimizer**: which parameters decay, which implementation is fastest here, and that the settings are sane."""
+"""Loss > **optimizer**: which parameters decay, which implementation is fastest, what settings are sane."""
 
 import functools
 import inspect

@@ -44,7 +44,9 @@ def draw_preview(augment: Augmentation, batch: Batch, class_names: tuple[str, ..
     num_lines = max(1, len(augment.operations))
     height = 1.3 + 0.16 * num_lines
     figure = Figure(figsize=(1.75 * len(batch.labels), 1.6 + NUM_COPIES * height), layout="constrained")
-    grid = figure.subplots(1 + NUM_COPIES, len(batch.labels), squeeze=False, height_ratios=[1.5] + [height] * NUM_COPIES)
+    grid = figure.subplots(
+        1 + NUM_COPIES, len(batch.labels), squeeze=False, height_ratios=[1.5] + [height] * NUM_COPIES
+    )
     for axes, image, label in zip(grid[0], batch.images, batch.labels, strict=True):
         _show(axes, image.float() / 255)
         axes.set_title(class_names[int(label)], fontsize=9)
@@ -70,4 +72,6 @@ def _words(name: str, values: dict[str, Tensor], position: int) -> str:
         pairs = zip(values["operation"][position].tolist(), values["magnitude"][position].tolist(), strict=True)
         return ", ".join(f"{NAMES[number]} {magnitude:.3g}" for number, magnitude in pairs)
     numbers = {key: value[position].item() for key, value in values.items()}
-    return f"{name}: " + " ".join(f"{value:.2g}" if isinstance(value, float) else str(int(value)) for value in numbers.values())
+    return f"{name}: " + " ".join(
+        f"{value:.2g}" if isinstance(value, float) else str(int(value)) for value in numbers.values()
+    )

@@ -24,6 +24,7 @@ from typing import Any, Self
 from omegaconf import DictConfig, OmegaConf
 
 from leyden import __version__
+from leyden.errors import explain
 
 STATUSES = ("running", "finished", "failed", "interrupted")
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "timm", "numpy", "wandb")
@@ -35,8 +36,15 @@ class Interrupted(Exception):
 
     def __init__(self, number: int, directory: Path) -> None:
         name = signal.Signals(number).name
-        super().__init__(f"stopped by {name}, the state is saved; go on with: leyden resume {shlex.quote(str(directory))}")
+        super().__init__(
+            f"stopped by {name}, the state is saved; go on with: leyden resume {shlex.quote(str(directory))}"
+        )
         self.exit_code = 128 + number
+
+
+def rank() -> int:
+    """This process's number in its run, known before any process group is (torchrun, Slurm and Lightning set these)."""
+    return next((int(os.environ[name]) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), 0)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -55,14 +63,16 @@ class RunRecord:
     Ranks other than 0 record nothing.
     """
 
-    def __init__(self, directory: Path, overrides: Sequence[str], main_process: bool = True) -> None:
+    def __init__(self, directory: Path, overrides: Sequence[str]) -> None:
         self.directory = directory
-        self.main_process = main_process
+        self.main_process = rank() == 0
         self.begin = time.perf_counter()
         self.facts: dict[str, Any] = {"overrides": list(overrides)}
 
     def __enter__(self) -> Self:
-        if self.main_process:
+        if not self.main_process:
+            self.log_handler = _log_to(self.directory / f"log_rank{rank()}.txt")
+        else:
             self._check_directory()
             if (self.directory / "run.json").is_file():
                 self.facts = read_record(self.directory) | self.facts
@@ -70,7 +80,9 @@ class RunRecord:
             self.log_handler = _log_to(self.directory / "log.txt")
             command = shlex.join(["leyden", *sys.argv[1:]])
             started = datetime.now(UTC).isoformat(timespec="seconds")
-            self.update(status="running", attempt=attempt, command=command, started=started, pid=os.getpid(), **_origin())
+            self.update(
+                status="running", attempt=attempt, command=command, started=started, pid=os.getpid(), **_origin()
+            )
         return self
 
     def write_config(self, config: DictConfig) -> None:
@@ -99,9 +111,8 @@ class RunRecord:
         else:
             stopped = isinstance(error, Interrupted | KeyboardInterrupt)
             self._record_failure("interrupted" if stopped else "failed", error, ended)
-        if self.main_process:
-            logging.getLogger().removeHandler(self.log_handler)
-            self.log_handler.close()
+        logging.getLogger().removeHandler(self.log_handler)
+        self.log_handler.close()
 
     def _record_failure(self, status: str, error: BaseException, ended: dict[str, Any]) -> None:
         """The disk may be what failed: a record that cannot be written must not hide the first error."""
@@ -111,7 +122,7 @@ class RunRecord:
             if status == "failed":
                 lines = traceback.format_exception(error)
                 (self.directory / "error.txt").write_text("".join(lines), encoding="utf-8")
-            self.update(status=status, reason=str(error) or type(error).__name__, **ended)
+            self.update(status=status, reason=explain(error), **ended)
         except OSError as second:
             logging.getLogger(__name__).error("run.json could not record the failure: %s", second)
 
@@ -178,7 +189,7 @@ def _git() -> dict[str, Any]:
 
 
 def _log_to(path: Path) -> logging.Handler:
-    """Sends all that is logged, warnings of libraries included, to log.txt; our own warnings show on the terminal too."""
+    """Sends all that is logged, libraries' warnings too, to log.txt; our own warnings show on the terminal as well."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)

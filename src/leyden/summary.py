@@ -37,12 +37,14 @@ def summarise(
     probabilities = logits.softmax(1)
     confidences, predictions = probabilities.max(1)
     losses = F.cross_entropy(logits, labels, reduction="none")
-    arrays = (tensor.cpu().numpy() for tensor in (labels, predictions, confidences, losses))
-    bounds = {f"test/{name}": list(pair) for name, pair in intervals(*arrays, class_names=data.class_names).items()}
-    best = {"best/epoch": checkpoints.best_epoch, f"best/{checkpoints.monitor}": checkpoints.best_value} if checkpoints else {}
+    arrays = labels.numpy(), predictions.numpy(), confidences.double().numpy(), losses.double().numpy()
+    bounds = {f"test/{name}": list(pair) for name, pair in intervals(*arrays, data.class_names).items()}
+    best: dict[str, Any] = {}
+    if checkpoints and checkpoints.best_value is not None:
+        best = {"best/epoch": checkpoints.best_epoch, f"best/{checkpoints.monitor}": checkpoints.best_value}
     speed = progress.images_per_second if progress else None
     run.update(
-        metrics=test | {name: value for name, value in best.items() if value is not None},
+        metrics=test | best,
         intervals=bounds,
         timings={"training_images_per_second": speed, "first_step": progress and progress.first_step_time},
     )
@@ -75,5 +77,7 @@ def print_end(
     seconds = f"{run.seconds:.1f} s in all"
     lines.append(f"time            {seconds}" + (f", {speed:,.0f} images/s in training" if speed else ""))
     lines.append(f"directory       {run.directory}")
-    lines.append("look at it      learning_curves.png, confusion_matrix.png, metrics.csv there; all runs: wandb leet runs/wandb")
+    lines.append(
+        "look at it      learning_curves.png, confusion_matrix.png and metrics.csv there, or wandb leet runs/wandb"
+    )
     print("\n" + "\n".join(lines), file=sys.stdout, flush=True)

@@ -8,12 +8,13 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 from pytorch_lightning.loggers import Logger
 
-from leyden.build import build_callbacks, build_classifier, build_loggers, build_trainer, find
+from leyden.build import build_callbacks, build_classifier, build_loggers, build_trainer, find, wait_for_ranks
 from leyden.callbacks import Ema, Progress
 from leyden.checkpoint import Checkpoints, read_checkpoint
 from leyden.config import Origin, check
-from leyden.hardware import choose_accelerator, choose_precision, describe_device, is_main_process
+from leyden.hardware import choose_accelerator, choose_precision, describe_device
 from leyden.loggers import finish
+from leyden.losses import ClassificationLoss
 from leyden.run import RunRecord
 from leyden.summary import summarise
 
@@ -23,7 +24,7 @@ def train(config: DictConfig, run_directory: Path, origin: Origin, resume: bool 
 
     With `resume`, training goes on from the directory's `last.ckpt`.
     """
-    with RunRecord(run_directory, origin.overrides, is_main_process()) as run:
+    with RunRecord(run_directory, origin.overrides) as run:
         OmegaConf.resolve(config)
         check(config, origin)
         run.write_config(config)
@@ -33,7 +34,7 @@ def train(config: DictConfig, run_directory: Path, origin: Origin, resume: bool 
         except BaseException:
             finish(loggers, {}, exit_code=1)
             raise
-        finish(loggers, run.facts["metrics"], exit_code=0)
+        finish(loggers, run.facts.get("metrics", {}), exit_code=0)
     return best
 
 
@@ -47,18 +48,19 @@ def fit_and_test(
     data = instantiate(config.data)  # knows its facts, has read nothing yet
     classifier = build_classifier(config, data, torch.device(accelerator))
     callbacks = build_callbacks(config, data, run.directory, origin)
+    checkpoints, ema, progress = find(callbacks, Checkpoints), find(callbacks, Ema), find(callbacks, Progress)
     trainer = build_trainer(config, precision, callbacks, loggers)
     data.prepare_data()
     data.setup("fit")
-    classifier.loss.balance(data.class_counts)
+    if isinstance(classifier.loss, ClassificationLoss):
+        classifier.loss.balance(data.class_counts)
     num_parameters = sum(parameter.numel() for parameter in classifier.parameters())
-    run.update(
-        data=data.facts(), device=describe_device(accelerator), precision=precision, seed=config.seed, parameters=num_parameters
-    )
-    checkpoints, ema, progress = (find(callbacks, kind) for kind in (Checkpoints, Ema, Progress))
+    device = describe_device(accelerator)
+    run.update(data=data.facts(), device=device, precision=precision, seed=config.seed, parameters=num_parameters)
+
     last = run.directory / "checkpoints" / "last.ckpt"
     if resume:
-        read_checkpoint(last)  # its errors name the file
+        read_checkpoint(last)  # a damaged one is named before anything starts
     trainer.fit(classifier, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
 
     if checkpoints and checkpoints.best_value is not None:
@@ -68,4 +70,5 @@ def fit_and_test(
             ema.load_state_dict(state["callbacks"][ema.state_key])
     trainer.test(classifier, datamodule=data, verbose=False)
     summarise(run, trainer, classifier, data, checkpoints, progress)
+    wait_for_ranks(trainer)
     return checkpoints.best_value if checkpoints else None

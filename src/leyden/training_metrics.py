@@ -75,6 +75,6 @@ class TrainingMetrics:
 def _explain(loss: float, step: int, learning_rate: float, gradient_norm: float | None) -> str:
     norm = "not read yet" if gradient_norm is None else f"{gradient_norm:.3g}"
     return (
-        f"the training loss became {loss} at step {step} (learning rate {learning_rate:.3g}, last gradient norm {norm}): "
-        f"lower optimizer.lr, lengthen the warm-up, or clip with trainer.gradient_clip_val=1"
+        f"the training loss became {loss} at step {step} (learning rate {learning_rate:.3g}, gradient norm {norm}): "
+        "lower optimizer.lr, lengthen the warm-up, or clip with trainer.gradient_clip_val=1"
     )

@@ -60,9 +60,7 @@ class Augmentation(nn.Module):
         scale = self.scale if images.is_floating_point() else self.scale / 255
         return images.to(torch.float32, memory_format=torch.channels_last).mul(scale).add_(self.shift)
 
-    def _draw(
-        self, name: str, operation: Operation, images: Tensor, indices: Tensor, epoch: int
-    ) -> dict[str, Tensor]:
+    def _draw(self, name: str, operation: Operation, images: Tensor, indices: Tensor, epoch: int) -> dict[str, Tensor]:
         key = mix_seed(self.seed, epoch, zlib.crc32(name.encode()))
         return operation.draw(uniform(key, indices, operation.num_draws), images)
 

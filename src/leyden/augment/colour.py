@@ -118,9 +118,7 @@ class Blur(Operation):
     num_draws = 2
     needs_float = True
 
-    def __init__(
-        self, kernel_size: int = 5, sigma: tuple[float, float] = (0.1, 2.0), probability: float = 0.5
-    ) -> None:
+    def __init__(self, kernel_size: int = 5, sigma: tuple[float, float] = (0.1, 2.0), probability: float = 0.5) -> None:
         if kernel_size < 3 or kernel_size % 2 == 0:
             raise ValueError(f"augment: kernel_size={kernel_size}: expected an odd number from 3")
         check_interval("sigma", sigma, 1e-3, 1e3)
@@ -135,11 +133,13 @@ class Blur(Operation):
         """Blurs by `sigma`; 0 leaves an image as it is."""
         half = self.kernel_size // 2
         if half >= min(images.shape[2:]):
-            raise ValueError(f"augment: kernel_size={self.kernel_size} is too large for {images.shape[3]} pixels: give less")
+            raise ValueError(
+                f"augment: kernel_size={self.kernel_size} is too large for {images.shape[3]} pixels: give less"
+            )
         distance = torch.arange(-half, half + 1, device=images.device, dtype=torch.float32)
         kernel = torch.exp(-0.5 * (distance / sigma.clamp_min(1e-6)[:, None]) ** 2)  # [B, k]
         kernel = kernel / kernel.sum(1, keepdim=True)
-        num_images, channels, height, width = images.shape
+        num_images, channels, height, _ = images.shape
         rows = F.pad(images, (half,) * 4, mode="reflect").reshape(1, num_images * channels, height + 2 * half, -1)
         weights = kernel.repeat_interleave(channels, 0)[:, None]  # [B·C, 1, k]
         rows = F.conv2d(rows, weights[..., None], groups=num_images * channels)

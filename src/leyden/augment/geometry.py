@@ -115,7 +115,7 @@ class RandomResizedCrop(Operation):
 
 
 def _stretched(begin: Tensor, length: Tensor, size: int) -> Tensor:
-    """Where `size` pixels lie when spread over `length` pixels from `begin` on, never beyond its outer pixels' centres."""
+    """Where `size` pixels lie when spread over `length` from `begin` on, within the outer pixels' centres."""
     centres = torch.arange(size, device=begin.device) + 0.5
     places = centres * (length / size)[:, None] - 0.5
     return begin[:, None] + places.clamp_min(0).minimum((length - 1)[:, None])
@@ -169,7 +169,7 @@ def affine(
     shear_x: Tensor,
     shear_y: Tensor,
 ) -> Tensor:
-    """Turns with the clock by `angle`, scales, shears, then shifts by pixels; every parameter is [B], angles in degrees."""
+    """Turns with the clock, scales, shears, then shifts by pixels; parameters are [B], angles in degrees."""
     turn, across, down = angle.deg2rad(), shear_x.deg2rad(), shear_y.deg2rad()
     # The map from the old image to the new is turn · shear · scale; sampling needs its inverse.
     a = (turn - down).cos() / down.cos()

@@ -46,7 +46,7 @@ def mix(values: Tensor, share: Tensor) -> Tensor:
 
 
 def box(share: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where the partner shows, bool [B, H, W]: a box of 1 − share of the area about its centre, cut off at the border."""
+    """Where the partner shows, bool [B, H, W]: a box of 1 − share of the area, cut off at the border."""
     inside = []
     for length, centre in zip(size, centres, strict=True):
         half = (1 - share).sqrt() * length / 2

@@ -64,13 +64,15 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if small_images else nn.MaxPool2d(3, stride=2, padding=1)
+        stages: list[nn.Sequential] = []
         num_inputs = 64
         for stage, num_blocks in enumerate(STAGES[depth]):
-            width, blocks = 64 * 2**stage, []
+            width, blocks = 64 * 2**stage, list[nn.Module]()
             for position in range(num_blocks):
                 blocks.append(block(num_inputs, width, stride=2 if stage and not position else 1))
                 num_inputs = width * block.expansion
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+            stages.append(nn.Sequential(*blocks))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.num_features = num_inputs
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -37,9 +37,9 @@ class TimmBackbone(nn.Module):
             with torch.no_grad():
                 features = self.network(torch.zeros(1, channels, image_size, image_size))
         except (RuntimeError, ValueError, AssertionError) as error:
+            reason = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"backbone.name={name} cannot take {image_size} x {image_size} images ({' '.join(str(error).split())[:200]}): "
-                "choose another name or image size"
+                f"backbone.name={name} cannot take {image_size} x {image_size} images ({reason}): choose another"
             ) from error
         finally:
             self.network.train()
@@ -58,6 +58,8 @@ def _takes_image_size(name: str) -> bool:
     return any(
         "img_size" in inspect.signature(kind.__init__).parameters
         for kind in vars(source).values()
-        if inspect.isclass(kind) and issubclass(kind, nn.Module) and kind.__module__ == source.__name__  # type: ignore[union-attr]
+        if inspect.isclass(kind)
+        and issubclass(kind, nn.Module)
+        and kind.__module__ == source.__name__  # type: ignore[union-attr]
         and "num_classes" in inspect.signature(kind.__init__).parameters
     )

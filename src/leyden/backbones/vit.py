@@ -20,7 +20,9 @@ class Attention(nn.Module):
         self.projection = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        q, k, v = self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # [B, heads, T, D/heads]
+        q, k, v = (
+            self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # [B, heads, T, D/heads]
         mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
         return self.projection(mixed.transpose(1, 2).flatten(2))
 
@@ -76,9 +78,13 @@ class ViT(nn.Module):
         require("dropout", dropout, 0 <= dropout < 1, "a number from 0 to below 1")
         require("stochastic_depth", stochastic_depth, 0 <= stochastic_depth < 1, "a number from 0 to below 1")
         if patch_size < 1 or image_size % patch_size:
-            raise ValueError(f"backbone.patch_size={patch_size} does not divide the image size {image_size}: give one that does")
+            raise ValueError(
+                f"backbone.patch_size={patch_size} does not divide the image size {image_size}: give one that does"
+            )
         if num_heads < 1 or width % num_heads:
-            raise ValueError(f"backbone.num_heads={num_heads} does not divide backbone.width={width}: give one that does")
+            raise ValueError(
+                f"backbone.num_heads={num_heads} does not divide backbone.width={width}: give one that does"
+            )
         self.patches = nn.Conv2d(channels, width, patch_size, patch_size)
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.position_embedding = nn.Parameter(torch.empty(1, 1 + (image_size // patch_size) ** 2, width))

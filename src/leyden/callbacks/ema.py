@@ -4,10 +4,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from leyden.data import Batch
 from leyden.metrics import ClassificationMetrics
 
 
@@ -28,7 +27,7 @@ class Ema(pl.Callback):
         self.last_step = 0
         self.stored: dict[str, Any] | None = None
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         if self.average is None:
             network = nn.ModuleDict({"backbone": pl_module.backbone, "head": pl_module.head})
             self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
@@ -37,11 +36,11 @@ class Ema(pl.Callback):
             self.average.load_state_dict(self.stored)
             self.stored = None
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         assert self.average is not None
         self.average.to(pl_module.device)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step == self.last_step:  # gradients still accumulate
             return
         self.last_step = trainer.global_step
@@ -52,27 +51,32 @@ class Ema(pl.Callback):
             averaged.copy_(raw)
 
     def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Tensor, batch: Batch, *_: Any
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         assert self.average is not None
         assert self.metrics is not None
         network = self.average.module
+        assert isinstance(network, nn.ModuleDict)
         network.eval()
         with torch.no_grad(), trainer.precision_plugin.val_step_context():
             logits = network["head"](network["backbone"](pl_module.augment.normalize(batch.images)))
         self.metrics.to(logits.device).update(logits, batch.labels)
 
-    on_test_batch_end = on_validation_batch_end
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._log(trainer, pl_module, "val")
 
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._log(trainer, pl_module, "test")
 
-    def _log(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str) -> None:
+    def _log(self, trainer: pl.Trainer, pl_module: Any, split: str) -> None:
         assert self.metrics is not None
-        found = {f"{split}/ema_{name}": value for name, value in self.metrics.compute().items() if "recall/" not in name}
+        computed = self.metrics.compute().items()
+        found = {f"{split}/ema_{name}": value for name, value in computed if "recall/" not in name}
         self.metrics.reset()
         pl_module.log_dict(found, logger=False)
         for logger in trainer.loggers:

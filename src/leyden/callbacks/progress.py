@@ -33,9 +33,8 @@ class Progress(pl.Callback):
     def _begin_live(self, trainer: pl.Trainer) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.live = Progress(
-            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
-        )
+        columns = [TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        self.live = Progress(*columns, TextColumn("{task.description}"))
         self.task = self.live.add_task("", total=trainer.estimated_stepping_batches)
         self.live.start()
 
@@ -56,15 +55,19 @@ class Progress(pl.Callback):
             self.live.update(self.task, completed=trainer.global_step)
             self.next_update = now + LEAST_SECONDS_BETWEEN_UPDATES
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         metrics = trainer.callback_metrics | pl_module.train_metrics.compute(trainer)
         shown = [metrics.get(name) for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy")]
         if self.live:
             parts = zip(("loss", "accuracy", "val loss", "val accuracy"), shown, strict=True)
             text = "  ".join(f"{name} {float(value):.4f}" for name, value in parts if value is not None)
-            self.live.update(self.task, completed=trainer.global_step, description=f"epoch {trainer.current_epoch}  {text}")
+            self.live.update(
+                self.task, completed=trainer.global_step, description=f"epoch {trainer.current_epoch}  {text}"
+            )
         elif trainer.is_global_zero:
-            loss, accuracy, val_loss, val_accuracy = ("-" if value is None else f"{float(value):.4f}" for value in shown)
+            loss, accuracy, val_loss, val_accuracy = (
+                "-" if value is None else f"{float(value):.4f}" for value in shown
+            )
             print(
                 f"{trainer.current_epoch:5}  {loss:>10}  {accuracy:>10}  {val_loss:>8}  {val_accuracy:>8}  "
                 f"{self.images_per_second:8,.0f}",

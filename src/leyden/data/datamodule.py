@@ -45,7 +45,9 @@ class ImageDataModule(pl.LightningDataModule):
             if not 0 < value < 1:
                 raise ValueError(f"data.{name}={value} is out of range: give a number between 0 and 1")
         if validation_fraction + test_fraction >= 1:
-            raise ValueError("data.validation_fraction and data.test_fraction leave nothing to train on: lower one of them")
+            raise ValueError(
+                "data.validation_fraction and data.test_fraction leave nothing to train on: lower one of them"
+            )
         if labels_per_class is not None and labels_per_class < 1:
             raise ValueError(f"data.labels_per_class={labels_per_class} is out of range: give 1 or more")
         if labels_per_class is not None and train_fraction < 1:
@@ -83,7 +85,9 @@ class ImageDataModule(pl.LightningDataModule):
         self.train_indices, self.val_indices, self.test_indices = map(torch.from_numpy, (train, parts.val, parts.test))
         if self.batch_size > len(train):
             log.warning(
-                "batch_size=%s is more than the %s training images: each step uses all of them", self.batch_size, len(train)
+                "batch_size=%s is more than the %s training images: each step uses all of them",
+                self.batch_size,
+                len(train),
             )
 
     @property
