@@ -96,10 +96,14 @@ def test_group_taken_away_is_named() -> None:
     assert "optimizer has no _target_" in mistake("~optimizer")
 
 
-def test_user_class_works_as_target() -> None:
-    config = composed("loss._target_=torch.nn.CrossEntropyLoss", "~loss.class_weights")
-    with pytest.raises(ValueError, match="num_classes"):
-        check(config)
+def test_class_of_a_user_is_held_against_its_own_signature(tmp_path: Path) -> None:
+    (tmp_path / "loss").mkdir()
+    for name, key in {"right": "gamma", "wrong": "gama"}.items():
+        text = f"_target_: leyden.losses.Focal\n{key}: 3.0\n"
+        (tmp_path / "loss" / f"{name}.yaml").write_text(text)
+    search = f"hydra.searchpath=[file://{tmp_path}]"
+    check(composed(search, "loss=right"))
+    assert "did you mean 'gamma'?" in mistake(search, "loss=wrong")
 
 
 def test_suggestion_names_the_nearest_word_or_all() -> None:

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from leyden.augment import Augmentation
 from leyden.data import Batch
 from leyden.metrics import ClassificationMetrics
-from leyden.random import mix_seed
+from leyden.random import mix_seed, seed_generators
 from leyden.training_metrics import TrainingMetrics
 
 
@@ -49,9 +49,28 @@ class ImageClassifier(pl.LightningModule):
         self.test_metrics = ClassificationMetrics(class_names)
         self.test_outputs: list[tuple[Tensor, Tensor, Tensor]] = []  # logits [B, K], labels [B], indices [B]
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the name of each hook on the module, forty times a step; nn.Module would look at every one
+        # as a parameter that may be registered, which costs a small network a tenth of its step.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [B, C, H, W] to logits [B, K]."""
         return self.head(self.backbone(images))
+
+    def _on_before_batch_transfer(self, batch: Batch, dataloader_idx: int = 0) -> Batch:
+        return batch  # Lightning would ask the data module and this module for hooks that neither has
+
+    def _apply_batch_transfer_handler(
+        self, batch: Batch, device: torch.device | None = None, dataloader_idx: int = 0
+    ) -> Batch:
+        """Moves a batch that is not there yet; Lightning would take every one apart to find out."""
+        if device is None or batch.images.device == device:
+            return batch
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images, targets = self.augment(batch, self.current_epoch, batch_index, self.global_rank)
@@ -73,7 +92,7 @@ class ImageClassifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         # Dropout draws from torch's generators: seeded by position, a repeated step draws what it drew before.
-        torch.manual_seed(mix_seed(self.seed, self.current_epoch, batch_index, self.global_rank))
+        seed_generators(mix_seed(self.seed, self.current_epoch, batch_index, self.global_rank), self.device)
         self.train_metrics.begin(self.global_step, self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -82,19 +101,20 @@ class ImageClassifier(pl.LightningModule):
             self.train_metrics.gradient_norm = nn.utils.get_total_norm(gradients)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
-        if len(self.train_metrics.losses) >= self.log_every_n_steps:
+        # At an epoch's last batch too: a loss gone wrong is met before validation and before a checkpoint.
+        is_last = batch_index + 1 == self.trainer.num_training_batches
+        if is_last or len(self.train_metrics.losses) >= self.log_every_n_steps:
             self._log(self.train_metrics.read_interval(self.trainer))
 
     def on_train_epoch_start(self) -> None:
         self.train_metrics.reset()
 
     def on_train_epoch_end(self) -> None:
-        self._log(self.train_metrics.read_interval(self.trainer) | self.train_metrics.compute(self.trainer))
+        self._log(self.train_metrics.compute(self.trainer))
 
     def on_validation_epoch_end(self) -> None:
         metrics = {f"val/{name}": value for name, value in self.val_metrics.compute().items()}
         self.val_metrics.reset()
-        self._log(self.train_metrics.read_interval(self.trainer))  # a loss gone wrong is met before a checkpoint is
         if train := self.train_metrics.compute(self.trainer):
             metrics["val/accuracy_gap"] = train["train/accuracy"] - metrics["val/accuracy"]
         self._log(metrics)

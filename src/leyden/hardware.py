@@ -5,13 +5,14 @@ from pathlib import Path
 
 import torch
 
+FEW_PARAMETERS = 50_000  # of a network that autocast slows down: its casts cost more than its products
 PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true")
 
 
-def choose_precision(precision: str | int, accelerator: str) -> str:
+def choose_precision(precision: str | int, accelerator: str, num_parameters: int) -> str:
     """What `trainer.precision` means here: as given, or for `auto` bf16-mixed where the hardware multiplies bfloat16.
 
-    On a CPU that only emulates bfloat16, autocast is several times slower than float32.
+    On a CPU, `auto` stays with float32 for small networks and where bfloat16 is only emulated, several times slower.
     """
     precision = str(precision)
     if precision != "auto":
@@ -19,7 +20,8 @@ def choose_precision(precision: str | int, accelerator: str) -> str:
             raise ValueError(f"trainer.precision={precision}: expected auto, {', '.join(PRECISIONS)}")
         return precision
     if accelerator == "cpu":
-        return "bf16-mixed" if cpu_multiplies_bfloat16() else "32-true"
+        large = num_parameters >= FEW_PARAMETERS
+        return "bf16-mixed" if large and cpu_multiplies_bfloat16() else "32-true"
     if accelerator == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     return "32-true"

@@ -9,4 +9,5 @@ class LinearHead(nn.Sequential):
     def __init__(self, num_features: int, num_classes: int, dropout: float = 0.0) -> None:
         if not 0 <= dropout < 1:
             raise ValueError(f"head.dropout={dropout} is out of range: give a number from 0 to below 1")
-        super().__init__(nn.Dropout(dropout), nn.Linear(num_features, num_classes))
+        linear = nn.Linear(num_features, num_classes)
+        super().__init__(*([nn.Dropout(dropout), linear] if dropout else [linear]))

@@ -1,5 +1,7 @@
 """Augment > **preview**: a picture of what an augmentation does: originals, augmented copies, what was drawn."""
 
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from leyden.data import Batch, ImageDataModule
 
 NUM_IMAGES, NUM_COPIES = 8, 5
 DOTS_PER_INCH = 110
+IMAGE_INCHES, LINE_INCHES, NUM_CHARACTERS = 1.5, 0.125, 28  # an image and below it lines of so many characters
+PARAMETERLESS = ("identity", "autocontrast", "equalize")
 
 
 def preview(config: DictConfig, directory: Path, origin: Origin) -> Path:
@@ -41,37 +45,48 @@ def draw_preview(augment: Augmentation, batch: Batch, class_names: tuple[str, ..
     """A row of originals, then a row for each of the first epochs with what was drawn below every image."""
     from matplotlib.figure import Figure
 
-    num_lines = max(1, len(augment.operations))
-    height = 1.3 + 0.16 * num_lines
-    figure = Figure(figsize=(1.75 * len(batch.labels), 1.6 + NUM_COPIES * height), layout="constrained")
-    grid = figure.subplots(
-        1 + NUM_COPIES, len(batch.labels), squeeze=False, height_ratios=[1.5] + [height] * NUM_COPIES
-    )
+    num_images = len(batch.labels)
+    epochs = [augment.show(batch, epoch) for epoch in range(NUM_COPIES)]
+    captions = [[describe(drawn, position) for position in range(num_images)] for _, drawn in epochs]
+    num_lines = [1 + max(caption.count("\n") for caption in row) for row in captions]
+    height = (1 + NUM_COPIES) * (IMAGE_INCHES + 0.15) + 0.2 + sum(num_lines) * LINE_INCHES
+    figure = Figure(figsize=(0.4 + num_images * (IMAGE_INCHES + 0.2), height), layout="constrained")
+    grid = figure.subplots(1 + NUM_COPIES, num_images, squeeze=False)
+    grid[0, 0].set_ylabel("original", fontsize=9)
     for axes, image, label in zip(grid[0], batch.images, batch.labels, strict=True):
         _show(axes, image.float() / 255)
         axes.set_title(class_names[int(label)], fontsize=9)
-    for epoch, row in enumerate(grid[1:]):
-        images, drawn = augment.show(batch, epoch)
+    for epoch, (row, (images, _), texts) in enumerate(zip(grid[1:], epochs, captions, strict=True)):
         row[0].set_ylabel(f"epoch {epoch}", fontsize=9)
-        for position, (axes, image) in enumerate(zip(row, images, strict=True)):
+        for axes, image, text in zip(row, images, texts, strict=True):
             _show(axes, image)
-            axes.set_xlabel("\n".join(_words(name, values, position) for name, values in drawn.items()), fontsize=6)
+            axes.set_xlabel(text, fontsize=7)
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def _show(axes: Any, image: Tensor) -> None:
-    pixels = image.clamp(0, 1).permute(1, 2, 0).numpy()
+    pixels = image.clamp(0, 1).permute(1, 2, 0).cpu().numpy()
     axes.imshow(np.repeat(pixels, 3 // pixels.shape[2], axis=2), interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
 
 
-def _words(name: str, values: dict[str, Tensor], position: int) -> str:
-    """What one operation drew for one image, on one line."""
-    if "operation" in values:
-        pairs = zip(values["operation"][position].tolist(), values["magnitude"][position].tolist(), strict=True)
-        return ", ".join(f"{NAMES[number]} {magnitude:.3g}" for number, magnitude in pairs)
-    numbers = {key: value[position].item() for key, value in values.items()}
-    return f"{name}: " + " ".join(
-        f"{value:.2g}" if isinstance(value, float) else str(int(value)) for value in numbers.values()
-    )
+def describe(drawn: Mapping[str, Mapping[str, Tensor]], position: int) -> str:
+    """What was drawn for one image of a batch, an operation to a line; what is zero or off is left out."""
+    lines = [_words(name, {key: value[position] for key, value in values.items()}) for name, values in drawn.items()]
+    return "\n".join("\n".join(textwrap.wrap(line, NUM_CHARACTERS)) for line in lines if line)
+
+
+def _words(name: str, values: Mapping[str, Tensor]) -> str:
+    if "operation" in values:  # a policy: the names of what it chose say more than its own
+        chosen = [NAMES[number] for number in values["operation"].tolist()]
+        magnitudes = [f"{magnitude:.3g}" for magnitude in values["magnitude"].tolist()]
+        return ", ".join(
+            word if word in PARAMETERLESS else f"{word} {magnitude}"
+            for word, magnitude in zip(chosen, magnitudes, strict=True)
+        ).replace("_", " ")
+    given = {key: value.item() for key, value in values.items() if value}
+    if list(given.values()) in ([], [True]):
+        return name if given else ""
+    numbers = ", ".join(f"{key.replace('_', ' ')} {value:.2g}" for key, value in given.items())
+    return f"{name}: {numbers}"

@@ -21,6 +21,18 @@ def mix_seed(*numbers: int) -> int:
     return state >> 1
 
 
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seeds the generators that dropout on `device` draws from.
+
+    `torch.manual_seed` does too, but for a CUDA that is not in use it keeps a stack trace of every call.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
 def _mix(value: int) -> int:
     value = ((value ^ (value >> 30)) * FIRST) & MASK
     value = ((value ^ (value >> 27)) * SECOND) & MASK

@@ -44,9 +44,10 @@ def fit_and_test(
     """Builds the parts, trains, puts the best weights back and looks once at the test images."""
     seed_everything(config.seed, verbose=False)
     accelerator = choose_accelerator(config.trainer.accelerator)
-    precision = choose_precision(config.trainer.precision, accelerator)
     data = instantiate(config.data)  # knows its facts, has read nothing yet
     classifier = build_classifier(config, data, torch.device(accelerator))
+    num_parameters = sum(parameter.numel() for parameter in classifier.parameters())
+    precision = choose_precision(config.trainer.precision, accelerator, num_parameters)
     callbacks = build_callbacks(config, data, run.directory, origin)
     checkpoints, ema, progress = find(callbacks, Checkpoints), find(callbacks, Ema), find(callbacks, Progress)
     trainer = build_trainer(config, precision, callbacks, loggers)
@@ -54,7 +55,6 @@ def fit_and_test(
     data.setup("fit")
     if isinstance(classifier.loss, ClassificationLoss):
         classifier.loss.balance(data.class_counts)
-    num_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     device = describe_device(accelerator)
     run.update(data=data.facts(), device=device, precision=precision, seed=config.seed, parameters=num_parameters)
 

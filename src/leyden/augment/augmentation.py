@@ -24,6 +24,7 @@ class Augmentation(nn.Module):
     """
 
     scale: Tensor
+    byte_scale: Tensor
     shift: Tensor
 
     def __init__(
@@ -41,6 +42,7 @@ class Augmentation(nn.Module):
         self.mix, self.num_classes, self.seed = mix, num_classes, seed
         mean_, std_ = torch.tensor(mean).view(1, -1, 1, 1), torch.tensor(std).view(1, -1, 1, 1)
         self.register_buffer("scale", 1 / std_, persistent=False)
+        self.register_buffer("byte_scale", 1 / (255 * std_), persistent=False)
         self.register_buffer("shift", -mean_ / std_, persistent=False)
 
     def forward(self, batch: Batch, epoch: int, batch_index: int, rank: int = 0) -> tuple[Tensor, Tensor]:
@@ -57,8 +59,9 @@ class Augmentation(nn.Module):
 
     def normalize(self, images: Tensor) -> Tensor:
         """(pixel − mean) / std of uint8 images, or of float images in [0, 1]: all that evaluation does."""
-        scale = self.scale if images.is_floating_point() else self.scale / 255
-        return images.to(torch.float32, memory_format=torch.channels_last).mul(scale).add_(self.shift)
+        scale = self.scale if images.is_floating_point() else self.byte_scale
+        # Channels go last only now: with them innermost this product is four times as slow.
+        return images.mul(scale).add_(self.shift).to(memory_format=torch.channels_last)
 
     def _draw(self, name: str, operation: Operation, images: Tensor, indices: Tensor, epoch: int) -> dict[str, Tensor]:
         key = mix_seed(self.seed, epoch, zlib.crc32(name.encode()))

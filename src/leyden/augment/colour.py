@@ -74,7 +74,7 @@ class Hue(Operation):
         hue, chroma, value = _hue_chroma_value(images)
         hue = (hue + turn[:, None, None]) % 1.0
         # Each channel is the value less the part of the chroma that its distance on the circle takes away.
-        offsets = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)
+        offsets = torch.arange(5, 0, -2, device=images.device).view(1, 3, 1, 1)  # 5, 3, 1 for red, green, blue
         sector = (offsets + 6 * hue[:, None]) % 6
         return value[:, None] - chroma[:, None] * torch.minimum(sector, 4 - sector).clamp(0, 1)
 

@@ -36,7 +36,8 @@ class RandomErasing(Operation):
         on = uniform[:, 0] < self.probability
         height = (area * ratio).sqrt().round().clamp(1, full_height).long() * on
         width = (area / ratio).sqrt().round().clamp(1, full_width).long() * on
-        top, left = integers(uniform[:, 3], full_height - height + 1), integers(uniform[:, 4], full_width - width + 1)
+        top = integers(uniform[:, 3], full_height - height + 1) * on
+        left = integers(uniform[:, 4], full_width - width + 1) * on
         return {"top": top, "left": left, "height": height, "width": width}
 
     def apply(  # type: ignore[override]

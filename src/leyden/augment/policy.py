@@ -1,7 +1,9 @@
 """Augment > **policies**: other operations for each image, chosen at random from one list.
 
 RandAugment (Cubuk et al. 2020) applies some of them at one strength, TrivialAugment (Müller & Hutter 2021) one at a
-random strength. Strengths follow torchvision's, in 31 steps; geometry is about the image's centre.
+random strength. Strengths follow torchvision's, in 31 steps, but for three things that make small images fit for use:
+geometry is about the image's centre, interpolates between pixels, and TrivialAugment's furthest shift of 32 pixels is
+meant at a size of 224 and shrinks with the image.
 """
 
 from collections.abc import Callable
@@ -95,15 +97,19 @@ class Policy(Operation):
     def __init__(self, widest: dict[str, float], num_operations: int, posterize_bits: int) -> None:
         self.widest, self.num_operations, self.posterize_bits = widest, num_operations, posterize_bits
 
-    def magnitudes(self, image_size: int) -> Tensor:
-        """The parameter of each operation at each strength, [operations, NUM_STRENGTHS], for a positive sign."""
+    def magnitudes(self, height: int, width: int) -> Tensor:
+        """The parameter of each operation at each strength, [operations, NUM_STRENGTHS], for a positive sign.
+
+        Degrees for turns and shears, pixels for shifts, what is added to 1 for blends, bits kept, a threshold.
+        """
         line = torch.linspace(0, 1, NUM_STRENGTHS)
         table = torch.zeros(len(NAMES), NUM_STRENGTHS)
         for row, name in enumerate(NAMES):
             if name.startswith("shear"):
                 table[row] = torch.atan(line * self.widest["shear"]).rad2deg()
             elif name.startswith("translate"):
-                table[row] = (line * self.widest["translate"] * image_size).trunc()
+                size = width if name == "translate_x" else height
+                table[row] = (line * self.widest["translate"] * size).trunc()
             elif name == "rotate":
                 table[row] = line * self.widest["rotate"]
             elif name in ("brightness", "contrast", "saturation", "sharpness"):
@@ -114,9 +120,9 @@ class Policy(Operation):
                 table[row] = 1 - line
         return table
 
-    def _parameters(self, choice: Tensor, strength: Tensor, sign: Tensor, image_size: int) -> Tensor:
+    def _parameters(self, choice: Tensor, strength: Tensor, sign: Tensor, images: Tensor) -> Tensor:
         """Looks up magnitudes [B, operations per image]; geometry may go both ways, blends are factors about 1."""
-        magnitude = self.magnitudes(image_size).to(choice.device)[choice, strength]
+        magnitude = self.magnitudes(images.shape[2], images.shape[3]).to(choice.device)[choice, strength]
         rows = torch.arange(len(NAMES), device=choice.device)
         signed, factor = (rows >= 1) & (rows <= 9), (rows >= 6) & (rows <= 9)
         magnitude = torch.where(signed[choice] & (sign < 0.5), -magnitude, magnitude)
@@ -148,7 +154,7 @@ class RandAugment(Policy):
         choice = integers(uniform[:, : self.num_operations], len(NAMES))
         strength = torch.full_like(choice, self.magnitude)
         sign = uniform[:, self.num_operations :]
-        return {"operation": choice, "magnitude": self._parameters(choice, strength, sign, images.shape[3])}
+        return {"operation": choice, "magnitude": self._parameters(choice, strength, sign, images)}
 
 
 class TrivialAugment(Policy):
@@ -162,4 +168,4 @@ class TrivialAugment(Policy):
 
     def draw(self, uniform: Tensor, images: Tensor) -> dict[str, Tensor]:
         choice, strength = integers(uniform[:, :1], len(NAMES)), integers(uniform[:, 1:2], NUM_STRENGTHS)
-        return {"operation": choice, "magnitude": self._parameters(choice, strength, uniform[:, 2:], images.shape[3])}
+        return {"operation": choice, "magnitude": self._parameters(choice, strength, uniform[:, 2:], images)}
