@@ -20,7 +20,8 @@ from leyden.metrics import direction
 class Checkpoints(Checkpoint):
     """Keeps the last and the best state of training in `<run directory>/checkpoints`.
 
-    `monitor` is the validation metric that decides what is best; the earlier of two equal epochs stays.
+    `monitor` is the validation metric that decides what is best; of equal epochs the last one
+    counts, whose weights the schedule has brought to rest.
     """
 
     def __init__(self, monitor: str) -> None:
@@ -54,7 +55,7 @@ class Checkpoints(Checkpoint):
     def _is_better(self, value: float) -> bool:
         if self.best_value is None:
             return True
-        return value > self.best_value if direction(self.monitor) == "max" else value < self.best_value
+        return value >= self.best_value if direction(self.monitor) == "max" else value <= self.best_value
 
     def save(self, trainer: pl.Trainer, path: Path) -> None:
         """Writes the whole state of training to `path`; every rank takes part, rank 0 writes."""

@@ -19,7 +19,7 @@ class CNN(nn.Module):
         self,
         channels: int,
         image_size: int,
-        widths: Sequence[int] = (24, 48, 96),
+        widths: Sequence[int] = (32, 64, 128),
         convolutions_per_stage: int = 2,
         activation: str = "relu",
     ) -> None:

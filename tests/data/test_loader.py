@@ -1,0 +1,75 @@
+"""Loading: each image once, the order a function of seed and epoch, ranks share a batch between them."""
+
+import torch
+
+from leyden.data import InMemoryLoader
+
+IMAGES = torch.arange(103, dtype=torch.uint8).view(103, 1, 1, 1).expand(103, 3, 4, 4).contiguous()
+LABELS = torch.arange(103) % 10
+INDICES = torch.arange(1, 103)  # 102 of the 103
+
+
+def loader(batch_size: int = 10, seed: int | None = None, rank: int = 0, world_size: int = 1) -> InMemoryLoader:
+    return InMemoryLoader(IMAGES, LABELS, INDICES, batch_size, seed, rank, world_size)
+
+
+def test_batches_hold_the_images_of_their_indices() -> None:
+    for batch in loader(seed=0):
+        assert torch.equal(batch.images, IMAGES[batch.indices])
+        assert torch.equal(batch.labels, LABELS[batch.indices])
+
+
+def test_evaluation_yields_every_image_once_in_order() -> None:
+    batches = list(loader())
+    assert len(batches) == len(loader()) == 11
+    assert torch.equal(torch.cat([batch.indices for batch in batches]), INDICES)
+
+
+def test_evaluation_yields_every_image_once_over_all_ranks() -> None:
+    for world_size in (2, 3, 4):
+        ranks = [list(loader(16, rank=rank, world_size=world_size)) for rank in range(world_size)]
+        assert len({len(batches) for batches in ranks}) == 1
+        seen = torch.cat([batch.indices for batches in ranks for batch in batches])
+        assert torch.equal(seen.sort().values, INDICES)
+
+
+def test_training_drops_the_last_incomplete_batch_and_others_each_epoch() -> None:
+    training = loader(seed=0)
+    dropped = []
+    for epoch in range(20):
+        training.sampler.set_epoch(epoch)
+        seen = torch.cat([batch.indices for batch in training])
+        assert len(seen) == 100 == len(seen.unique())
+        dropped += sorted(set(INDICES.tolist()) - set(seen.tolist()))
+    assert len(set(dropped)) > 20
+
+
+def test_order_is_a_function_of_seed_and_epoch() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        training = loader(seed=seed)
+        training.sampler.set_epoch(epoch)
+        return torch.cat([batch.indices for batch in training]).tolist()
+
+    assert order(0, 1) == order(0, 1)
+    assert order(0, 1) != order(0, 2)
+    assert order(0, 1) != order(1, 1)
+
+
+def test_ranks_together_see_the_batches_of_one_process() -> None:
+    alone = [batch.indices for batch in loader(12, seed=0)]
+    ranks = [[batch.indices for batch in loader(12, seed=0, rank=rank, world_size=3)] for rank in range(3)]
+    for whole, *parts in zip(alone, *ranks, strict=True):
+        assert [len(part) for part in parts] == [4, 4, 4]
+        assert torch.equal(whole, torch.cat(parts))
+
+
+def test_start_batch_skips_in_one_epoch_only() -> None:
+    training = loader(seed=0)
+    whole = [batch.indices.tolist() for batch in training]
+    training.start_batch = 7
+    assert [batch.indices.tolist() for batch in training] == whole[7:]
+    assert [batch.indices.tolist() for batch in training] == whole
+
+
+def test_batch_larger_than_the_set_takes_all_of_it() -> None:
+    assert [len(batch.labels) for batch in loader(batch_size=500, seed=0)] == [102]
