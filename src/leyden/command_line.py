@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from leyden.config import CONFIG_DIRECTORY, Origin, register
-from leyden.errors import explain
+from leyden.errors import Interrupted, explain
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -49,7 +49,7 @@ def _with_hydra(job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> N
 
     def guarded(config: DictConfig) -> Any:
         sys.argv = whole  # Lightning starts the other ranks of a run by repeating its command line
-        if failures and hasattr(failures[-1], "exit_code"):
+        if failures and isinstance(failures[-1], Interrupted):
             return None  # a signal ended the job before: it meant the sweep
         try:
             return job(config)
@@ -58,6 +58,8 @@ def _with_hydra(job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> N
             return None
 
     hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name="train")(guarded)()
+    if failures and isinstance(failures[-1], Interrupted):
+        failures.insert(0, failures.pop())  # its exit code is the sweep's
     for error in failures[1:]:
         print(f"error: {explain(error, arguments)}", file=sys.stderr)
     if failures:
@@ -101,11 +103,14 @@ def _report(command: Callable[[], None], arguments: Sequence[str]) -> int:
     try:
         command()
     except KeyboardInterrupt:
-        print("interrupted before training began", file=sys.stderr)
+        print("stopped by SIGINT before training began", file=sys.stderr)
         return 130
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.exit_code
     except Exception as error:
         if any(argument.lstrip("+") == "debug=true" for argument in arguments):
             traceback.print_exc()
         print(f"error: {explain(error, arguments)}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
+        return 1
     return 0

@@ -1,14 +1,28 @@
 """Command line > **errors**: turns what went wrong into one sentence for the person at the keyboard."""
 
 import re
+import shlex
+import signal
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from leyden.config import CONFIG_DIRECTORY, Config, suggest
+
+
+class Interrupted(Exception):
+    """A signal asked the run to end; it ended cleanly, with its state saved."""
+
+    def __init__(self, number: int, directory: Path) -> None:
+        name = signal.Signals(number).name
+        super().__init__(
+            f"stopped by {name}, the state is saved; go on with: leyden resume {shlex.quote(str(directory))}"
+        )
+        self.exit_code = 128 + number
 
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
@@ -22,7 +36,7 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}: is it the right place, and may you write there?"
-    if isinstance(error, ValueError | ArithmeticError | OSError) and text:
+    if isinstance(error, ValueError | ArithmeticError | OSError | Interrupted) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -9,7 +9,6 @@ import logging
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -24,22 +23,11 @@ from typing import Any, Self
 from omegaconf import DictConfig, OmegaConf
 
 from leyden import __version__
-from leyden.errors import explain
+from leyden.errors import Interrupted, explain
 
 STATUSES = ("running", "finished", "failed", "interrupted")
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "timm", "numpy", "wandb")
 LEAST_FREE_BYTES = 50 * 2**20  # less than this is not worth beginning with
-
-
-class Interrupted(Exception):
-    """A signal asked the run to end; it ended cleanly, with its state saved."""
-
-    def __init__(self, number: int, directory: Path) -> None:
-        name = signal.Signals(number).name
-        super().__init__(
-            f"stopped by {name}, the state is saved; go on with: leyden resume {shlex.quote(str(directory))}"
-        )
-        self.exit_code = 128 + number
 
 
 def rank() -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from leyden.checkpoint import Checkpoints
-from leyden.run import Interrupted
+from leyden.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -1,0 +1,100 @@
+"""Losses against PyTorch's, against the papers' sums written out, and labels against their one-hot vectors."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
+
+from leyden.losses import ClassificationLoss, CrossEntropy, Focal
+
+GENERATOR = torch.Generator().manual_seed(0)
+LOGITS = 3 * torch.randn(32, 5, generator=GENERATOR)
+LABELS = torch.randint(5, (32,), generator=GENERATOR)
+SOFT = torch.rand(32, 5, generator=GENERATOR).softmax(1)
+WEIGHTS = [0.5, 1.0, 2.0, 1.5, 0.2]
+SETTINGS: list[dict[str, Any]] = [
+    {}, {"label_smoothing": 0.1}, {"class_weights": WEIGHTS}, {"label_smoothing": 0.2, "class_weights": WEIGHTS},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_cross_entropy_of_labels_equals_pytorchs(settings: dict[str, Any]) -> None:
+    weight = torch.tensor(settings["class_weights"]) if "class_weights" in settings else None
+    expected = nn.CrossEntropyLoss(weight, label_smoothing=settings.get("label_smoothing", 0.0))(LOGITS, LABELS)
+    torch.testing.assert_close(CrossEntropy(5, **settings)(LOGITS, LABELS), expected)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_of_soft_targets_equals_pytorchs(smoothing: float) -> None:
+    expected = F.cross_entropy(LOGITS, SOFT, label_smoothing=smoothing)
+    torch.testing.assert_close(CrossEntropy(5, label_smoothing=smoothing)(LOGITS, SOFT), expected)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("kind", [CrossEntropy, Focal])
+def test_label_and_its_one_hot_vector_give_the_same_loss(
+    kind: type[ClassificationLoss], settings: dict[str, Any]
+) -> None:
+    loss = kind(5, **settings)
+    torch.testing.assert_close(loss(LOGITS, LABELS), loss(LOGITS, F.one_hot(LABELS, 5).float()))
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("targets", [LABELS, SOFT])
+def test_focal_loss_without_focus_is_cross_entropy(settings: dict[str, Any], targets: Tensor) -> None:
+    expected = CrossEntropy(5, **settings)(LOGITS, targets)
+    torch.testing.assert_close(Focal(5, gamma=0.0, **settings)(LOGITS, targets), expected)
+
+
+def test_focal_loss_is_the_papers_sum() -> None:
+    probabilities = LOGITS.softmax(1)[range(32), LABELS]
+    expected = (-((1 - probabilities) ** 2) * probabilities.log()).mean()
+    torch.testing.assert_close(Focal(5, gamma=2.0)(LOGITS, LABELS), expected)
+
+
+def test_focal_loss_of_two_classes_equals_torchvisions() -> None:
+    """A softmax over (0, z) is a sigmoid of z; torchvision's loss is the binary one."""
+    scores = LOGITS[:, 0]
+    labels = (LABELS > 2).long()
+    expected = sigmoid_focal_loss(scores, labels.float(), alpha=-1, gamma=2.0, reduction="mean")
+    logits = torch.stack([torch.zeros(32), scores], dim=1)
+    torch.testing.assert_close(Focal(2, gamma=2.0)(logits, labels), expected)
+
+
+def test_balanced_weights_make_every_class_count_the_same() -> None:
+    loss = CrossEntropy(5, class_weights="balanced")
+    counts = torch.tensor([10, 20, 30, 40, 100])
+    loss.balance(counts)
+    assert loss.class_weights is not None
+    torch.testing.assert_close(loss.class_weights * counts, torch.full((5,), 200 / 5))
+
+
+def test_balanced_weights_of_an_empty_class_are_refused() -> None:
+    with pytest.raises(ValueError, match="class 1 has no training image"):
+        CrossEntropy(3, class_weights="balanced").balance(torch.tensor([3, 0, 2]))
+
+
+def test_gradient_of_focal_loss_is_finite_for_certain_answers() -> None:
+    logits = torch.tensor([[1000.0, 0.0], [0.0, 1000.0]], requires_grad=True)
+    Focal(2, gamma=0.5)(logits, torch.tensor([0, 0])).backward()
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"label_smoothing": 1.0}, "loss.label_smoothing=1.0"),
+        ({"class_weights": "balance"}, "expected null, balanced"),
+        ({"class_weights": [1.0, 2.0]}, "expected 5 numbers above 0"),
+        ({"class_weights": [1.0, 2.0, 0.0, 1.0, 1.0]}, "above 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        CrossEntropy(5, **settings)
+    with pytest.raises(ValueError, match=r"loss\.gamma=-1"):
+        Focal(5, gamma=-1)
