@@ -1,4 +1,4 @@
-"""What tests share: runs as processes, in a directory of their own, without a network."""
+"""What tests share: runs in this process and as processes, without a network."""
 
 import os
 import subprocess
@@ -8,7 +8,27 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("WANDB_MODE", "offline")
+from running import TINY, FinishedRun, compose_config
+
+os.environ["WANDB_MODE"] = "offline"
+
+
+@pytest.fixture
+def train_run(tmp_path: Path) -> Callable[..., FinishedRun]:
+    """Trains in this process with overrides after those of TINY; returns the finished run."""
+    from leyden.config import Origin
+    from leyden.train import train
+
+    count = 0
+
+    def run(*overrides: str) -> FinishedRun:
+        nonlocal count
+        count += 1
+        directory = tmp_path / f"run{count}"
+        train(compose_config(*TINY, *overrides), directory, Origin(overrides))
+        return FinishedRun(directory)
+
+    return run
 
 
 @pytest.fixture
@@ -19,7 +39,7 @@ def leyden(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(
             [sys.executable, "-m", "leyden", *arguments],
             cwd=tmp_path,
-            env=os.environ | {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"} | environment,
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -5,26 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
 
-from leyden.config import CONFIG_DIRECTORY, Origin, check, register, suggest
+from leyden.config import CONFIG_DIRECTORY, Origin, check, suggest
 from leyden.errors import explain
-
-
-def composed(*overrides: str, directory: Path = CONFIG_DIRECTORY) -> DictConfig:
-    """The config of `leyden train <overrides>`, resolved; `name` is given because only a job knows its choices."""
-    register()
-    with initialize_config_dir(str(directory), version_base="1.3"):
-        config = compose("train", overrides=["name=test", *overrides])
-    OmegaConf.resolve(config)
-    return config
+from running import compose_config
 
 
 def mistake(*overrides: str, directory: Path = CONFIG_DIRECTORY) -> str:
     """The one line that a user gets for a command line that is wrong."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - Hydra's and ours alike
-        check(composed(*overrides, directory=directory), Origin(overrides))
+        check(compose_config(*overrides, directory=directory), Origin(overrides))
     return explain(caught.value, overrides)
 
 
@@ -77,7 +67,7 @@ def test_misspelt_key_of_a_recipe_is_named_with_its_file(
 
 
 def test_default_config_passes() -> None:
-    check(composed())
+    check(compose_config())
 
 
 @pytest.mark.parametrize(
@@ -102,7 +92,7 @@ def test_class_of_a_user_is_held_against_its_own_signature(tmp_path: Path) -> No
         text = f"_target_: leyden.losses.Focal\n{key}: 3.0\n"
         (tmp_path / "loss" / f"{name}.yaml").write_text(text)
     search = f"hydra.searchpath=[file://{tmp_path}]"
-    check(composed(search, "loss=right"))
+    check(compose_config(search, "loss=right"))
     assert "did you mean 'gamma'?" in mistake(search, "loss=wrong")
 
 

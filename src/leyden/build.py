@@ -5,6 +5,8 @@ The network, the loss and the metrics are built before the data is read, so that
 
 import contextlib
 import functools
+import logging
+import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,12 +27,14 @@ from leyden.loggers import MetricsCsv
 from leyden.metrics import metric_names
 from leyden.optim import build_optimizer, check_hyperparameters
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 SECONDS_FOR_RANKS_TO_END = 120
 
 
-def build_classifier(config: DictConfig, data: ImageDataModule, device: torch.device) -> ImageClassifier:
+def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifier:
     """The network with all that its training step needs; its first weights are drawn from torch's generator."""
     make_optimizer = instantiate(config.optimizer)
     check_hyperparameters(make_optimizer)
@@ -45,7 +49,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule, device: torch.de
         backbone=backbone.to(memory_format=torch.channels_last),  # convolutions are up to 1.6 times as fast so
         head=head,
         loss=instantiate(config.loss, num_classes=data.num_classes),
-        make_optimizer=functools.partial(build_optimizer, make_optimizer, device=device),
+        make_optimizer=functools.partial(build_optimizer, make_optimizer),
         make_schedule=instantiate(config.schedule),
         class_names=data.class_names,
         seed=config.seed,
@@ -100,11 +104,22 @@ class NoProfiler(PassThroughProfiler):
         return self.NOTHING
 
 
-def build_trainer(config: DictConfig, precision: str, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
+def build_trainer(
+    config: DictConfig, accelerator: str, precision: str, callbacks: list[Callback], loggers: list[Logger]
+) -> Trainer:
     """Lightning's Trainer with what this template does itself switched off."""
+    # What an interval longer than an epoch would lose, we log at the epoch's end.
+    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     length = {"max_epochs": -1, "max_steps": config.steps} if config.steps else {}
+    sync_batchnorm = config.trainer.sync_batchnorm
+    if sync_batchnorm and accelerator == "cpu":
+        log.warning(
+            "trainer.sync_batchnorm is left out: PyTorch has it for GPUs only; each process norms its own share"
+        )
+        sync_batchnorm = False
     return instantiate(
         config.trainer,
+        sync_batchnorm=sync_batchnorm,
         **length,
         precision=precision,
         profiler=config.trainer.profiler or NoProfiler(),

@@ -16,15 +16,15 @@ from leyden.augment import Augmentation
 from leyden.data import Batch
 from leyden.metrics import ClassificationMetrics
 from leyden.random import mix_seed, seed_generators
-from leyden.training_metrics import TrainingMetrics
+from leyden.training_metrics import TrainingMetrics, is_last_batch
 
 
 class ImageClassifier(pl.LightningModule):
     """Learns to tell `class_names` apart from batches of uint8 images.
 
-    `make_optimizer(module)` and `make_schedule(optimizer, total_steps=…)` give the optimizer and its schedule;
-    `seed` and the position in training (epoch, batch, rank) decide all that is random in a step, so a step can be
-    repeated from its position alone.
+    `make_optimizer(module, device=…, has_scaler=…)` and `make_schedule(optimizer, total_steps=…)` give the optimizer
+    and its schedule; `seed` and the position in training (epoch, batch, rank) decide all that is random in a step,
+    so a step can be repeated from its position alone.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ImageClassifier(pl.LightningModule):
         backbone: nn.Module,
         head: nn.Module,
         loss: nn.Module,
-        make_optimizer: Callable[[nn.Module], Optimizer],
+        make_optimizer: Callable[..., Optimizer],
         make_schedule: Callable[..., LRScheduler | ReduceLROnPlateau],
         class_names: tuple[str, ...],
         seed: int,
@@ -102,9 +102,10 @@ class ImageClassifier(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
         # At an epoch's last batch too: a loss gone wrong is met before validation and before a checkpoint.
-        is_last = batch_index + 1 == self.trainer.num_training_batches
-        if is_last or len(self.train_metrics.losses) >= self.log_every_n_steps:
+        if is_last_batch(self.trainer, batch_index) or len(self.train_metrics.losses) >= self.log_every_n_steps:
             self._log(self.train_metrics.read_interval(self.trainer))
+        if self.trainer.global_step == self.trainer.max_steps:
+            self.trainer.should_stop = True  # Lightning validates at the end of an epoch, or where it is to stop
 
     def on_train_epoch_start(self) -> None:
         self.train_metrics.reset()
@@ -127,7 +128,8 @@ class ImageClassifier(pl.LightningModule):
         self.log_dict(metrics, logger=False)
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self)
+        device, has_scaler = self.trainer.strategy.root_device, self.trainer.precision == "16-mixed"
+        optimizer = self.make_optimizer(self, device=device, has_scaler=has_scaler)
         schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         plateau = isinstance(schedule, ReduceLROnPlateau)
         interval = {"interval": "epoch", "monitor": self.monitor} if plateau else {"interval": "step"}

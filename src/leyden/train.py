@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
@@ -45,12 +44,12 @@ def fit_and_test(
     seed_everything(config.seed, verbose=False)
     accelerator = choose_accelerator(config.trainer.accelerator)
     data = instantiate(config.data)  # knows its facts, has read nothing yet
-    classifier = build_classifier(config, data, torch.device(accelerator))
+    classifier = build_classifier(config, data)
     num_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     precision = choose_precision(config.trainer.precision, accelerator, num_parameters)
     callbacks = build_callbacks(config, data, run.directory, origin)
     checkpoints, ema, progress = find(callbacks, Checkpoints), find(callbacks, Ema), find(callbacks, Progress)
-    trainer = build_trainer(config, precision, callbacks, loggers)
+    trainer = build_trainer(config, accelerator, precision, callbacks, loggers)
     data.prepare_data()
     data.setup("fit")
     if isinstance(classifier.loss, ClassificationLoss):

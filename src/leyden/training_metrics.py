@@ -72,6 +72,11 @@ class TrainingMetrics:
         return {"train/loss": self.loss_sum / self.num_batches, "train/accuracy": accuracy}
 
 
+def is_last_batch(trainer: Any, batch_index: int) -> bool:
+    """Whether no batch follows in this epoch, since it is the epoch's last or that of training."""
+    return batch_index + 1 == trainer.num_training_batches or trainer.global_step == trainer.max_steps
+
+
 def _explain(loss: float, step: int, learning_rate: float, gradient_norm: float | None) -> str:
     norm = "not read yet" if gradient_norm is None else f"{gradient_norm:.3g}"
     return (

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from leyden.training_metrics import is_last_batch
+
 LEAST_SECONDS_BETWEEN_UPDATES = 0.2
 
 
@@ -48,7 +50,7 @@ class Progress(pl.Callback):
         if self.first_step_time is None:
             self.first_step_time = time.time()
         self.epoch_images += len(batch.labels)
-        if batch_index + 1 == trainer.num_training_batches:
+        if is_last_batch(trainer, batch_index):
             self.num_images += self.epoch_images * trainer.world_size
             self.seconds += now - self.epoch_began
         if self.live and now >= self.next_update:

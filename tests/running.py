@@ -1,0 +1,51 @@
+"""Runs for tests: the composed config of a command line, and what a finished run left behind."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from leyden.config import CONFIG_DIRECTORY, register
+from leyden.loggers import read_metrics
+
+TINY = ["backbone=mlp", "backbone.width=16", "epochs=2", "logger=csv", "trainer=cpu"]
+
+
+def compose_config(*overrides: str, directory: Path = CONFIG_DIRECTORY) -> DictConfig:
+    """The config of `leyden train <overrides>`, resolved; `name` is given because only a job knows its choices."""
+    register()
+    with initialize_config_dir(str(directory), version_base="1.3"):
+        config = compose("train", overrides=["name=test", *overrides])
+    OmegaConf.resolve(config)
+    return config
+
+
+class FinishedRun:
+    """A run's directory and what stands in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @property
+    def record(self) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads((self.directory / "run.json").read_text(encoding="utf-8"))
+        return record
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return self.record["metrics"]
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        return read_metrics(self.directory / "metrics.csv")
+
+    def column(self, name: str) -> list[float]:
+        """The values of one metric in their order."""
+        return [float(row[name]) for row in self.rows if row.get(name)]
+
+    def checkpoint(self, name: str = "last") -> dict[str, Any]:
+        from leyden.checkpoint import read_checkpoint
+
+        return read_checkpoint(self.directory / "checkpoints" / f"{name}.ckpt")

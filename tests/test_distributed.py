@@ -1,0 +1,64 @@
+"""Two processes (gloo, on the CPU) against one: the same weights, the same metrics, every image counted once."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from running import FinishedRun
+
+Leyden = Callable[..., subprocess.CompletedProcess[str]]
+VIT = ["backbone=vit", "backbone.width=24", "backbone.depth=2"]  # without batch norm, which sees a rank's share
+COMMON = ["epochs=2", "logger=csv", "trainer.accelerator=cpu"]
+
+
+def run(leyden: Leyden, directory: Path, *overrides: str) -> FinishedRun:
+    done = leyden("train", f"hydra.run.dir={directory}", *overrides, *COMMON)
+    assert done.returncode == 0, done.stderr
+    return FinishedRun(directory)
+
+
+@pytest.mark.parametrize("extra", [[], ["augment=strong", "callbacks.ema.decay=0.9"]], ids=["plain", "strong and ema"])
+def test_two_processes_give_the_weights_of_one(leyden: Leyden, tmp_path: Path, extra: list[str]) -> None:
+    # Mixing pairs images within a rank's share and dropout draws per rank, so neither can agree: both stay out.
+    extra = [*extra, "augment.mix=null"] if extra else extra
+    one = run(leyden, tmp_path / "one", "trainer=cpu", "trainer.precision=32", *VIT, *extra)
+    two = run(leyden, tmp_path / "two", "trainer=ddp", "trainer.precision=32", *VIT, *extra)
+    expected = one.checkpoint()["state_dict"]
+    for name, value in two.checkpoint()["state_dict"].items():
+        torch.testing.assert_close(value, expected[name], atol=1e-3, rtol=1e-3)
+    assert two.metrics["test/loss"] == pytest.approx(one.metrics["test/loss"], abs=1e-3)
+
+
+def test_evaluation_counts_every_image_once(leyden: Leyden, tmp_path: Path) -> None:
+    two = run(leyden, tmp_path / "two", "trainer=ddp", "batch_size=100")
+    assert two.record["status"] == "finished"
+    accuracy, num_test = two.metrics["test/accuracy"], two.record["data"]["num_test"]
+    assert num_test == 359  # odd: no two ranks share it evenly
+    assert accuracy * num_test == pytest.approx(round(accuracy * num_test), abs=1e-6)
+    assert (tmp_path / "two" / "log_rank1.txt").is_file()
+    rows = two.rows
+    assert len([row for row in rows if row["val/accuracy"]]) == 2  # one process writes, not two
+
+
+def test_failure_of_another_rank_is_a_failure(leyden: Leyden, tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(
+        "import os\n"
+        "from leyden.heads import LinearHead\n"
+        "class Faulty(LinearHead):\n"
+        "    def forward(self, features):\n"
+        "        if os.environ.get('LOCAL_RANK') == '1':\n"
+        "            raise ValueError('rank 1 is broken')\n"
+        "        return super().forward(features)\n"
+    )
+    done = leyden(
+        "train", "trainer=ddp", f"hydra.run.dir={tmp_path / 'run'}", "head._target_=faulty.Faulty", *COMMON,
+        PYTHONPATH=str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode != 0
+    record: dict[str, Any] = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert record["status"] != "finished"

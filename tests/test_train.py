@@ -1,0 +1,159 @@
+"""The whole road: what a run learns, leaves behind and repeats."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from leyden.metrics import metric_names
+from running import FinishedRun
+
+Train = Callable[..., FinishedRun]
+
+
+def weights(run: FinishedRun, name: str = "last") -> dict[str, torch.Tensor]:
+    return run.checkpoint(name)["state_dict"]
+
+
+def same_bits(first: FinishedRun, second: FinishedRun) -> bool:
+    ours, theirs = weights(first), weights(second)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_run_directory_is_complete(train_run: Train) -> None:
+    run = train_run("augment=standard")
+    names = {path.relative_to(run.directory).as_posix() for path in run.directory.rglob("*") if path.is_file()}
+    assert names == {
+        "run.json", "config.yaml", "metrics.csv", "log.txt", "learning_curves.png", "confusion_matrix.png",
+        "checkpoints/last.ckpt", "checkpoints/last.ckpt.sha256",
+        "checkpoints/best.ckpt", "checkpoints/best.ckpt.sha256",
+    }  # fmt: skip
+    record = run.record
+    assert record["status"] == "finished"
+    assert record["data"]["num_test"] == 359
+    assert set(run.metrics) >= {f"test/{name}" for name in metric_names([str(digit) for digit in range(10)])}
+    low, high = record["intervals"]["test/accuracy"]
+    assert low < run.metrics["test/accuracy"] < high
+    assert "weight decay:" in (run.directory / "log.txt").read_text(encoding="utf-8")
+
+
+def test_metrics_are_logged_for_every_epoch(train_run: Train) -> None:
+    run = train_run("trainer.log_every_n_steps=5", "epochs=3")
+    for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/macro_f1", "val/ece"):
+        assert len(run.column(name)) == 3
+    assert len(run.column("val/accuracy_gap")) == 3
+    assert len(run.column("train/loss_step")) == 3 * math.ceil(18 / 5)
+    assert run.column("lr")[0] > 0
+    assert min(run.column("gradient_norm")) > 0
+    steps = [int(row["step"]) for row in run.rows]
+    assert steps == sorted(steps)
+
+
+def test_gap_is_training_minus_validation_accuracy(train_run: Train) -> None:
+    run = train_run()
+    expected = [a - b for a, b in zip(run.column("train/accuracy"), run.column("val/accuracy"), strict=True)]
+    assert run.column("val/accuracy_gap") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("extra", [[], ["augment=strong", "backbone.dropout=0.2", "callbacks.ema.decay=0.9"]])
+def test_same_seed_gives_the_same_bits(train_run: Train, extra: list[str]) -> None:
+    first, second = train_run(*extra), train_run(*extra)
+    assert same_bits(first, second)
+    assert first.rows == second.rows
+    assert not same_bits(first, train_run(*extra, "seed=1"))
+
+
+def test_network_overfits_64_images(train_run: Train) -> None:
+    run = train_run("data.train_fraction=0.055", "backbone.width=64", "batch_size=64", "epochs=60")
+    assert 60 <= run.record["data"]["num_train"] <= 70
+    assert run.column("train/accuracy")[-1] == 1.0
+    assert run.column("train/loss")[-1] < 0.02
+
+
+def test_best_checkpoint_is_that_of_the_best_epoch(train_run: Train) -> None:
+    run = train_run("epochs=6", "optimizer.lr=0.05", "monitor=val/loss")
+    losses = run.column("val/loss")
+    assert run.metrics["best/epoch"] == losses.index(min(losses))
+    assert run.metrics["best/val/loss"] == pytest.approx(min(losses))
+    assert run.checkpoint("best")["epoch"] == run.metrics["best/epoch"]
+
+
+def test_steps_end_training_when_given(train_run: Train) -> None:
+    run = train_run("steps=25")
+    assert run.checkpoint()["global_step"] == 25
+    assert len(run.column("val/accuracy")) == len(run.column("train/loss")) == 2
+    assert run.checkpoint("best")["global_step"] in (18, 25)
+
+
+def test_schedule_ends_with_the_last_step(train_run: Train) -> None:
+    run = train_run("trainer.log_every_n_steps=1", "epochs=3", "schedule.warmup_fraction=0.0")
+    rates = run.column("lr")
+    assert len(rates) == 54
+    expected = [0.005 * (1 + math.cos(math.pi * step / 54)) / 2 for step in range(54)]
+    assert rates == pytest.approx(expected)
+
+
+def test_accumulation_of_two_halves_equals_the_whole_batch(train_run: Train) -> None:
+    common = ["optimizer=sgd", "epochs=1", "schedule=constant"]
+    whole = train_run("batch_size=128", *common)
+    halves = train_run("batch_size=64", "trainer.accumulate_grad_batches=2", *common)
+    assert whole.checkpoint()["global_step"] == halves.checkpoint()["global_step"] == 9
+    for name, expected in weights(whole).items():
+        torch.testing.assert_close(weights(halves)[name], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_clipping_bounds_the_step(train_run: Train) -> None:
+    common = ["optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.weight_decay=0"]
+    common += ["optimizer.lr=1.0", "schedule=constant", "steps=1"]
+    before = train_run(*common, "optimizer.lr=1e-12")
+    after = train_run(*common, "trainer.gradient_clip_val=0.01")
+    moved = sum((weights(after)[name] - value).square().sum() for name, value in weights(before).items())
+    assert float(moved) ** 0.5 == pytest.approx(0.01, rel=1e-3)
+
+
+def test_early_stopping_ends_training(train_run: Train) -> None:
+    run = train_run("epochs=30", "optimizer.lr=1e-9", "callbacks.early_stopping.patience=2", "monitor=val/accuracy")
+    assert len(run.column("val/accuracy")) == 3
+    assert run.record["status"] == "finished"
+
+
+def test_averaged_weights_are_the_formula_and_are_evaluated(train_run: Train) -> None:
+    run = train_run("steps=2", "callbacks.ema.decay=0.75", "monitor=val/ema_accuracy")
+    first = train_run("steps=1", "schedule=cosine")
+    ema = run.checkpoint()["callbacks"]["Ema"]["average"]
+    assert "test/ema_accuracy" in run.metrics
+    assert run.metrics["best/val/ema_accuracy"] == pytest.approx(run.column("val/ema_accuracy")[-1])
+    assert first.checkpoint()["global_step"] == 1
+    assert int(ema["n_averaged"]) == 2
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+def test_precisions_learn(train_run: Train, precision: str) -> None:
+    run = train_run(f"trainer.precision={precision}", "epochs=8", "backbone.width=64")
+    assert run.record["precision"] == precision
+    assert run.metrics["test/accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "step", "exponential", "plateau"])
+def test_every_schedule_trains(train_run: Train, schedule: str) -> None:
+    run = train_run(f"schedule={schedule}", "epochs=6", "backbone.width=64")
+    assert run.metrics["test/accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_losses_train_with_mixed_images_and_balanced_classes(train_run: Train, loss: str) -> None:
+    settings = [f"loss={loss}", "loss.class_weights=balanced", "loss.label_smoothing=0.1"]
+    run = train_run("augment=strong", "augment.operations=null", *settings, "epochs=6")
+    assert run.metrics["test/accuracy"] > 0.4
+
+
+def test_nonfinite_loss_stops_and_keeps_the_last_good_checkpoint(train_run: Train, tmp_path: Any) -> None:
+    with pytest.raises(ArithmeticError, match=r"became (nan|inf) at step \d+ \(learning rate .*, gradient norm .*\)"):
+        train_run("optimizer=sgd", "optimizer.lr=1e18", "schedule=cosine", "schedule.warmup_fraction=0.9", "epochs=9",
+                  "optimizer.weight_decay=0")  # fmt: skip
+    run = FinishedRun(tmp_path / "run1")
+    assert run.record["status"] == "failed"
+    assert "learning rate" in run.record["reason"]
+    assert "Traceback" in (run.directory / "error.txt").read_text(encoding="utf-8")
