@@ -1,6 +1,8 @@
 """Runs for tests: the composed config of a command line, and what a finished run left behind."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +51,11 @@ class FinishedRun:
         from leyden.checkpoint import read_checkpoint
 
         return read_checkpoint(self.directory / "checkpoints" / f"{name}.ckpt")
+
+
+def read_wandb(directory: Path) -> dict[str, Any]:
+    """What W&B's own reader says of the one run below `directory`/wandb: its state, exit code and summary."""
+    (run,) = (path for path in (directory / "wandb").iterdir() if path.is_dir() and not path.is_symlink())
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(run)]
+    found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+    return found

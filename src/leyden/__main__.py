@@ -3,7 +3,9 @@
 Nothing heavy is imported here, so that help, completion and `--cfg job` answer at once.
 """
 
+import os
 import sys
+from collections.abc import Sequence
 
 COMMANDS = {
     "train": "train a network: leyden train data=digits backbone=mlp optimizer.lr=0.01",
@@ -33,6 +35,8 @@ def main() -> int:
     if command == "--version":
         print(f"leyden {__version__}")
         return 0
+    if command in ("-sc", "--shell-completion"):
+        return complete(arguments)
     if command not in COMMANDS:
         from difflib import get_close_matches
 
@@ -43,6 +47,19 @@ def main() -> int:
     from leyden import command_line
 
     return getattr(command_line, command)(arguments)
+
+
+def complete(query: Sequence[str]) -> int:
+    """Answers the shell's Tab: the commands, then what Hydra knows, which must not see the command's name."""
+    program, *words = os.environ.get("COMP_LINE", "").split(" ")
+    if len(words) < 2:
+        print(" ".join(COMMANDS))
+    elif words[0] in ("train", "preview"):
+        os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
+        from leyden import command_line
+
+        return command_line.train(["--shell-completion", *query])
+    return 0
 
 
 if __name__ == "__main__":

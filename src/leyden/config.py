@@ -121,12 +121,17 @@ def check(config: DictConfig, origin: Origin | None = None) -> None:
     """
     origin = origin or Origin()
     _check_root(config, origin)
-    for group in GROUPS:
+    check_groups(config, GROUPS, origin)
+    _check_rules(config, origin)
+
+
+def check_groups(config: DictConfig, groups: Sequence[str], origin: Origin) -> None:
+    """Holds every `_target_` node of some groups against the signature of what it names."""
+    for group in groups:
         if "_target_" not in config[group] and group not in ("logger", "callbacks"):
             raise ValueError(f"{group} has no _target_{origin.of(group)}: choose one, as in {group}=…")
         for path, node in _targets(config[group], group):
             _check_node(path, node, PASSED_BY_TRAIN.get(path, set()), origin)
-    _check_rules(config, origin)
 
 
 def _check_root(config: DictConfig, origin: Origin) -> None:

@@ -102,7 +102,7 @@ class WandbLogger(Logger):
             raise ValueError(f"logger.mode={mode}: expected auto, online or offline")
         self.mode = _mode_for_this_machine() if mode == "auto" else mode
         self.settings: dict[str, Any] = {"project": project, "name": name, "group": group, "tags": list(tags or [])}
-        self.directory = Path(directory)
+        self.directory = Path(directory).resolve()  # W&B writes from a process of its own
         self.run_id = hashlib.sha256(str(run_directory.resolve()).encode()).hexdigest()[:12]
         self.config: dict[str, Any] = {}
         self.run: Any = None

@@ -187,7 +187,7 @@ def _log_to(path: Path) -> logging.Handler:
         logging.getLogger(name).handlers.clear()  # they print by themselves
         logging.getLogger(name).propagate = True
     ours = logging.getLogger("leyden")
-    if not ours.handlers:
+    if not ours.handlers and rank() == 0:
         terminal = logging.StreamHandler()
         terminal.setLevel(logging.WARNING)
         terminal.setFormatter(logging.Formatter("warning: %(message)s"))

@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import Logger
 from leyden.build import build_callbacks, build_classifier, build_loggers, build_trainer, find, wait_for_ranks
 from leyden.callbacks import Ema, Progress
 from leyden.checkpoint import Checkpoints, read_checkpoint
-from leyden.config import Origin, check
+from leyden.config import Origin, check, check_groups
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
 from leyden.loggers import finish
 from leyden.losses import ClassificationLoss
@@ -25,10 +25,11 @@ def train(config: DictConfig, run_directory: Path, origin: Origin, resume: bool 
     """
     with RunRecord(run_directory, origin.overrides) as run:
         OmegaConf.resolve(config)
-        check(config, origin)
-        run.write_config(config)
+        check_groups(config, ["logger"], origin)
         loggers = build_loggers(config, run_directory)
         try:
+            check(config, origin)
+            run.write_config(config)
             best = fit_and_test(config, run, loggers, origin, resume)
         except BaseException:
             finish(loggers, {}, exit_code=1)
