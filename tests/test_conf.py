@@ -1,0 +1,87 @@
+"""Every file of conf/: it composes, passes the check, is built, and takes a training step."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from leyden.build import build_callbacks, build_classifier, build_loggers, build_trainer
+from leyden.classifier import ImageClassifier
+from leyden.config import CONFIG_DIRECTORY, GROUPS, Origin, check
+from leyden.data import Batch, ImageDataModule
+from leyden.optim import build_optimizer
+from running import compose_config
+
+FILES = [(path.parent.name, path.stem) for path in sorted(CONFIG_DIRECTORY.glob("*/*.yaml"))]
+SMALL = ["backbone=mlp", "backbone.width=8"]
+
+
+def step(classifier: ImageClassifier, data: ImageDataModule, num_images: int = 4) -> None:
+    """Augments, computes the loss, its gradients, and one step of the optimizer."""
+    size = (num_images, data.channels, data.image_size, data.image_size)
+    images = torch.randint(256, size, dtype=torch.uint8)
+    batch = Batch(images, torch.arange(num_images) % data.num_classes, torch.arange(num_images))
+    images, targets = classifier.augment(batch, 0, 0)
+    loss = classifier.loss(classifier(images), targets)
+    optimizer = classifier.make_optimizer(classifier, device=torch.device("cpu"))
+    loss.backward()
+    optimizer.step()
+    classifier.make_schedule(optimizer, total_steps=10)
+    assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize(("group", "option"), FILES, ids=[f"{group}={option}" for group, option in FILES])
+def test_every_file_composes_builds_and_steps(group: str, option: str, tmp_path: Path) -> None:
+    network = [] if group in ("backbone", "experiment") else SMALL
+    config = compose_config(*network, f"{group}={option}")
+    check(config)
+    data = instantiate(config.data)
+    classifier = build_classifier(config, data)
+    step(classifier, data)
+    if group in ("logger", "callbacks"):
+        build_loggers(config, tmp_path)
+        callbacks = build_callbacks(config, data, tmp_path, Origin())
+        assert [type(callback).__name__ for callback in callbacks] == ["Progress", "Checkpoints", "StopOnSignal"]
+    if group == "trainer" and option in ("auto", "cpu", "debug"):
+        build_trainer(config, "cpu", "32-true", [], [])
+
+
+@pytest.mark.parametrize("data", ["digits", "fashion_mnist", "cifar10", "cifar100"])
+@pytest.mark.parametrize("backbone", [option for group, option in FILES if group == "backbone"])
+def test_every_backbone_takes_every_data_set(backbone: str, data: str) -> None:
+    config = compose_config(f"data={data}", f"backbone={backbone}")
+    module = instantiate(config.data)
+    with torch.device("meta"):
+        classifier = build_classifier(config, module)
+        logits = classifier(torch.empty(2, module.channels, module.image_size, module.image_size))
+    assert logits.shape == (2, module.num_classes)
+
+
+def test_every_group_has_its_folder_and_each_file_says_what_it_is() -> None:
+    assert {group for group, _ in FILES} - {"experiment"} == set(GROUPS)
+    for group, option in FILES:
+        first = (CONFIG_DIRECTORY / group / f"{option}.yaml").read_text(encoding="utf-8").splitlines()[0]
+        assert first.startswith("# "), (group, option)
+
+
+def test_recipes_say_how_they_were_measured() -> None:
+    for path in (CONFIG_DIRECTORY / "experiment").glob("*.yaml"):
+        header = path.read_text(encoding="utf-8")
+        for words in (f"leyden train experiment={path.stem}", "three seeds", "±", "test accuracy"):
+            assert words in header, (path.name, words)
+
+
+def test_regularisation_of_the_example_line_arrives() -> None:
+    config = compose_config(
+        "data=fashion_mnist", "backbone=resnet", "optimizer=rmsprop", "head.dropout=0.2",
+        "optimizer.weight_decay=0.01", "augment=standard",
+    )  # fmt: skip
+    check(config)
+    classifier = build_classifier(config, instantiate(config.data))
+    optimizer = build_optimizer(instantiate(config.optimizer), classifier, torch.device("cpu"))
+    assert isinstance(optimizer, torch.optim.RMSprop)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
+    assert isinstance(classifier.head[0], torch.nn.Dropout)
+    assert classifier.head[0].p == 0.2
+    assert list(classifier.augment.operations) == ["crop", "flip", "affine", "brightness", "contrast", "erase"]

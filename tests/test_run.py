@@ -1,0 +1,105 @@
+"""The run's record: truthful while it runs, when it ends, when it fails; readable at every instant."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from leyden import __version__
+from leyden.errors import Interrupted
+from leyden.run import RunRecord, read_record
+
+
+def test_record_says_running_then_finished(tmp_path: Path) -> None:
+    with RunRecord(tmp_path / "run", ["epochs=3"]) as run:
+        inside = read_record(run.directory)
+        run.update(metrics={"test/accuracy": 0.9})
+    assert inside["status"] == "running"
+    assert inside["overrides"] == ["epochs=3"]
+    record = read_record(tmp_path / "run")
+    assert (record["status"], record["attempt"], record["metrics"]) == ("finished", 1, {"test/accuracy": 0.9})
+    assert record["versions"]["leyden"] == __version__
+    assert {"torch", "pytorch-lightning", "python"} <= set(record["versions"])
+    assert record["seconds"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "has_traceback"),
+    [
+        (ValueError("head.dropout=2 is out of range"), "failed", True),
+        (KeyboardInterrupt(), "interrupted", False),
+        (Interrupted(15, Path("runs/x")), "interrupted", False),
+    ],
+)
+def test_record_says_how_a_run_ended(error: BaseException, status: str, has_traceback: bool, tmp_path: Path) -> None:
+    with pytest.raises(type(error)), RunRecord(tmp_path, []):
+        raise error
+    record = read_record(tmp_path)
+    assert record["status"] == status
+    assert record["reason"]
+    assert (tmp_path / "error.txt").exists() == has_traceback
+
+
+def test_second_attempt_counts_and_keeps_facts(tmp_path: Path) -> None:
+    with RunRecord(tmp_path, []) as run:
+        run.update(parameters=7)
+    with RunRecord(tmp_path, []):
+        pass
+    record = read_record(tmp_path)
+    assert (record["attempt"], record["parameters"], record["status"], record["reason"]) == (2, 7, "finished", None)
+
+
+def test_command_quotes_what_a_shell_would_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["leyden", "train", "name=two words"])
+    with RunRecord(tmp_path, []):
+        pass
+    assert read_record(tmp_path)["command"] == "leyden train 'name=two words'"
+
+
+WRITE_WITHOUT_END = """
+import json, pathlib, sys
+from leyden.run import write_atomically
+while True:
+    write_atomically(pathlib.Path(sys.argv[1]), json.dumps({"status": "running", "padding": "x" * 5000}))
+"""
+
+
+def test_reader_and_kill_meet_whole_files(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    for _ in range(5):
+        process = subprocess.Popen([sys.executable, "-c", WRITE_WITHOUT_END, str(path)])
+        deadline = time.monotonic() + 30
+        while not path.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for _ in range(50):
+            read_record(tmp_path)
+        process.kill()
+        process.wait()
+        assert len(read_record(tmp_path)["padding"]) == 5000
+
+
+def test_other_ranks_record_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    tmp_path.mkdir(exist_ok=True)
+    with RunRecord(tmp_path, []) as run:
+        run.update(metrics={})
+    assert not (tmp_path / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, "is no run directory"),
+        ("{", "is damaged"),
+        ('{"status": "odd"}', "its status should be"),
+        ("[]", "damaged"),
+    ],
+)
+def test_absent_or_damaged_record_is_named(text: str | None, expected: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=expected):
+        read_record(tmp_path)
