@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from leyden import command_line
+from leyden.errors import command
 from running import read_wandb
 
 Leyden = Callable[..., subprocess.CompletedProcess[str]]
@@ -151,7 +152,8 @@ def test_signal_ends_cleanly_and_says_how_to_go_on(number: int, code: int, tmp_p
     returned, messages = stop_in_training(directory, number)
     assert returned == code
     assert messages.strip().splitlines() == [
-        f"stopped by {signal.Signals(number).name}, the state is saved; go on with: leyden resume {directory}"
+        f"stopped by {signal.Signals(number).name}, the state is saved; "
+        f"go on with: {command('leyden')} resume {directory}"
     ]
     record = json.loads((directory / "run.json").read_text(encoding="utf-8"))
     assert record["status"] == "interrupted"
@@ -186,8 +188,8 @@ def test_help_names_commands_groups_and_examples(leyden: Leyden) -> None:
     for arguments in (["--help"], []):
         done = leyden(*arguments)
         assert done.returncode == 0
-        for command in ("train", "resume", "preview"):
-            assert f"  {command}" in done.stdout
+        for name in ("train", "resume", "preview"):
+            assert f"  {name}" in done.stdout
     done = leyden("train", "--help")
     assert done.returncode == 0
     for words in ("optimizer: adagrad, adam, adamw", "experiment=digits", "usage: leyden train"):

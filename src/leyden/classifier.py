@@ -44,6 +44,7 @@ class ImageClassifier(pl.LightningModule):
         self.augment, self.backbone, self.head, self.loss = augment, backbone, head, loss
         self.make_optimizer, self.make_schedule = make_optimizer, make_schedule
         self.seed, self.monitor, self.log_every_n_steps = seed, monitor, log_every_n_steps
+        self.position = (0, 0, 0)  # epoch, batch, rank: where in training the step at hand is
         self.train_metrics = TrainingMetrics()
         self.val_metrics = ClassificationMetrics(class_names)
         self.test_metrics = ClassificationMetrics(class_names)
@@ -73,7 +74,7 @@ class ImageClassifier(pl.LightningModule):
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        images, targets = self.augment(batch, self.current_epoch, batch_index, self.global_rank)
+        images, targets = self.augment(batch, *self.position)
         logits = self.head(self.backbone(images))  # [B, K]
         loss = self.loss(logits, targets)
         self.train_metrics.update(loss, logits, batch.labels)  # stays on the device
@@ -92,20 +93,23 @@ class ImageClassifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         # Dropout draws from torch's generators: seeded by position, a repeated step draws what it drew before.
-        seed_generators(mix_seed(self.seed, self.current_epoch, batch_index, self.global_rank), self.device)
-        self.train_metrics.begin(self.global_step, self.trainer.optimizers[0].param_groups[0]["lr"])
+        trainer = self.trainer
+        self.position = (trainer.current_epoch, batch_index, trainer.global_rank)
+        seed_generators(mix_seed(self.seed, *self.position), batch.images.device)
+        self.train_metrics.begin(trainer.global_step, trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        if self.global_step % self.log_every_n_steps == 0:
+        if self.train_metrics.gradient_norm is None:  # the first step of an interval
             gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
             self.train_metrics.gradient_norm = nn.utils.get_total_norm(gradients)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
         # At an epoch's last batch too: a loss gone wrong is met before validation and before a checkpoint.
-        if is_last_batch(self.trainer, batch_index) or len(self.train_metrics.losses) >= self.log_every_n_steps:
-            self._log(self.train_metrics.read_interval(self.trainer))
-        if self.trainer.global_step == self.trainer.max_steps:
-            self.trainer.should_stop = True  # Lightning validates at the end of an epoch, or where it is to stop
+        trainer = self.trainer
+        if is_last_batch(trainer, batch_index) or len(self.train_metrics.losses) >= self.log_every_n_steps:
+            self._log(self.train_metrics.read_interval(trainer))
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True  # Lightning validates at the end of an epoch, or where it is to stop
 
     def on_train_epoch_start(self) -> None:
         self.train_metrics.reset()

@@ -2,7 +2,9 @@
 
 import re
 import shlex
+import shutil
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -19,10 +21,17 @@ class Interrupted(Exception):
 
     def __init__(self, number: int, directory: Path) -> None:
         name = signal.Signals(number).name
-        super().__init__(
-            f"stopped by {name}, the state is saved; go on with: leyden resume {shlex.quote(str(directory))}"
-        )
+        go_on = f"{command('leyden')} resume {shlex.quote(str(directory))}"
+        super().__init__(f"stopped by {name}, the state is saved; go on with: {go_on}")
         self.exit_code = 128 + number
+
+
+def command(program: str) -> str:
+    """How a program of this environment is called from here: by its name where the shell finds it, else by its path."""
+    if shutil.which(program):
+        return program
+    path = Path(sys.executable).with_name(program)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:

@@ -23,9 +23,7 @@ def learning_curves(metrics: Path, path: Path, test: dict[str, float], best_epoc
         scale = 100 if name == "accuracy" else 1
         for split, colour, style in (("train", ORANGE, "--"), ("val", BLUE, "-")):
             points = [
-                (int(row["epoch"]) + 1, scale * float(row[f"{split}/{name}"]))
-                for row in rows
-                if row.get(f"{split}/{name}")
+                (int(row["epoch"]), scale * float(row[f"{split}/{name}"])) for row in rows if row.get(f"{split}/{name}")
             ]
             if points:
                 marker = "o" if len(points) < 40 else ""
@@ -35,7 +33,7 @@ def learning_curves(metrics: Path, path: Path, test: dict[str, float], best_epoc
         text = f"test: {value:.2f} %" if name == "accuracy" else f"test: {value:.3f}"
         axes.axhline(value, color=GREY, linewidth=1, linestyle=":", label=text)
         if best_epoch is not None:
-            axes.axvline(best_epoch + 1, color=GREY, linewidth=0.8, alpha=0.6, label=f"best epoch: {best_epoch + 1}")
+            axes.axvline(best_epoch, color=GREY, linewidth=0.8, alpha=0.6, label=f"best epoch: {best_epoch}")
         axes.set_xlabel("epoch")
         axes.set_ylabel(title)
         axes.xaxis.get_major_locator().set_params(integer=True)

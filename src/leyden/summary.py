@@ -3,11 +3,15 @@
 Shapes: N test images, K classes.
 """
 
+import os
+import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,8 +19,10 @@ from leyden.callbacks import Progress
 from leyden.checkpoint import Checkpoints
 from leyden.classifier import ImageClassifier
 from leyden.data import ImageDataModule
+from leyden.errors import command
 from leyden.figures import confusion_matrix, learning_curves
 from leyden.intervals import intervals
+from leyden.loggers import WandbLogger
 from leyden.run import RunRecord
 
 
@@ -52,7 +58,7 @@ def summarise(
     confusion_matrix(matrix, data.class_names, run.directory / "confusion_matrix.png")
     curves = run.directory / "learning_curves.png"
     learning_curves(run.directory / "metrics.csv", curves, test, best.get("best/epoch"))
-    print_end(run, test, bounds, best, speed)
+    print_end(run, trainer.loggers, test, bounds, best, speed)
 
 
 def gather_test_outputs(classifier: ImageClassifier, trainer: Trainer) -> tuple[Tensor, Tensor]:
@@ -66,7 +72,12 @@ def gather_test_outputs(classifier: ImageClassifier, trainer: Trainer) -> tuple[
 
 
 def print_end(
-    run: RunRecord, test: dict[str, float], bounds: dict[str, list[float]], best: dict[str, Any], speed: float | None
+    run: RunRecord,
+    loggers: Sequence[Logger],
+    test: dict[str, float],
+    bounds: dict[str, list[float]],
+    best: dict[str, Any],
+    speed: float | None,
 ) -> None:
     """The last lines of a run: the result, how it came about, where it is, what to do next."""
     low, high = bounds["test/accuracy"]
@@ -77,7 +88,20 @@ def print_end(
     seconds = f"{run.seconds:.1f} s in all"
     lines.append(f"time            {seconds}" + (f", {speed:,.0f} images/s in training" if speed else ""))
     lines.append(f"directory       {run.directory}")
-    lines.append(
-        "look at it      learning_curves.png, confusion_matrix.png and metrics.csv there, or wandb leet runs/wandb"
-    )
+    lines.append("look at it      learning_curves.png, confusion_matrix.png and metrics.csv there")
+    lines += [f"{'' if number else 'next':16}{words}" for number, words in enumerate(next_commands(run, loggers))]
     print("\n" + "\n".join(lines), file=sys.stdout, flush=True)
+
+
+def next_commands(run: RunRecord, loggers: Sequence[Logger]) -> list[str]:
+    """Three commands worth trying now: look at the run, change a word, compare settings over seeds."""
+    leyden = command("leyden")
+    given = " ".join(shlex.quote(override) for override in run.facts["overrides"])
+    train = f"{leyden} train {given}".rstrip()
+    wandb = next((logger for logger in loggers if isinstance(logger, WandbLogger)), None)
+    look = f"{command('wandb')} leet {os.path.relpath(wandb.directory)}/wandb" if wandb else f"{train} logger=wandb"
+    return [
+        look,
+        f"{train} optimizer=sgd head.dropout=0.2",
+        f"{leyden} train -m optimizer=sgd,adam,rmsprop seed=0,1,2",
+    ]

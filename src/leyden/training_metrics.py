@@ -1,7 +1,7 @@
 """Loss > **metrics**: what is known of training while it runs, gathered on the device and read at intervals.
 
-Reading one number from an accelerator makes the host wait for it, so each step only keeps its loss (a scalar on the
-device) and counts its correct answers; every `log_every_n_steps` the kept losses come over together.
+Reading one number from an accelerator makes the host wait for it, so each step only keeps its loss and its answers on
+the device; every `log_every_n_steps` they come over together.
 """
 
 import math
@@ -20,16 +20,17 @@ class TrainingMetrics:
 
     def __init__(self) -> None:
         self.losses: list[Tensor] = []  # one scalar per batch of the interval, on the device
+        self.answers: list[tuple[Tensor, Tensor]] = []  # predictions and labels [B] of each of them
         self.positions: list[tuple[int, float]] = []  # step and learning rate of each of them
         self.gradient_norm: Tensor | None = None
         self.reset()
 
     def reset(self) -> None:
         """Begins an epoch."""
-        self.losses.clear()
-        self.positions.clear()
+        for kept in (self.losses, self.answers, self.positions):
+            kept.clear()
         self.loss_sum, self.num_batches, self.num_images = 0.0, 0, 0
-        self.num_correct: Tensor | int = 0
+        self.num_correct = 0.0
 
     def begin(self, step: int, learning_rate: float) -> None:
         """Notes where training stands, so that a loss gone wrong can say at which step and learning rate."""
@@ -38,8 +39,7 @@ class TrainingMetrics:
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Adds a batch: loss scalar, logits [B, K], labels [B]."""
         self.losses.append(loss.detach())
-        self.num_correct += (logits.detach().argmax(1) == labels).sum()
-        self.num_images += len(labels)
+        self.answers.append((logits.detach().argmax(1), labels))
 
     def read_interval(self, trainer: Any) -> dict[str, float]:
         """Mean loss since the last reading, last learning rate and gradient norm; empty when nothing happened since.
@@ -54,6 +54,10 @@ class TrainingMetrics:
         for loss, (step, learning_rate) in zip(losses, self.positions, strict=True):
             if not math.isfinite(loss):
                 raise NonFiniteLoss(_explain(loss, step, learning_rate, norm.get("gradient_norm")))
+        predictions, labels = (torch.cat(parts) for parts in zip(*self.answers, strict=True))
+        self.num_correct += float((predictions == labels).sum())
+        self.num_images += len(labels)
+        self.answers.clear()
         reading = {"train/loss_step": sum(losses) / len(losses), "lr": self.positions[-1][1], **norm}
         self.loss_sum += sum(losses)
         self.num_batches += len(losses)
@@ -67,7 +71,7 @@ class TrainingMetrics:
         assert not self.losses, "read_interval comes first"
         if not self.num_batches:
             return {}
-        correct = torch.as_tensor(self.num_correct, dtype=torch.float32) / self.num_images
+        correct = torch.tensor(self.num_correct / self.num_images, device=trainer.strategy.root_device)
         accuracy = float(trainer.strategy.reduce(correct, reduce_op="mean"))
         return {"train/loss": self.loss_sum / self.num_batches, "train/accuracy": accuracy}
 

@@ -1,0 +1,71 @@
+"""Interleaved measurements: both sides in one run, several repeats, the median of their ratios.
+
+Timings on a shared machine drift; a ratio of two that were taken one after the other drifts less.
+"""
+
+import os
+import platform
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from leyden import hardware
+
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table; `ratio` is better above `target`, or below it where `at_most`."""
+
+    name: str
+    ours: float
+    reference: float
+    unit: str
+    ratio: float
+    target: float
+    at_most: bool
+    against: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the ratio is on the right side of its target."""
+        return self.ratio <= self.target if self.at_most else self.ratio >= self.target
+
+    def record(self) -> dict[str, Any]:
+        """The row as results.json holds it."""
+        return asdict(self) | {"met": self.met, "machine": machine()}
+
+
+def compare(
+    name: str,
+    ours: Callable[[], float],
+    reference: Callable[[], float],
+    *,
+    unit: str,
+    target: float,
+    against: str,
+    at_most: bool = False,
+) -> Line:
+    """Calls both sides in turn, `REPEATS` times after one warm-up each; each returns its figure in `unit`."""
+    ours(), reference()
+    pairs = [(ours(), reference()) for _ in range(REPEATS)]
+    ratio = statistics.median(first / second for first, second in pairs)
+    medians = [statistics.median(side) for side in zip(*pairs, strict=True)]
+    return Line(name, medians[0], medians[1], unit, ratio, target, at_most, against)
+
+
+def machine() -> str:
+    """The processor, its cores and the versions that decide."""
+    name = hardware.describe_device("cpu")["name"]
+    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def show(line: Line) -> str:
+    """The row as text."""
+    verdict = f"{'≤' if line.at_most else '≥'} {line.target:<6g} {'yes' if line.met else 'NO'}"
+    figures = f"{line.ours:12,.5g} {line.reference:12,.5g} {line.unit:9} {line.ratio:8.3f}"
+    return f"{line.name:58} {figures} {verdict}"

@@ -1,0 +1,94 @@
+"""What a whole process costs: time to the first step, time to print the config, memory."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+LEYDEN = [sys.executable, "-m", "leyden"]
+QUIET = {"stdout": subprocess.DEVNULL, "check": True}
+MEBIBYTE = 2**20
+
+
+def seconds(*command: str) -> float:
+    """Wall time of a command."""
+    begin = time.perf_counter()
+    subprocess.run(command, **QUIET)  # type: ignore[call-overload]
+    return time.perf_counter() - begin
+
+
+def python_seconds(code: str) -> float:
+    """Wall time of `python -c code`."""
+    return seconds(sys.executable, "-c", code)
+
+
+def seconds_to_first_step() -> float:
+    """From the command to the end of the first training step: digits, mlp, as run.json has it."""
+    with tempfile.TemporaryDirectory() as directory:
+        begin = time.time()
+        seconds(
+            *LEYDEN,
+            "train",
+            "backbone=mlp",
+            "steps=5",
+            f"hydra.run.dir={directory}/run",
+            "logger.directory=" + directory,
+        )
+        record = json.loads(Path(directory, "run", "run.json").read_text(encoding="utf-8"))
+        return record["timings"]["first_step"] - begin
+
+
+def config_seconds() -> float:
+    """`leyden train --cfg job`."""
+    return seconds(*LEYDEN, "train", "--cfg", "job")
+
+
+def memory_growth(first_epoch: int = 5, last_epoch: int = 50) -> float:
+    """Resident MiB of a digits run after its last epoch minus after an early one."""
+    with tempfile.TemporaryDirectory() as directory:
+        arguments = [f"epochs={last_epoch + 2}", f"hydra.run.dir={directory}/run", f"logger.directory={directory}"]
+        process = subprocess.Popen(
+            [*LEYDEN, "train", "backbone=mlp", *arguments], stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        assert process.stdout is not None
+        watched, sizes = psutil.Process(process.pid), {}
+        for line in process.stdout:
+            if (words := line.split()) and words[0].isdigit():  # the line of an epoch
+                sizes[int(words[0])] = watched.memory_info().rss
+        assert process.wait() == 0
+        return (sizes[last_epoch] - sizes[first_epoch]) / MEBIBYTE
+
+
+def peak_mebibytes(*command: str) -> float:
+    """Largest resident size of a command, from the kernel's account of the child."""
+    pid = os.spawnvp(os.P_NOWAIT, command[0], list(command))
+    _, status, usage = os.wait4(pid, 0)
+    assert status == 0
+    return usage.ru_maxrss / 1024  # KiB on Linux
+
+
+def peak_of_training(data: str) -> float:
+    """An epoch of Fashion-MNIST through an MLP."""
+    with tempfile.TemporaryDirectory() as directory:
+        places = [f"hydra.run.dir={directory}/run", f"logger.directory={directory}"]
+        return peak_mebibytes(
+            *LEYDEN,
+            "train",
+            f"data={data}",
+            "backbone=mlp",
+            "epochs=1",
+            "batch_size=256",
+            "callbacks.progress=null",
+            *places,
+        )
+
+
+def peak_of_imports_and_data() -> float:
+    """What no program can do without: the libraries, and the images once as uint8."""
+    code = "import torch, pytorch_lightning; images = torch.ones(70_000, 1, 28, 28, dtype=torch.uint8)"
+    return peak_mebibytes(sys.executable, "-c", code)
