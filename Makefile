@@ -12,7 +12,7 @@ help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  ARGS="…" is handed on, as in: make train ARGS="data=fashion_mnist backbone=resnet"'
 
-# A stamp holds the digest of what was installed, so that a changed pyproject.toml or constraints.txt renews it.
+# A stamp is as old as the last installation: a pyproject.toml or constraints.txt changed since renews it.
 $(VENV)/stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(f"error: Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}: set PYTHON=…" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -51,11 +51,11 @@ test-network: $(VENV)/stamp-test  ## run the tests that download data sets
 bench: $(VENV)/stamp-bench  ## measure speed and memory against reference loops; writes benchmarks/results.json
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-check: $(VENV)/stamp-test  ## what CI runs: linter, formatter, types, tests
+check: $(VENV)/stamp-test  ## what CI runs: linter, formatter, types, then `make test`
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(MAKE) --no-print-directory test
 
 format: $(VENV)/stamp-test  ## format the code and mend what the linter can
 	@$(BIN)/ruff check --fix $(ARGS) .

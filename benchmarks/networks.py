@@ -3,6 +3,7 @@
 import contextlib
 import io
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from leyden.config import CONFIG_DIRECTORY, Origin, register
 from leyden.data import Images
 from leyden.hardware import choose_precision
 from leyden.loggers import finish
+
+SECONDS_FOR_WANDB_TO_SETTLE = 5  # its process looks around the machine first, which is no part of the steady speed
 
 
 class RandomImages:
@@ -104,7 +107,8 @@ def images_per_second(case: Case, *overrides: str) -> float:
     """Training speed through the Trainer, from the first step's begin to the last one's end, logging included."""
     with built(case, *overrides) as (classifier, trainer, _), contextlib.redirect_stdout(io.StringIO()):
         for logger in trainer.loggers:
-            logger.log_metrics({"epoch": 0}, step=0)  # W&B begins at the first metric: not what is timed
+            logger.log_metrics({"epoch": 0}, step=0)  # W&B begins at the first metric
+        time.sleep(SECONDS_FOR_WANDB_TO_SETTLE)
         trainer.fit(classifier, datamodule=trainer.benchmark_data)
         progress = find(trainer.callbacks, Progress)
         assert progress is not None

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from running import TINY, FinishedRun, compose_config
 
 os.environ["WANDB_MODE"] = "offline"
+torch.set_num_threads(1)  # small networks are faster so, and their bits do not depend on the machine's cores
 
 
 @pytest.fixture

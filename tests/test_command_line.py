@@ -147,8 +147,11 @@ def stop_in_training(directory: Path, number: int) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_ends_cleanly_and_says_how_to_go_on(number: int, code: int, tmp_path: Path) -> None:
+def test_signal_ends_cleanly_and_says_how_to_go_on(
+    number: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     directory = tmp_path / "run"
+    monkeypatch.chdir(tmp_path)  # `command` names a program as it is called from here
     returned, messages = stop_in_training(directory, number)
     assert returned == code
     assert messages.strip().splitlines() == [

@@ -48,7 +48,7 @@ def build_optimizer(
     too late for clipping.
     """
     groups = parameter_groups(module, make_optimizer.keywords.get("weight_decay", 0.0))
-    log.info(describe_groups(module))
+    log.info("\n%s", describe_groups(module))
     return make_optimizer(groups, **fastest_implementation(make_optimizer, device, has_scaler))
 
 

@@ -14,6 +14,7 @@ from leyden.config import Origin, check, check_groups
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
 from leyden.loggers import finish
 from leyden.losses import ClassificationLoss
+from leyden.optim import describe_groups
 from leyden.run import RunRecord
 from leyden.summary import summarise
 
@@ -58,6 +59,8 @@ def fit_and_test(
     device = describe_device(accelerator)
     run.update(data=data.facts(), device=device, precision=precision, seed=config.seed, parameters=num_parameters)
 
+    if run.main_process:
+        print(describe_groups(classifier))
     last = run.directory / "checkpoints" / "last.ckpt"
     if resume:
         read_checkpoint(last)  # a damaged one is named before anything starts
