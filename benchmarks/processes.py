@@ -31,14 +31,8 @@ def seconds_to_first_step() -> float:
     """From the command to the end of the first training step: digits, mlp, as run.json has it."""
     with tempfile.TemporaryDirectory() as directory:
         begin = time.time()
-        seconds(
-            *LEYDEN,
-            "train",
-            "backbone=mlp",
-            "steps=5",
-            f"hydra.run.dir={directory}/run",
-            "logger.directory=" + directory,
-        )
+        places = [f"hydra.run.dir={directory}/run", f"logger.directory={directory}"]
+        seconds(*LEYDEN, "train", "backbone=mlp", "steps=5", *places)
         record = json.loads(Path(directory, "run", "run.json").read_text(encoding="utf-8"))
         return record["timings"]["first_step"] - begin
 
@@ -66,9 +60,9 @@ def memory_growth(first_epoch: int = 5, last_epoch: int = 50) -> float:
 
 def peak_mebibytes(*command: str) -> float:
     """Largest resident size of a command, from the kernel's account of the child."""
-    pid = os.spawnvp(os.P_NOWAIT, command[0], list(command))
-    _, status, usage = os.wait4(pid, 0)
-    assert status == 0
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, process.returncode, usage = os.wait4(process.pid, 0)
+    assert process.returncode == 0
     return usage.ru_maxrss / 1024  # KiB on Linux
 
 
@@ -76,16 +70,8 @@ def peak_of_training(data: str) -> float:
     """An epoch of Fashion-MNIST through an MLP."""
     with tempfile.TemporaryDirectory() as directory:
         places = [f"hydra.run.dir={directory}/run", f"logger.directory={directory}"]
-        return peak_mebibytes(
-            *LEYDEN,
-            "train",
-            f"data={data}",
-            "backbone=mlp",
-            "epochs=1",
-            "batch_size=256",
-            "callbacks.progress=null",
-            *places,
-        )
+        settings = ["backbone=mlp", "epochs=1", "batch_size=256", "callbacks.progress=null"]
+        return peak_mebibytes(*LEYDEN, "train", f"data={data}", *settings, *places)
 
 
 def peak_of_imports_and_data() -> float:
