@@ -39,7 +39,7 @@ def learning_curves(metrics: Path, path: Path, test: dict[str, float], best_epoc
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
@@ -54,19 +54,16 @@ def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], path
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     if num_classes <= NAMED_CLASSES:
-        axes.set_xticks(range(num_classes), class_names, rotation=60, ha="right", rotation_mode="anchor")
+        turned = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"} if max(map(len, class_names)) > 3 else {}
+        axes.set_xticks(range(num_classes), class_names, **turned)
         axes.set_yticks(range(num_classes), class_names)
         for row, column in np.argwhere(matrix > 0):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, matrix[row, column], ha="center", va="center", color=colour, fontsize=8)
-    _save(figure, path)
+    figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight")  # long class names differ in what they need
 
 
 def _figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=DOTS_PER_INCH)

@@ -61,7 +61,7 @@ def draw_preview(augment: Augmentation, batch: Batch, class_names: tuple[str, ..
         for axes, image, text in zip(row, images, texts, strict=True):
             _show(axes, image)
             axes.set_xlabel(text, fontsize=7)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight")  # the layout's own height can clip a title
 
 
 def _show(axes: Any, image: Tensor) -> None:

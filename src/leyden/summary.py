@@ -95,13 +95,22 @@ def print_end(
 
 def next_commands(run: RunRecord, loggers: Sequence[Logger]) -> list[str]:
     """Three commands worth trying now: look at the run, change a word, compare settings over seeds."""
-    leyden = command("leyden")
-    given = " ".join(shlex.quote(override) for override in run.facts["overrides"])
-    train = f"{leyden} train {given}".rstrip()
+    overrides = [word for word in run.facts["overrides"] if not word.startswith("hydra.")]
+    train = f"{command('leyden')} train"
+
+    def changed(*words: str) -> str:
+        keys = {word.split("=")[0] for word in words}
+        kept = [shlex.quote(word) for word in overrides if word.split("=")[0] not in keys]
+        return " ".join([*kept, *words])
+
     wandb = next((logger for logger in loggers if isinstance(logger, WandbLogger)), None)
-    look = f"{command('wandb')} leet {os.path.relpath(wandb.directory)}/wandb" if wandb else f"{train} logger=wandb"
+    look = (
+        f"{command('wandb')} leet {os.path.relpath(wandb.directory)}/wandb"
+        if wandb
+        else f"{train} {changed('logger=wandb')}"
+    )
     return [
         look,
-        f"{train} optimizer=sgd head.dropout=0.2",
-        f"{leyden} train -m optimizer=sgd,adam,rmsprop seed=0,1,2",
+        f"{train} {changed('optimizer=sgd', 'head.dropout=0.2')}",
+        f"{train} -m {changed('optimizer=sgd,adam,rmsprop', 'seed=0,1,2')}",
     ]
