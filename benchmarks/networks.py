@@ -10,11 +10,10 @@ from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 
-from leyden.build import build_callbacks, build_classifier, build_loggers, build_trainer, find
+from leyden.build import build_callbacks, build_classifier, build_loggers, build_trainer, find, instantiate
 from leyden.callbacks import Progress
 from leyden.classifier import ImageClassifier
 from leyden.config import CONFIG_DIRECTORY, Origin, register

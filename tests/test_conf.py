@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 
-from leyden.build import build_callbacks, build_classifier, build_loggers, build_trainer
+from leyden.build import build_callbacks, build_classifier, build_loggers, build_trainer, instantiate
 from leyden.classifier import ImageClassifier
 from leyden.config import CONFIG_DIRECTORY, GROUPS, Origin, check
 from leyden.data import Batch, ImageDataModule

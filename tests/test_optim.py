@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
 from leyden.backbones import CNN, ResNet, ViT
+from leyden.build import instantiate
 from leyden.config import CONFIG_DIRECTORY
 from leyden.optim import (
     build_optimizer,

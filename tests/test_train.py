@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from leyden.config import CONFIG_DIRECTORY
 from leyden.metrics import metric_names
 from running import FinishedRun
 
@@ -70,6 +71,20 @@ def test_network_overfits_64_images(train_run: Train) -> None:
     assert 60 <= run.record["data"]["num_train"] <= 70
     assert run.column("train/accuracy")[-1] == 1.0
     assert run.column("train/loss")[-1] < 0.02
+
+
+PARTS = [
+    f"{group}={path.stem}"
+    for group in ("optimizer", "schedule", "loss")
+    for path in sorted((CONFIG_DIRECTORY / group).glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_trains_is_saved_and_tested(part: str, train_run: Train) -> None:
+    run = train_run(part, "epochs=1")
+    assert run.record["status"] == "finished"
+    assert run.checkpoint("last")["optimizer_states"]
 
 
 def test_best_checkpoint_is_that_of_the_best_epoch(train_run: Train) -> None:

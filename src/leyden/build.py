@@ -10,8 +10,8 @@ import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
+import hydra
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
@@ -32,6 +32,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SECONDS_FOR_RANKS_TO_END = 120
+
+
+def instantiate(node: Any, **facts: Any) -> Any:
+    """Calls what a node names with its arguments as plain lists and dictionaries, never as config nodes."""
+    return hydra.utils.instantiate(node, _convert_="all", **facts)
 
 
 def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifier:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from leyden.augment import Augmentation
 from leyden.augment.policy import NAMES
+from leyden.build import instantiate
 from leyden.config import Origin, check
 from leyden.data import Batch, ImageDataModule
 

@@ -2,12 +2,19 @@
 
 from pathlib import Path
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 from pytorch_lightning.loggers import Logger
 
-from leyden.build import build_callbacks, build_classifier, build_loggers, build_trainer, find, wait_for_ranks
+from leyden.build import (
+    build_callbacks,
+    build_classifier,
+    build_loggers,
+    build_trainer,
+    find,
+    instantiate,
+    wait_for_ranks,
+)
 from leyden.callbacks import Ema, Progress
 from leyden.checkpoint import Checkpoints, read_checkpoint
 from leyden.config import Origin, check, check_groups
