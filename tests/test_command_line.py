@@ -167,12 +167,11 @@ def test_failing_job_of_a_multirun_leaves_the_others_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = command_line.train(
-        ["-m", f"hydra.sweep.dir={tmp_path / 'sweep'}", *MLP, "logger=csv", "head.dropout=0,2,0.5"]
-    )
+    code = command_line.train(["-m", *MLP, "logger=csv", "head.dropout=0,2,0.5"])
     assert code == 1
     assert "head.dropout=2" in capfd.readouterr().err
-    states = [json.loads((tmp_path / "sweep" / job / "run.json").read_text())["status"] for job in "012"]
+    (sweep,) = (tmp_path / "runs" / "digits_mlp").iterdir()
+    states = [json.loads((sweep / job / "run.json").read_text())["status"] for job in "012"]
     assert states == ["finished", "failed", "finished"]
 
 

@@ -69,12 +69,21 @@ def register() -> None:
 
     ConfigStore.instance().store(name="schema", node=Config, provider="leyden")
     OmegaConf.register_new_resolver("direction", _direction, replace=True)
+    OmegaConf.register_new_resolver("choice", _choice, replace=True)
 
 
 def _direction(metric: str) -> str:
     from leyden.metrics import direction
 
     return direction(metric)
+
+
+def _choice(group: str, _root_: DictConfig) -> str:
+    """What was chosen for a group; unlike Hydra's own resolver it serves `hydra.sweep.dir` too, before any job."""
+    from hydra.core.hydra_config import HydraConfig
+
+    settings = _root_.get("hydra") or HydraConfig.get()
+    return str(settings.runtime.choices[group])
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,17 @@ def test_ranks_together_see_the_batches_of_one_process() -> None:
         assert torch.equal(whole, torch.cat(parts))
 
 
-def test_start_batch_skips_in_one_epoch_only() -> None:
-    training = loader(seed=0)
-    whole = [batch.indices.tolist() for batch in training]
-    training.start_batch = 7
-    assert [batch.indices.tolist() for batch in training] == whole[7:]
-    assert [batch.indices.tolist() for batch in training] == whole
+def test_resumed_loader_goes_on_in_the_epoch_it_was_stopped_in_only() -> None:
+    stopped, resumed = loader(seed=0), loader(seed=0)
+    stopped.sampler.set_epoch(3)
+    batches = iter(stopped)
+    for _ in range(7):
+        next(batches)
+    resumed.load_state_dict(stopped.state_dict())
+    resumed.sampler.set_epoch(3)
+    assert [batch.indices.tolist() for batch in resumed] == [batch.indices.tolist() for batch in batches]
+    resumed.sampler.set_epoch(4)
+    assert len(list(resumed)) == len(resumed)
 
 
 def test_batch_larger_than_the_set_takes_all_of_it() -> None:

@@ -26,7 +26,7 @@ class Progress(pl.Callback):
         return self.num_images / self.seconds if self.seconds else 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.num_epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
+        self.on_train_epoch_start(trainer, pl_module)  # Lightning does not, where a run goes on within an epoch
         if trainer.is_global_zero and sys.stdout.isatty():
             self._begin_live(trainer)
         elif trainer.is_global_zero:

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 
 from leyden.checkpoint import Checkpoints
 from leyden.errors import Interrupted
+from leyden.training_metrics import is_last_batch
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,14 +38,13 @@ class StopOnSignal(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.received is not None:
+        # After an epoch's last step Lightning would resume without the validation: that is done first.
+        if self.received is not None and not is_last_batch(trainer, batch_idx):
             self.checkpoints.save(trainer, self.checkpoints.last_path)
             raise self._interrupted(self.received)
 
-    def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        if self.received is not None:  # last.ckpt of the epoch before stands
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.received is not None:  # last.ckpt of the epoch before was written a moment ago
             raise self._interrupted(self.received)
 
     def on_test_batch_start(

@@ -42,7 +42,8 @@ class InMemoryLoader:
     """Yields `Batch`es of images [N, C, H, W] and labels [N] at `indices` [M]; `batch_size` counts all ranks' images.
 
     With a seed it shuffles and drops the last incomplete batch (other images in each epoch); without, every image
-    comes exactly once over all ranks, in as many batches on each. `start_batch` skips that many in the next epoch.
+    comes exactly once over all ranks, in as many batches on each. Its state is where it stands: loaded before an epoch
+    that was begun already, it goes on there.
     """
 
     def __init__(
@@ -62,7 +63,16 @@ class InMemoryLoader:
         self.rank, self.world_size = rank, world_size
         self.sampler = EpochOrder(len(indices), seed)
         self.batch_sampler = None  # Lightning asks every loader with a sampler
-        self.start_batch = 0
+        self.next_batch = 0
+        self.resumed = {"epoch": -1, "next_batch": 0}
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch and the batches of it that are done."""
+        return {"epoch": self.sampler.epoch, "next_batch": self.next_batch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Leaves out what is done of that epoch."""
+        self.resumed = state_dict
 
     def __len__(self) -> int:
         whole, left = divmod(len(self.indices), self.batch_size)
@@ -70,12 +80,13 @@ class InMemoryLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         # A generator: nothing happens before the first batch, when the epoch is known.
-        start, self.start_batch = self.start_batch, 0
+        start = self.resumed["next_batch"] if self.resumed["epoch"] == self.sampler.epoch else 0
         order = self.indices[self.sampler.positions().to(self.indices.device)]
         for batch in range(start, len(self)):
             begin = batch * self.batch_size
             size = min(self.batch_size, len(order) - begin)
             mine = slice(begin + size * self.rank // self.world_size, begin + size * (self.rank + 1) // self.world_size)
             chosen = order[mine]
+            self.next_batch = batch + 1
             images = self.rows.index_select(0, chosen).view(-1, *self.shape)
             yield Batch(images, self.labels.index_select(0, chosen), chosen)
