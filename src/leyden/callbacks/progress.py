@@ -35,9 +35,9 @@ class Progress(pl.Callback):
     def _begin_live(self, trainer: pl.Trainer) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = [TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-        self.live = Progress(*columns, TextColumn("{task.description}"))
-        self.task = self.live.add_task("", total=trainer.estimated_stepping_batches)
+        columns = [BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn()]
+        self.live = Progress(*columns, TextColumn("{task.description}"), expand=True)
+        self.task = self.live.add_task("training", total=trainer.estimated_stepping_batches)
         self.live.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -61,11 +61,11 @@ class Progress(pl.Callback):
         metrics = trainer.callback_metrics | pl_module.train_metrics.compute(trainer)
         shown = [metrics.get(name) for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy")]
         if self.live:
-            parts = zip(("loss", "accuracy", "val loss", "val accuracy"), shown, strict=True)
-            text = "  ".join(f"{name} {float(value):.4f}" for name, value in parts if value is not None)
-            self.live.update(
-                self.task, completed=trainer.global_step, description=f"epoch {trainer.current_epoch}  {text}"
-            )
+            text = f"epoch {trainer.current_epoch}"
+            for name, loss, accuracy in (("train", *shown[:2]), ("val", *shown[2:])):
+                if loss is not None and accuracy is not None:
+                    text += f"  {name} {float(loss):.4f} {float(accuracy):.1%}"
+            self.live.update(self.task, completed=trainer.global_step, description=text)
         elif trainer.is_global_zero:
             loss, accuracy, val_loss, val_accuracy = (
                 "-" if value is None else f"{float(value):.4f}" for value in shown
