@@ -24,6 +24,8 @@ def test_large_networks_use_bfloat16_where_the_cpu_multiplies_it() -> None:
 def test_unknown_precision_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"trainer\.precision=bf15: expected auto, 32"):
         choose_precision("bf15", "cpu", 1)
+    with pytest.raises(ValueError, match="bf16-true"):
+        choose_precision("bf16-true", "cpu", 1)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -50,6 +50,19 @@ def test_accuracy_interval_covers_the_truth_as_often_as_it_says() -> None:
     assert 0.93 < covered / 2000 < 0.97
 
 
+@pytest.mark.parametrize(("num_images", "shift"), [(360, 0.0), (360, 0.02), (360, 0.1), (5000, 0.01)])
+def test_calibration_interval_covers_the_truth(num_images: int, shift: float) -> None:
+    """Confidences above the accuracy by `shift` in every bin: their calibration error is `shift`."""
+    generator = np.random.default_rng(3)
+    covered, ones = 0, np.ones(num_images, np.int64)
+    for _ in range(20):
+        confidences = generator.uniform(0.5, 1.0, num_images)
+        correct = (generator.random(num_images) < confidences - shift).astype(np.int64)
+        low, high = intervals(ones, correct, confidences, confidences, "ab")["ece"]
+        covered += low <= shift <= high
+    assert covered >= 18
+
+
 def test_intervals_hold_their_estimates_and_repeat() -> None:
     arrays = draw(np.random.default_rng(2), 500)
     labels, predictions, _, losses = arrays

@@ -89,7 +89,7 @@ def test_reduced_precision_logits_are_summed_in_full() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("val/accuracy", "max"), ("val/loss", "min"), ("val/ece", "min"), ("val/macro_f1", "max"), ("val/ema_loss", "min"),
-     ("val/accuracy_gap", "min"), ("val/recall/bag", "max")],
+     ("val/accuracy_gap", "min"), ("val/recall/bag", "max"), ("val/recall/fleece", "max")],
 )  # fmt: skip
 def test_direction_says_what_is_better(name: str, expected: Any) -> None:
     assert direction(name) == expected
@@ -97,3 +97,4 @@ def test_direction_says_what_is_better(name: str, expected: Any) -> None:
 
 def test_class_names_become_metric_names() -> None:
     assert metric_names(["Ankle boot", "T-shirt/top"])[-2:] == ["recall/ankle_boot", "recall/t-shirt_top"]
+    assert metric_names(["A", "a", "b"])[-3:] == ["recall/a_0", "recall/a_1", "recall/b"]

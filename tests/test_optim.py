@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from omegaconf import OmegaConf
 from torch import nn
@@ -40,6 +41,21 @@ def test_weights_decay_and_biases_norms_and_embeddings_do_not(make: Callable[[],
     for parameter in kept["params"]:
         assert parameter.ndim == 1 or names[id(parameter)] in ("position_embedding", "class_token")
     assert len(decayed["params"]) + len(kept["params"]) == len(names)
+
+
+@pytest.mark.parametrize("name", ["levit_128s", "swin_tiny_patch4_window7_224", "deit_tiny_distilled_patch16_224"])
+def test_what_timm_exempts_from_decay_is_exempt(name: str) -> None:
+    network = timm.create_model(name)
+    module = nn.ModuleDict({"backbone": network})
+    decayed, _ = parameter_groups(module, 0.1)
+    exempt = {id(parameter) for key, parameter in network.named_parameters() if key in network.no_weight_decay()}
+    assert exempt
+    assert exempt.isdisjoint(id(parameter) for parameter in decayed["params"])
+
+
+def test_optimizers_own_weight_decay_stands_where_none_is_given() -> None:
+    optimizer = build_optimizer(functools.partial(torch.optim.AdamW, lr=0.1), nn.Linear(2, 2), CPU)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
 
 
 def test_frozen_parameters_are_left_out() -> None:

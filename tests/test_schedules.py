@@ -85,6 +85,22 @@ def test_one_cycle_works_for_an_optimizer_without_momentum() -> None:
     assert len(walk(optimizer, schedules.one_cycle(optimizer, total_steps=STEPS))) == STEPS
 
 
+@pytest.mark.parametrize(("steps", "fraction"), [(9, 0.1), (4, 0.2), (3, 0.25), (19, 0.05), (1, 0.3), (2, 0.3)])
+def test_one_cycle_of_few_steps_has_rates_for_all_of_them(steps: int, fraction: float) -> None:
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+    schedule = schedules.one_cycle(optimizer, total_steps=steps, warmup_fraction=fraction)
+    for _ in range(steps):
+        assert 0 < optimizer.param_groups[0]["lr"] <= 1
+        optimizer.step()
+        schedule.step()
+
+
+def test_one_cycle_leaves_a_momentum_of_0_alone() -> None:
+    optimizer = torch.optim.RMSprop([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.0)
+    walk(optimizer, schedules.one_cycle(optimizer, total_steps=STEPS))
+    assert optimizer.param_groups[0]["momentum"] == 0.0
+
+
 def test_plateau_waits_for_its_patience() -> None:
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     schedule = schedules.plateau(optimizer, total_steps=STEPS, mode="max", factor=0.5, patience=2)

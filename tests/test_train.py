@@ -116,6 +116,12 @@ def test_every_part_trains_is_saved_and_tested(part: str, train_run: Train) -> N
     assert run.checkpoint("last")["optimizer_states"]
 
 
+def test_recall_of_a_class_can_be_monitored(train_run: Train) -> None:
+    run = train_run("monitor=val/recall/3", "schedule=plateau")
+    assert run.metrics["best/val/recall/3"] == pytest.approx(max(run.column("val/recall/3")))
+    assert run.checkpoint("best")["state_dict"]
+
+
 def test_best_checkpoint_is_that_of_the_best_epoch(train_run: Train) -> None:
     run = train_run("epochs=6", "optimizer.lr=0.05", "monitor=val/loss")
     losses = run.column("val/loss")

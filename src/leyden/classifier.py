@@ -124,7 +124,8 @@ class ImageClassifier(pl.LightningModule):
             metrics["val/accuracy_gap"] = train["train/accuracy"] - metrics["val/accuracy"]
         self._log(metrics)
         # What early stopping, the plateau schedule and the checkpoints read.
-        self.log_dict({name: value for name, value in metrics.items() if "/recall/" not in name}, logger=False)
+        kept = {name: value for name, value in metrics.items() if "/recall/" not in name or name == self.monitor}
+        self.log_dict(kept, logger=False)
 
     def on_test_epoch_end(self) -> None:
         metrics = {f"test/{name}": value for name, value in self.test_metrics.compute().items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 FEW_PARAMETERS = 50_000  # of a network that autocast slows down: its casts cost more than its products
-PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true")
+PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed")
 
 
 def choose_precision(precision: str | int, accelerator: str, num_parameters: int) -> str:

@@ -3,6 +3,7 @@
 Shapes: B images of a batch, K classes.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -75,8 +76,13 @@ def _to_host(*tensors: Tensor) -> list[Tensor]:
 
 
 def recall_names(class_names: Sequence[str]) -> list[str]:
-    """`recall/<class>` for every class, in lower case, with underscores for spaces and slashes."""
-    return [f"recall/{name.lower().replace(' ', '_').replace('/', '_')}" for name in class_names]
+    """`recall/<class>` for every class, in lower case, with underscores for spaces and slashes.
+
+    Classes whose names are the same then have their number behind them.
+    """
+    plain = [name.lower().replace(" ", "_").replace("/", "_") for name in class_names]
+    counts = Counter(plain)
+    return [f"recall/{name}" if counts[name] == 1 else f"recall/{name}_{label}" for label, name in enumerate(plain)]
 
 
 def metric_names(class_names: Sequence[str]) -> list[str]:
@@ -87,4 +93,4 @@ def metric_names(class_names: Sequence[str]) -> list[str]:
 
 def direction(name: str) -> Literal["max", "min"]:
     """Whether more (`max`) or less (`min`) of a metric is better."""
-    return "min" if name.endswith(("loss", "ece", "gap")) else "max"
+    return "min" if "/recall/" not in name and name.endswith(("loss", "ece", "gap")) else "max"

@@ -18,7 +18,7 @@ NORMS = (
 )  # fmt: skip
 EMBEDDINGS = ("position_embedding", "pos_embed", "class_token", "cls_token", "dist_token", "reg_token")
 
-# lowest and highest value allowed, and whether the highest is left out
+# from the lowest value allowed to below the highest
 RANGES: dict[str, tuple[float, float]] = {"momentum": (0, 1), "alpha": (0, 1), "rho": (0, 1), "dampening": (0, 1)}
 
 
@@ -47,7 +47,9 @@ def build_optimizer(
     `has_scaler` says that gradients come scaled (16-mixed), which fused implementations would unscale by themselves,
     too late for clipping.
     """
-    groups = parameter_groups(module, make_optimizer.keywords.get("weight_decay", 0.0))
+    default = inspect.signature(make_optimizer.func).parameters.get("weight_decay")
+    own_default = default.default if default and isinstance(default.default, float | int) else 0.0
+    groups = parameter_groups(module, make_optimizer.keywords.get("weight_decay", own_default))
     log.info("\n%s", describe_groups(module))
     return make_optimizer(groups, **fastest_implementation(make_optimizer, device, has_scaler))
 
@@ -79,15 +81,22 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 
 
 def _rule(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
-    """Kind, parameter and whether it decays: weights do; biases, norms, position embeddings and tokens do not."""
+    """Kind, parameter and whether it decays: weights do; biases, norms, position embeddings and tokens do not.
+
+    A network of timm names what else of it must not, by its method `no_weight_decay`.
+    """
+    exempt: set[str] = set()
+    for prefix, owner in module.named_modules():
+        if callable(names := getattr(owner, "no_weight_decay", None)):
+            exempt |= {f"{prefix}.{name}".lstrip(".") for name in names()}
     seen: set[int] = set()
-    for owner in module.modules():
+    for prefix, owner in module.named_modules():
         for name, parameter in owner.named_parameters(recurse=False):
             if id(parameter) in seen or not parameter.requires_grad:
                 continue
             seen.add(id(parameter))
-            decays = parameter.ndim > 1 and not isinstance(owner, NORMS) and not name.endswith(EMBEDDINGS)
-            yield f"{type(owner).__name__}.{name}", parameter, decays
+            kept = isinstance(owner, NORMS) or name.endswith(EMBEDDINGS) or f"{prefix}.{name}".lstrip(".") in exempt
+            yield f"{type(owner).__name__}.{name}", parameter, parameter.ndim > 1 and not kept
 
 
 def describe_groups(module: nn.Module) -> str:

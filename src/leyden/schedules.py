@@ -57,16 +57,20 @@ def one_cycle(
     final_fraction: float = 4e-6,
     cycle_momentum: bool = True,
 ) -> LRScheduler:
-    """Up to the rate and down to nearly nothing, momentum the other way round (Smith & Topin 2018)."""
+    """Up to the rate and down to nearly nothing, momentum the other way round (Smith & Topin 2018).
+
+    Where an optimizer has betas, the first of them is its momentum; a momentum of 0 stays 0.
+    """
     _require("warmup_fraction", warmup_fraction, 0 < warmup_fraction < 1, "between 0 and 1")
     _require("first_fraction", first_fraction, 0 < first_fraction <= 1, "above 0, up to 1")
     _require("final_fraction", final_fraction, 0 < final_fraction <= first_fraction, "above 0, up to first_fraction")
-    has_momentum = any("momentum" in group or "betas" in group for group in optimizer.param_groups)
+    has_momentum = "betas" in optimizer.defaults or optimizer.defaults.get("momentum", 0) > 0
+    all_steps = total_steps + 1  # the step after the last is announced too
     return OneCycleLR(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
-        total_steps=total_steps + 1,  # the step after the last is announced too
-        pct_start=warmup_fraction,
+        total_steps=all_steps,
+        pct_start=max(warmup_fraction, 2 / all_steps),  # OneCycleLR divides by the steps of the rise less one
         div_factor=1 / first_fraction,
         final_div_factor=first_fraction / final_fraction,
         cycle_momentum=cycle_momentum and has_momentum,
@@ -76,7 +80,7 @@ def one_cycle(
 def plateau(
     optimizer: Optimizer, total_steps: int, mode: str = "max", factor: float = 0.3, patience: int = 3
 ) -> ReduceLROnPlateau:
-    """The rate times `factor` when the monitored metric has not got better for `patience` epochs."""
+    """The rate times `factor` once more than `patience` epochs brought no gain of 0.01 % in the monitored metric."""
     _require("factor", factor, 0 < factor < 1, "between 0 and 1")
     _require("patience", patience, patience >= 0, "0 or more")
     _require("mode", mode, mode in ("min", "max"), "min or max")

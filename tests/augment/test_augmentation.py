@@ -90,6 +90,15 @@ def test_epoch_and_seed_change_the_draw(name: str) -> None:
     assert not same(first, augmentation(operations, seed=1).show(batch, 0)[1][name])
 
 
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_autocast_changes_nothing(name: str) -> None:
+    augment, batch = augmentation({name: OPERATIONS[name]}), batch_of(*range(16))
+    expected, _ = augment(batch, 0, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = augment(batch, 0, 0)
+    assert torch.equal(found, expected)
+
+
 def test_other_operations_do_not_change_a_draw() -> None:
     batch = batch_of(*range(16))
     alone = augmentation({"erase": RandomErasing()}).show(batch, 0)[1]["erase"]

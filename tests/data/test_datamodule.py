@@ -79,7 +79,6 @@ def test_label_outside_the_classes_is_named(write_set: Callable[..., Path], tmp_
         ({"train_fraction": 1.5}, "data.train_fraction=1.5"),
         ({"validation_fraction": 0.0}, "data.validation_fraction=0.0"),
         ({"test_fraction": 1.0}, "data.test_fraction=1.0"),
-        ({"validation_fraction": 0.6, "test_fraction": 0.4}, "leave nothing"),
         ({"labels_per_class": 0}, "data.labels_per_class=0"),
         ({"labels_per_class": 3, "train_fraction": 0.5}, "exclude each other"),
         ({"batch_size": 0}, "batch_size=0"),

@@ -60,3 +60,16 @@ def test_more_labels_than_exist_are_refused() -> None:
     train = split(LABELS, None, 0.15, 0.2, 0).train
     with pytest.raises(ValueError, match=r"labels_per_class=500, but class \d has only \d+ training images"):
         subset(LABELS, train, 1.0, 500, 0)
+
+
+@pytest.mark.parametrize(
+    ("fractions", "expected"),
+    [((0.6, 0.4), "leave nothing to train on"), ((0.001, 0.2), "no validation image"), ((0.7999, 0.2), "no training")],
+)
+def test_split_without_images_is_refused(fractions: tuple[float, float], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        split(LABELS[:100], None, *fractions, split_seed=0)
+
+
+def test_test_fraction_does_not_count_beside_an_official_test_part() -> None:
+    assert len(split(LABELS, 800, 0.85, 0.2, 0).val) == pytest.approx(680, abs=5)

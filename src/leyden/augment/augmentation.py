@@ -47,15 +47,19 @@ class Augmentation(nn.Module):
 
     def forward(self, batch: Batch, epoch: int, batch_index: int, rank: int = 0) -> tuple[Tensor, Tensor]:
         """Normalised float32 [B, C, H, W] and targets: labels int64 [B], or probabilities [B, K] when mixing is on."""
-        images = batch.images
-        for name, operation in self.operations.items():
-            images = _as_needed(images, operation)
-            images = operation.apply(images, **self._draw(name, operation, images, batch.indices, epoch))
-        images = self.normalize(images)
+        images = self.normalize(self._change(batch, epoch) if self.operations else batch.images)
         if self.mix is None:
             return images, batch.labels
         targets = F.one_hot(batch.labels, self.num_classes).float()
         return self.mix(images, targets, (self.seed, epoch, batch_index, rank))
+
+    def _change(self, batch: Batch, epoch: int) -> Tensor:
+        images = batch.images
+        with torch.autocast(images.device.type, enabled=False):  # half precision would round every pixel
+            for name, operation in self.operations.items():
+                images = _as_needed(images, operation)
+                images = operation.apply(images, **self._draw(name, operation, images, batch.indices, epoch))
+        return images
 
     def normalize(self, images: Tensor) -> Tensor:
         """(pixel − mean) / std of uint8 images, or of float images in [0, 1]: all that evaluation does."""

@@ -8,7 +8,7 @@ from leyden.augment.operation import check_range, per_image
 
 
 class Mix:
-    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019), by turns where both are on, with a probability per batch.
+    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019), or by chance either, with a probability per batch.
 
     The share of each image is drawn from Beta(α, α), α being `mixup` or `cutmix`; 0 switches one off. An image's
     partner is the next of its batch, which is shuffled already.

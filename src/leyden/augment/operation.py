@@ -19,7 +19,7 @@ class Operation(ABC):
 
     @abstractmethod
     def draw(self, uniform: Tensor, images: Tensor) -> dict[str, Tensor]:
-        """Parameters by name, each [B], from numbers in [0, 1)."""
+        """Parameters by name, each [B] or for a policy [B, operations], from numbers in [0, 1)."""
 
     @abstractmethod
     def apply(self, images: Tensor, **parameters: Tensor) -> Tensor:

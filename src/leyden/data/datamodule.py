@@ -44,10 +44,6 @@ class ImageDataModule(pl.LightningDataModule):
         for name, value in {"validation_fraction": validation_fraction, "test_fraction": test_fraction}.items():
             if not 0 < value < 1:
                 raise ValueError(f"data.{name}={value} is out of range: give a number between 0 and 1")
-        if validation_fraction + test_fraction >= 1:
-            raise ValueError(
-                "data.validation_fraction and data.test_fraction leave nothing to train on: lower one of them"
-            )
         if labels_per_class is not None and labels_per_class < 1:
             raise ValueError(f"data.labels_per_class={labels_per_class} is out of range: give 1 or more")
         if labels_per_class is not None and train_fraction < 1:

@@ -1,7 +1,7 @@
 """Data > **splits**: who trains, who validates, who tests: stratified, and a function of `split_seed` alone.
 
-Every class is shuffled once; test, validation and training images are taken from that order, so that runs of a study
-see the same split whatever their own seed, and a smaller training share is a part of a larger one.
+Every class gives its share of each split, so that runs of a study see the same images whatever their own seed, and a
+smaller training share is a part of a larger one.
 """
 
 from typing import NamedTuple
@@ -26,14 +26,26 @@ def split(
     """Splits a data set; where it has an official test part (`num_train` not None), that is the test split.
 
     Fractions are of the whole for a set without official parts, else of the official training part. Each class gives
-    its rounded share.
+    its share, rounded: first to the test split, then of what is left to validation.
+
+    Raises:
+        ValueError: a split would have no image.
     """
     if num_train is None:
+        if validation_fraction + test_fraction >= 1:
+            raise ValueError(
+                "data.validation_fraction and data.test_fraction leave nothing to train on: lower one of them"
+            )
         rest, test = _take(labels, np.arange(len(labels)), test_fraction, split_seed, stream=0)
         validation_fraction = validation_fraction / (1 - test_fraction)
     else:
         rest, test = np.arange(num_train), np.arange(num_train, len(labels))
     train, val = _take(labels, rest, validation_fraction, split_seed, stream=1)
+    for part, indices in {"training": train, "validation": val, "test": test}.items():
+        if not len(indices):
+            raise ValueError(
+                f"data.validation_fraction and data.test_fraction leave no {part} image of {len(labels)}: change them"
+            )
     return Splits(train, val, test)
 
 
