@@ -93,7 +93,12 @@ def build_loggers(config: DictConfig, run_directory: Path) -> list[Logger]:
 
 
 def wait_for_ranks(trainer: Trainer) -> None:
-    """Waits for the processes that Lightning started for the other ranks, so that none fails unseen."""
+    """Takes leave of the other ranks and waits for the processes of those that Lightning started, so that none fails
+    unseen.
+    """
+    if torch.distributed.is_initialized():
+        trainer.strategy.barrier()
+        torch.distributed.destroy_process_group()  # gloo's threads would outlive the interpreter and abort it
     for process in getattr(trainer.strategy.launcher, "procs", []):
         code = process.wait(timeout=SECONDS_FOR_RANKS_TO_END)
         if code:
