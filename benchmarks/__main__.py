@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import augmentation, loops, networks, processes
-from benchmarks.measure import Line, compare, show
+from benchmarks.measure import Line, compare, in_turn, show
 from benchmarks.networks import CNN, DIGITS, MLP, MLP_B64, RESNET, Case
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -24,8 +24,9 @@ def throughput() -> Iterator[tuple[str, Maker]]:
             f"throughput: {case.name}",
             partial(
                 compare,
-                ours=partial(networks.images_per_second, case),
-                reference=partial(loops.bare_loop, case, precision),
+                measure=partial(
+                    networks.speeds, case, partial(loops.elsewhere, partial(loops.bare_loop, precision=precision))
+                ),
                 unit="images/s",
                 target=target,
                 against=f"the same step in a bare loop, {precision}",
@@ -47,8 +48,7 @@ def defaults() -> Iterator[tuple[str, Maker]]:
                 f"defaults, {label}: {case.name}",
                 partial(
                     compare,
-                    ours=partial(networks.images_per_second, case, *overrides),
-                    reference=partial(loops.tutorial_loop, case),
+                    measure=partial(networks.speeds, case, partial(loops.elsewhere, loops.tutorial_loop), *overrides),
                     unit="images/s",
                     target=target,
                     against="the loop that tutorials write",
@@ -63,13 +63,17 @@ def template() -> Iterator[tuple[str, Maker]]:
             f"crop + flip: {case.name}",
             partial(
                 compare,
-                ours=partial(networks.images_per_second, case, "augment=flip_crop"),
-                reference=partial(loops.usual_template, case),
+                measure=partial(crop_and_flip, case),
                 unit="images/s",
                 target=target,
                 against="torchvision data set, per-sample transforms, DataLoader with 2 workers, self.log",
             ),
         )
+
+
+def crop_and_flip(case: Case) -> tuple[float, float]:
+    """Images per second of our run and of the usual template, one after the other."""
+    return networks.speeds(case, loops.nothing, "augment=flip_crop")[0], loops.usual_template(case)
 
 
 def augmenting() -> Iterator[tuple[str, Maker]]:
@@ -80,7 +84,13 @@ def augmenting() -> Iterator[tuple[str, Maker]]:
     ):
         yield (
             f"augmentation: crop + flip against {name}",
-            partial(compare, ours=augmentation.ours, reference=reference, unit="images/s", target=target, against=name),
+            partial(
+                compare,
+                measure=partial(in_turn, augmentation.ours, reference),
+                unit="images/s",
+                target=target,
+                against=name,
+            ),
         )
 
 
@@ -88,12 +98,12 @@ def whole_processes() -> Iterator[tuple[str, Maker]]:
     """Start and memory."""
     imports = partial(processes.python_seconds, "import torch, pytorch_lightning")
     yield "start: command to first step, digits, mlp", partial(
-        compare, ours=processes.seconds_to_first_step, reference=imports, unit="s", target=1.25, at_most=True,
-        against="python -c 'import torch, pytorch_lightning'",
+        compare, measure=partial(in_turn, processes.seconds_to_first_step, imports), unit="s", target=1.25,
+        at_most=True, against="python -c 'import torch, pytorch_lightning'",
     )  # fmt: skip
     hydra = partial(processes.python_seconds, "import hydra")
     yield "start: leyden train --cfg job", partial(
-        compare, ours=processes.config_seconds, reference=hydra, unit="s", target=3, at_most=True,
+        compare, measure=partial(in_turn, processes.config_seconds, hydra), unit="s", target=3, at_most=True,
         against="python -c 'import hydra'",
     )  # fmt: skip
     yield "memory: growth from epoch 5 to epoch 50", growth

@@ -1,10 +1,16 @@
 """The references: a bare PyTorch loop, equally tuned; the loop of tutorials; and the usual template.
 
-Each trains for `num_steps` and returns images per second.
+Each yields once it is set up and after every block of a case's steps.
 """
 
+import logging
 import math
+import multiprocessing
+import statistics
 import time
+import warnings
+from collections.abc import Callable, Generator
+from multiprocessing.connection import Connection
 
 import pytorch_lightning as pl
 import torch
@@ -12,16 +18,21 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision.transforms import v2
 
 from benchmarks.networks import Case, RandomImages, built
+from leyden.hardware import keep_freed_memory
+from leyden.optim import parameter_groups
 
 MEAN, STD = RandomImages.mean[0], RandomImages.std[0]
 
 
 def network_of(case: Case) -> nn.Module:
-    """Backbone and head as one plain module, contiguous."""
+    """Backbone and head as one plain module, contiguous.
+
+    What making our run takes back of Lightning's search for GPUs in each step stays so for the references.
+    """
     with built(case, "logger=csv") as (classifier, _, _):
         return nn.Sequential(classifier.backbone, classifier.head).to(memory_format=torch.contiguous_format)
 
@@ -45,15 +56,16 @@ def images_and_labels(case: Case) -> tuple[Tensor, Tensor]:
     return images, labels
 
 
-def bare_loop(case: Case, precision: str) -> float:
-    """A hand-written loop as fast as we can make it: data in memory, channels last, fused AdamW, autocast."""
+def bare_loop(case: Case, precision: str) -> Generator[None]:
+    """A hand-written loop as fast as we can make it: data in memory, channels last, fused AdamW, autocast, malloc."""
+    keep_freed_memory()
     images, labels = images_and_labels(case)
     network = network_of(case).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=0.005, weight_decay=0.05, fused=True)
+    optimizer = torch.optim.AdamW(parameter_groups(network, weight_decay=0.05), lr=0.005, fused=True)
     schedule = cosine(optimizer, case.num_steps)
     order = torch.randperm(len(images))
     scale, shift, rows = 1 / (255 * STD), -MEAN / STD, images.flatten(1)
-    begin = time.perf_counter()
+    yield
     for step in range(case.num_steps):
         chosen = order[step * case.batch_size : (step + 1) * case.batch_size]
         batch = rows.index_select(0, chosen).view(-1, *images.shape[1:])
@@ -64,26 +76,60 @@ def bare_loop(case: Case, precision: str) -> float:
         loss.backward()
         optimizer.step()
         schedule.step()
-    return case.num_steps * case.batch_size / (time.perf_counter() - begin)
+        if (step + 1) % case.block == 0:
+            yield
 
 
-def tutorial_loop(case: Case) -> float:
-    """What tutorials write, over the same data in memory: contiguous tensors, the optimizer as it comes, float32."""
+def tutorial_loop(case: Case) -> Generator[None]:
+    """What tutorials write: float tensors in a TensorDataset and a DataLoader, contiguous, AdamW as it comes."""
     images, labels = images_and_labels(case)
+    loader = DataLoader(
+        TensorDataset((images.float() / 255 - MEAN) / STD, labels), case.batch_size, shuffle=True, drop_last=True
+    )
     network = network_of(case)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.005, weight_decay=0.05)
     schedule = cosine(optimizer, case.num_steps)
-    order = torch.randperm(len(images))
-    begin = time.perf_counter()
-    for step in range(case.num_steps):
-        chosen = order[step * case.batch_size : (step + 1) * case.batch_size]
-        inputs = (images[chosen].float() / 255 - MEAN) / STD
-        loss = F.cross_entropy(network(inputs), labels[chosen])
+    yield
+    for step, (inputs, targets) in enumerate(loader):
+        loss = F.cross_entropy(network(inputs), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    return case.num_steps * case.batch_size / (time.perf_counter() - begin)
+        if (step + 1) % case.block == 0:
+            yield
+
+
+def elsewhere(loop: Callable[[Case], Generator[None]], case: Case) -> Generator[None]:
+    """Runs a loop block by block in a process of its own, where nothing of our run changes its speed."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(loop, case, there), daemon=True)
+    process.start()
+    try:
+        here.recv()
+        yield
+        while True:
+            here.send("next block")
+            here.recv()
+            yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(loop: Callable[[Case], Generator[None]], case: Case, pipe: Connection) -> None:
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    for _ in loop(case):
+        pipe.send("done")
+        pipe.recv()
+
+
+def nothing(case: Case) -> Generator[None]:
+    """No reference: to time ours alone."""
+    while True:
+        yield
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
@@ -111,10 +157,10 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 class UsualModule(pl.LightningModule):
     """The LightningModule of the usual template: `self.log` in every step."""
 
-    def __init__(self, network: nn.Module, num_steps: int) -> None:
+    def __init__(self, case: Case) -> None:
         super().__init__()
-        self.network, self.num_steps = network, num_steps
-        self.begin = self.end = 0.0
+        self.case, self.network = case, network_of(case)
+        self.times: list[float] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         images, labels = batch
@@ -124,24 +170,24 @@ class UsualModule(pl.LightningModule):
         self.log("train/accuracy", (logits.argmax(1) == labels).float().mean(), on_step=False, on_epoch=True)
         return loss
 
-    def on_train_batch_start(self, batch: object, batch_index: int) -> None:
-        if batch_index == 0:
-            self.begin = time.perf_counter()
-
     def on_train_batch_end(self, outputs: object, batch: object, batch_index: int) -> None:
-        self.end, self.num_done = time.perf_counter(), batch_index + 1
+        if (batch_index + 1) % self.case.block == 0:
+            self.times.append(time.perf_counter())
 
     def configure_optimizers(self) -> dict[str, object]:
         optimizer = torch.optim.AdamW(self.parameters(), lr=0.005, weight_decay=0.05)
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": cosine(optimizer, self.num_steps), "interval": "step"},
+            "lr_scheduler": {"scheduler": cosine(optimizer, self.case.num_steps), "interval": "step"},
         }
 
 
 def usual_template(case: Case) -> float:
-    """torchvision data, per-sample transforms, DataLoader with two workers, `self.log` in each step."""
-    module = UsualModule(network_of(case), case.num_steps)
+    """torchvision data, per-sample transforms, DataLoader with two workers, `self.log` in each step: images per second.
+
+    Its workers go on whatever else runs, so it cannot take turns with ours block by block.
+    """
+    module = UsualModule(case)
     loader = DataLoader(
         Pictures(case), case.batch_size, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True
     )
@@ -150,4 +196,5 @@ def usual_template(case: Case) -> float:
         enable_checkpointing=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, loader)
-    return module.num_done * case.batch_size / (module.end - module.begin)
+    blocks = [end - begin for begin, end in zip(module.times, module.times[1:], strict=False)]
+    return case.images_per_second(statistics.median(blocks))

@@ -42,20 +42,24 @@ class Line:
 
 def compare(
     name: str,
-    ours: Callable[[], float],
-    reference: Callable[[], float],
+    measure: Callable[[], tuple[float, float]],
     *,
     unit: str,
     target: float,
     against: str,
     at_most: bool = False,
 ) -> Line:
-    """Calls both sides in turn, `REPEATS` times after one warm-up each; each returns its figure in `unit`."""
-    ours(), reference()
-    pairs = [(ours(), reference()) for _ in range(REPEATS)]
+    """Calls `measure`, which returns our figure and the reference's, `REPEATS` times after a warm-up."""
+    measure()
+    pairs = [measure() for _ in range(REPEATS)]
     ratio = statistics.median(first / second for first, second in pairs)
     medians = [statistics.median(side) for side in zip(*pairs, strict=True)]
     return Line(name, medians[0], medians[1], unit, ratio, target, at_most, against)
+
+
+def in_turn(ours: Callable[[], float], reference: Callable[[], float]) -> tuple[float, float]:
+    """Both sides, one after the other."""
+    return ours(), reference()
 
 
 def machine() -> str:

@@ -4,17 +4,23 @@ import contextlib
 import io
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 
-from leyden.build import build_callbacks, build_classifier, build_loggers, build_trainer, find, instantiate
-from leyden.callbacks import Progress
+from leyden.build import (
+    build_callbacks,
+    build_classifier,
+    build_loggers,
+    build_trainer,
+    instantiate,
+    without_empty_hooks,
+)
 from leyden.classifier import ImageClassifier
 from leyden.config import CONFIG_DIRECTORY, Origin, register
 from leyden.data import Images
@@ -45,13 +51,23 @@ class RandomImages:
 
 @dataclass(frozen=True)
 class Case:
-    """One line's network, images, batch size and number of timed steps."""
+    """One line's network, images, batch size and steps, in blocks that are timed one by one."""
 
     name: str
     overrides: tuple[str, ...]
     image_size: int
     batch_size: int
-    num_steps: int
+    num_blocks: int
+    block: int = 50
+
+    @property
+    def num_steps(self) -> int:
+        """Steps in all; the first block is left out of the timing."""
+        return (1 + self.num_blocks) * self.block
+
+    def images_per_second(self, seconds: float) -> float:
+        """The speed of a block that took so long."""
+        return self.block * self.batch_size / seconds
 
     def config(self, *more: str) -> DictConfig:
         """The composed config of `leyden train`, on random images."""
@@ -73,11 +89,37 @@ class Case:
         return config
 
 
-RESNET = Case("ResNet-18, 28 x 28, b128", ("backbone=resnet",), 28, 128, 6)
-CNN = Case("CNN, 28 x 28, b256", ("backbone=cnn",), 28, 256, 80)
-MLP = Case("MLP 784-512-512-10, b256", ("backbone=mlp",), 28, 256, 400)
-MLP_B64 = Case("MLP 784-512-512-10, b64", ("backbone=mlp",), 28, 64, 800)
-DIGITS = Case("digits: MLP 64-64-10, b64", ("backbone=mlp", "backbone.depth=1", "backbone.width=64"), 8, 64, 2000)
+RESNET = Case("ResNet-18, 28 x 28, b128", ("backbone=resnet",), 28, 128, num_blocks=5, block=1)
+CNN = Case("CNN, 28 x 28, b256", ("backbone=cnn",), 28, 256, num_blocks=7, block=10)
+MLP = Case("MLP 784-512-512-10, b256", ("backbone=mlp",), 28, 256, num_blocks=9)
+MLP_B64 = Case("MLP 784-512-512-10, b64", ("backbone=mlp",), 28, 64, num_blocks=19)
+DIGITS = Case(
+    "digits: MLP 64-64-10, b64", ("backbone=mlp", "backbone.depth=1", "backbone.width=64"), 8, 64, num_blocks=49
+)
+
+
+class Interleaved(Callback):
+    """Times each block of training, and lets the reference run a block of its own in between.
+
+    Neighbours on the machine then slow both sides alike.
+    """
+
+    def __init__(self, case: Case, reference: Iterator[None]) -> None:
+        self.case, self.reference = case, reference
+        self.seconds: list[tuple[float, float]] = []  # ours and the reference's, of each pair of blocks
+        self.begin: float | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        if (batch_idx + 1) % self.case.block:
+            return
+        end = time.perf_counter()
+        next(self.reference)
+        now = time.perf_counter()
+        if self.begin is not None:
+            self.seconds.append((end - self.begin, now - end))
+        self.begin = now
 
 
 @contextlib.contextmanager
@@ -102,13 +144,18 @@ def built(case: Case, *overrides: str) -> Iterator[tuple[ImageClassifier, Traine
             finish(loggers, {}, exit_code=0)
 
 
-def images_per_second(case: Case, *overrides: str) -> float:
-    """Training speed through the Trainer, from the first step's begin to the last one's end, logging included."""
+def speeds(case: Case, reference: Callable[[Case], Generator[None]], *overrides: str) -> tuple[float, float]:
+    """Images per second through the Trainer, all logging included, and of a reference: of a median pair of blocks."""
     with built(case, *overrides) as (classifier, trainer, _), contextlib.redirect_stdout(io.StringIO()):
         for logger in trainer.loggers:
             logger.log_metrics({"epoch": 0}, step=0)  # W&B begins at the first metric
         time.sleep(SECONDS_FOR_WANDB_TO_SETTLE)
-        trainer.fit(classifier, datamodule=trainer.benchmark_data)
-        progress = find(trainer.callbacks, Progress)
-        assert progress is not None
-        return progress.images_per_second
+        their_blocks = reference(case)
+        next(their_blocks)
+        interleaved = Interleaved(case, their_blocks)
+        trainer.callbacks += without_empty_hooks([interleaved])
+        with contextlib.closing(their_blocks):
+            trainer.fit(classifier, datamodule=trainer.benchmark_data)
+    assert len(interleaved.seconds) == case.num_blocks
+    ours, theirs = sorted(interleaved.seconds, key=lambda pair: pair[0] / pair[1])[case.num_blocks // 2]
+    return case.images_per_second(ours), case.images_per_second(theirs)

@@ -1,7 +1,6 @@
 """What a whole process costs: time to the first step, time to print the config, memory."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -58,12 +57,14 @@ def memory_growth(first_epoch: int = 5, last_epoch: int = 50) -> float:
         return (sizes[last_epoch] - sizes[first_epoch]) / MEBIBYTE
 
 
-def peak_mebibytes(*command: str) -> float:
-    """Largest resident size of a command, from the kernel's account of the child."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, process.returncode, usage = os.wait4(process.pid, 0)
-    assert process.returncode == 0
-    return usage.ru_maxrss / 1024  # KiB on Linux
+def peak_mebibytes(code: str, *arguments: str) -> float:
+    """Largest resident size of `python -c code arguments`, as it says itself at its end.
+
+    The kernel's account of a child would begin with the size of its parent, this process.
+    """
+    ending = "; import re; print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
+    done = subprocess.run([sys.executable, "-c", code + ending, *arguments], stdout=subprocess.PIPE, check=True)
+    return int(done.stdout.split()[-1]) / 1024  # from KiB
 
 
 def peak_of_training(data: str) -> float:
@@ -71,10 +72,11 @@ def peak_of_training(data: str) -> float:
     with tempfile.TemporaryDirectory() as directory:
         places = [f"hydra.run.dir={directory}/run", f"logger.directory={directory}"]
         settings = ["backbone=mlp", "epochs=1", "batch_size=256", "callbacks.progress=null"]
-        return peak_mebibytes(*LEYDEN, "train", f"data={data}", *settings, *places)
+        code = "from leyden.__main__ import main; assert main() == 0"
+        return peak_mebibytes(code, "train", f"data={data}", *settings, *places)
 
 
 def peak_of_imports_and_data() -> float:
     """What no program can do without: the libraries, and the images once as uint8."""
     code = "import torch, pytorch_lightning; images = torch.ones(70_000, 1, 28, 28, dtype=torch.uint8)"
-    return peak_mebibytes(sys.executable, "-c", code)
+    return peak_mebibytes(code)

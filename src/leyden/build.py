@@ -23,6 +23,7 @@ from leyden.checkpoint import Checkpoints, WholeFiles
 from leyden.classifier import ImageClassifier
 from leyden.config import Origin, check_monitor
 from leyden.data import ImageDataModule
+from leyden.hardware import keep_freed_memory, skip_needless_search_for_gpus
 from leyden.loggers import MetricsCsv
 from leyden.metrics import metric_names
 from leyden.optim import build_optimizer, check_hyperparameters
@@ -32,6 +33,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SECONDS_FOR_RANKS_TO_END = 120
+HOOKS_OF_A_STEP = (
+    "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward",
+    "on_before_optimizer_step", "on_train_batch_end",
+)  # fmt: skip
 
 
 def instantiate(node: Any, **facts: Any) -> Any:
@@ -77,6 +82,18 @@ def build_callbacks(config: DictConfig, data: ImageDataModule, run_directory: Pa
     return callbacks
 
 
+def without_empty_hooks(callbacks: list[Callback]) -> list[Callback]:
+    """Takes from each callback the hooks of a step that do nothing.
+
+    Lightning calls every hook of every callback in each step, unless it finds None.
+    """
+    for callback in callbacks:
+        for hook in HOOKS_OF_A_STEP:
+            if getattr(type(callback), hook) is getattr(Callback, hook):
+                setattr(callback, hook, None)
+    return callbacks
+
+
 def find(callbacks: list[Callback], kind: type[T]) -> T | None:
     """The first callback of a kind."""
     return next((callback for callback in callbacks if isinstance(callback, kind)), None)
@@ -118,6 +135,9 @@ def build_trainer(
     config: DictConfig, accelerator: str, precision: str, callbacks: list[Callback], loggers: list[Logger]
 ) -> Trainer:
     """Lightning's Trainer with what this template does itself switched off."""
+    skip_needless_search_for_gpus()
+    if accelerator == "cpu":
+        keep_freed_memory()
     # What an interval longer than an epoch would lose, we log at the epoch's end.
     warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     length = {"max_epochs": -1, "max_steps": config.steps} if config.steps else {}
@@ -133,7 +153,7 @@ def build_trainer(
         **length,
         precision=precision,
         profiler=config.trainer.profiler or NoProfiler(),
-        callbacks=callbacks,
+        callbacks=without_empty_hooks(callbacks),
         logger=loggers,
         plugins=[WholeFiles()],
         enable_progress_bar=False,

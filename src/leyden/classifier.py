@@ -3,6 +3,7 @@
 Shapes: B images of a batch, C channels, H x W pixels, K classes.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -80,6 +81,9 @@ class ImageClassifier(pl.LightningModule):
         self.train_metrics.update(loss, logits, batch.labels)  # stays on the device
         return loss
 
+    # Lightning asks for the arguments' names in every step; a signature that stands there need not be made each time.
+    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
+
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         logits = self(self.augment.normalize(batch.images))
         self.val_metrics.update(logits, batch.labels)
@@ -106,9 +110,10 @@ class ImageClassifier(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
         # At an epoch's last batch too: a loss gone wrong is met before validation and before a checkpoint.
         trainer = self.trainer
-        if is_last_batch(trainer, batch_index) or len(self.train_metrics.losses) >= self.log_every_n_steps:
+        is_last = is_last_batch(trainer, batch_index)
+        if is_last or len(self.train_metrics.losses) >= self.log_every_n_steps:
             self._log(self.train_metrics.read_interval(trainer))
-        if trainer.global_step == trainer.max_steps:
+        if is_last and trainer.global_step == trainer.max_steps:
             trainer.should_stop = True  # Lightning validates at the end of an epoch, or where it is to stop
 
     def on_train_epoch_start(self) -> None:
