@@ -1,9 +1,20 @@
 """Hardware: precision follows what the machine is good at and what the network gains by."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from leyden.hardware import choose_accelerator, choose_precision, cpu_multiplies_bfloat16, describe_device
+from leyden.hardware import (
+    choose_accelerator,
+    choose_precision,
+    cpu_multiplies_bfloat16,
+    describe_device,
+    skip_needless_search_for_gpus,
+)
 
 
 def test_precision_that_is_given_stands() -> None:
@@ -42,3 +53,27 @@ def test_device_is_described_in_plain_types() -> None:
     assert device["kind"] == "cpu"
     assert device["name"]
     assert device["threads"] == torch.get_num_threads()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, whose malloc is set")
+def test_freed_memory_is_kept_for_the_next_step() -> None:
+    """The kernel's own count of resident pages, after 320 MiB were taken in pieces and freed."""
+    script = (
+        "import sys, torch; from leyden.hardware import keep_freed_memory;"
+        "sys.argv[1] == 'keep' and keep_freed_memory();"
+        "pieces = [torch.ones(2**21) for _ in range(40)]; del pieces;"
+        "print(open('/proc/self/statm').read().split()[1])"
+    )
+    kept, returned = (
+        int(subprocess.run([sys.executable, "-c", script, word], capture_output=True, check=True).stdout)
+        for word in ("keep", "return")
+    )
+    assert (kept - returned) * os.sysconf("SC_PAGE_SIZE") > 200 * 2**20
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_search_for_gpus_is_not_repeated_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # as importing Lightning leaves it
+    skip_needless_search_for_gpus()
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "0"
+    assert not torch.cuda.is_available()

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.callbacks import LambdaCallback
 
 from leyden import command_line
+from leyden.build import HOOKS_OF_A_STEP, without_empty_hooks
 from leyden.callbacks import Progress
 from leyden.config import CONFIG_DIRECTORY
 from leyden.errors import Interrupted
@@ -177,6 +179,15 @@ def test_averaged_weights_are_the_formula_and_are_evaluated(train_run: Train) ->
     assert run.metrics["best/val/ema_accuracy"] == pytest.approx(run.column("val/ema_accuracy")[-1])
     assert first.checkpoint()["global_step"] == 1
     assert int(ema["n_averaged"]) == 2
+
+
+def test_hooks_of_a_step_that_do_nothing_are_taken_away_and_others_stay() -> None:
+    mine = LambdaCallback(on_train_batch_end=lambda *arguments: None)
+    ours = Progress()
+    without_empty_hooks([mine, ours])
+    for callback in (mine, ours):
+        kept = {hook for hook in HOOKS_OF_A_STEP if callable(getattr(callback, hook))}
+        assert kept == {"on_train_batch_end"}
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import PassThroughProfiler
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
 from leyden.callbacks import Ema, StopOnSignal
@@ -89,7 +90,7 @@ def without_empty_hooks(callbacks: list[Callback]) -> list[Callback]:
     """
     for callback in callbacks:
         for hook in HOOKS_OF_A_STEP:
-            if getattr(type(callback), hook) is getattr(Callback, hook):
+            if not is_overridden(hook, callback):
                 setattr(callback, hook, None)
     return callbacks
 
