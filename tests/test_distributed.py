@@ -26,12 +26,14 @@ def run(leyden: Leyden, directory: Path, *overrides: str) -> FinishedRun:
 def test_two_processes_give_the_weights_of_one(leyden: Leyden, tmp_path: Path, extra: list[str]) -> None:
     # Mixing pairs images within a rank's share and dropout draws per rank, so neither can agree: both stay out.
     extra = [*extra, "augment.mix=null"] if extra else extra
-    one = run(leyden, tmp_path / "one", "trainer=cpu", "trainer.precision=32", *VIT, *extra)
-    two = run(leyden, tmp_path / "two", "trainer=ddp", "trainer.precision=32", *VIT, *extra)
+    # Not AdamW: attention's key biases have no gradient but rounding errors, which it would scale up to whole steps.
+    common = [*VIT, "optimizer=sgd", "trainer.precision=32", *extra]
+    one = run(leyden, tmp_path / "one", "trainer=cpu", *common)
+    two = run(leyden, tmp_path / "two", "trainer=ddp", *common)
     expected = one.checkpoint()["state_dict"]
     for name, value in two.checkpoint()["state_dict"].items():
-        torch.testing.assert_close(value, expected[name], atol=1e-3, rtol=1e-3)
-    assert two.metrics["test/loss"] == pytest.approx(one.metrics["test/loss"], abs=1e-3)
+        torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-4)
+    assert two.metrics["test/loss"] == pytest.approx(one.metrics["test/loss"], abs=1e-5)
 
 
 def test_evaluation_counts_every_image_once(leyden: Leyden, tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ class Focal(ClassificationLoss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         log_probabilities = logits.log_softmax(1)  # [B, K]
-        hardness = (1 - log_probabilities.exp()).clamp_min(0) ** self.gamma
+        # The bound is above 0, where a power below 1 has no finite slope and older versions of torch pass it on.
+        hardness = (1 - log_probabilities.exp()).clamp_min(1e-30) ** self.gamma
         soft = self.soft(targets)
         if self.class_weights is None:
             return -(soft * hardness * log_probabilities).sum(1).mean()
