@@ -163,6 +163,45 @@ def test_signal_ends_cleanly_and_says_how_to_go_on(
     assert read_wandb(tmp_path / "runs")["state"] == "failed"
 
 
+@pytest.mark.parametrize(
+    "hook", ["on_fit_start", "on_train_epoch_start", "on_train_batch_end", "on_validation_end", "on_train_epoch_end"]
+)
+def test_sigterm_anywhere_in_training_is_an_interruption(hook: str, leyden: Leyden, tmp_path: Path) -> None:
+    (tmp_path / "sending.py").write_text(
+        "import os, signal, pytorch_lightning as pl\n"
+        "class Send(pl.Callback):\n"
+        "    def __init__(self, hook):\n"
+        "        setattr(self, hook, self.send)\n"
+        "        self.hook = hook\n"
+        "    def send(self, *arguments):\n"
+        "        setattr(self, self.hook, None)\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    sending = f"+callbacks.send={{_target_: sending.Send, hook: {hook}}}"
+    done = leyden("train", f"hydra.run.dir={tmp_path / 'run'}", *MLP, "logger=csv", sending, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 143, done.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_interruption_without_checkpoints_says_that_nothing_is_saved(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "leyden", "train", f"hydra.run.dir={directory}", *MLP, "epochs=100000",
+         "callbacks.checkpoints=null", "logger=csv"],
+        cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.split()[:1] == ["0"]:  # the first epoch's line
+            break
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert messages.strip() == "stopped by SIGINT, no state is saved: train again from the start"
+    assert json.loads((directory / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
+
+
 def test_failing_job_of_a_multirun_leaves_the_others_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

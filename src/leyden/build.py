@@ -70,7 +70,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifi
 
 
 def build_callbacks(config: DictConfig, data: ImageDataModule, run_directory: Path, origin: Origin) -> list[Callback]:
-    """The callbacks that are switched on; a clean end on a signal comes with the checkpoints."""
+    """The callbacks that are switched on, and the one that ends a run cleanly on a signal."""
     built = [instantiate(node) for node in config.callbacks.values() if node]
     callbacks = [callback for callback in built if getattr(callback, "is_on", True)]
     names = [f"val/{name}" for name in metric_names(data.class_names)]
@@ -79,8 +79,7 @@ def build_callbacks(config: DictConfig, data: ImageDataModule, run_directory: Pa
     check_monitor(config.monitor, names, origin)
     if checkpoints := find(callbacks, Checkpoints):
         checkpoints.directory = run_directory / "checkpoints"
-        callbacks.append(StopOnSignal(checkpoints))
-    return callbacks
+    return [*callbacks, StopOnSignal(checkpoints)]
 
 
 def without_empty_hooks(callbacks: list[Callback]) -> list[Callback]:

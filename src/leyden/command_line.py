@@ -103,7 +103,7 @@ def _report(command: Callable[[], None], arguments: Sequence[str]) -> int:
     try:
         command()
     except KeyboardInterrupt:
-        print("stopped by SIGINT before training began", file=sys.stderr)
+        print("stopped by SIGINT before training began or after it ended", file=sys.stderr)
         return 130
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)

@@ -17,12 +17,15 @@ from leyden.config import CONFIG_DIRECTORY, Config, suggest
 
 
 class Interrupted(Exception):
-    """A signal asked the run to end; it ended cleanly, with its state saved."""
+    """A signal asked the run to end; it ended cleanly, with its state saved in `directory` where that is not None."""
 
-    def __init__(self, number: int, directory: Path) -> None:
+    def __init__(self, number: int, directory: Path | None) -> None:
         name = signal.Signals(number).name
         go_on = f"{command('leyden')} resume {shlex.quote(str(directory))}"
-        super().__init__(f"stopped by {name}, the state is saved; go on with: {go_on}")
+        saved = (
+            f"the state is saved; go on with: {go_on}" if directory else "no state is saved: train again from the start"
+        )
+        super().__init__(f"stopped by {name}, {saved}")
         self.exit_code = 128 + number
 
 

@@ -15,7 +15,7 @@ from leyden.build import (
     instantiate,
     wait_for_ranks,
 )
-from leyden.callbacks import Ema, Progress
+from leyden.callbacks import Ema, Progress, StopOnSignal
 from leyden.checkpoint import Checkpoints, read_checkpoint
 from leyden.config import Origin, check, check_groups
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
@@ -71,14 +71,16 @@ def fit_and_test(
     last = run.directory / "checkpoints" / "last.ckpt"
     if resume:
         read_checkpoint(last)  # a damaged one is named before anything starts
-    trainer.fit(classifier, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
-
-    if checkpoints and checkpoints.best_value is not None:
-        state = read_checkpoint(checkpoints.best_path)
-        classifier.load_state_dict(state["state_dict"])
-        if ema:
-            ema.load_state_dict(state["callbacks"][ema.state_key])
-    trainer.test(classifier, datamodule=data, verbose=False)
-    summarise(run, trainer, classifier, data, checkpoints, progress)
-    wait_for_ranks(trainer)
+    stop_on_signal = find(callbacks, StopOnSignal)
+    assert stop_on_signal is not None
+    with stop_on_signal:
+        trainer.fit(classifier, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
+        if checkpoints and checkpoints.best_value is not None:
+            state = read_checkpoint(checkpoints.best_path)
+            classifier.load_state_dict(state["state_dict"])
+            if ema:
+                ema.load_state_dict(state["callbacks"][ema.state_key])
+        trainer.test(classifier, datamodule=data, verbose=False)
+        summarise(run, trainer, classifier, data, checkpoints, progress)
+        wait_for_ranks(trainer)
     return checkpoints.best_value if checkpoints else None

@@ -2,7 +2,7 @@
 
 import signal
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import pytorch_lightning as pl
 
@@ -16,13 +16,22 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class StopOnSignal(pl.Callback):
     """Saves `last.ckpt` and raises `Interrupted` at the first step boundary after a signal; a second one ends at once.
 
-    Lightning by itself would end with exit code 0 on SIGTERM, which looks like success.
+    As a context manager it catches the signals. Lightning by itself would end with exit code 0 on SIGTERM, which looks
+    like success. Without `checkpoints` nothing is saved, and the message says so.
     """
 
-    def __init__(self, checkpoints: Checkpoints) -> None:
+    def __init__(self, checkpoints: Checkpoints | None) -> None:
         self.checkpoints = checkpoints
         self.received: int | None = None
         self.previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self.previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
@@ -30,21 +39,28 @@ class StopOnSignal(pl.Callback):
         self.received = number
 
     def _interrupted(self, number: int) -> Interrupted:
-        return Interrupted(number, self.checkpoints.last_path.parent.parent)
+        is_saved = self.checkpoints and self.checkpoints.last_path.is_file()
+        return Interrupted(number, self.checkpoints.last_path.parent.parent if self.checkpoints and is_saved else None)
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Lightning has put a handler of its own before ours, which would raise SystemExit where it sees fit.
+        for number in self.previous:
+            signal.signal(number, self._receive)
+
+    on_test_start = on_train_start
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # After an epoch's last step Lightning would resume without the validation: that is done first.
         if self.received is not None and not is_last_batch(trainer, batch_idx):
-            self.checkpoints.save(trainer, self.checkpoints.last_path)
+            if self.checkpoints:
+                self.checkpoints.save(trainer, self.checkpoints.last_path)
             raise self._interrupted(self.received)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.received is not None:  # last.ckpt of the epoch before was written a moment ago
+        # last.ckpt of the epoch before was written a moment ago; before the first epoch the first step is waited for
+        if self.received is not None and trainer.current_epoch > 0:
             raise self._interrupted(self.received)
 
     def on_test_batch_start(
@@ -52,8 +68,3 @@ class StopOnSignal(pl.Callback):
     ) -> None:
         if self.received is not None:
             raise self._interrupted(self.received)
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-        self.previous = {}
