@@ -49,8 +49,7 @@ def compare(
     against: str,
     at_most: bool = False,
 ) -> Line:
-    """Calls `measure`, which returns our figure and the reference's, `REPEATS` times after a warm-up."""
-    measure()
+    """Calls `measure`, which returns our figure and the reference's, `REPEATS` times."""
     pairs = [measure() for _ in range(REPEATS)]
     ratio = statistics.median(first / second for first, second in pairs)
     medians = [statistics.median(side) for side in zip(*pairs, strict=True)]

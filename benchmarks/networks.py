@@ -27,7 +27,7 @@ from leyden.data import Images
 from leyden.hardware import choose_precision
 from leyden.loggers import finish
 
-SECONDS_FOR_WANDB_TO_SETTLE = 5  # its process looks around the machine first, which is no part of the steady speed
+SECONDS_FOR_WANDB_TO_SETTLE = 3  # its process looks around the machine first, which is no part of the steady speed
 
 
 class RandomImages:
@@ -90,7 +90,7 @@ class Case:
 
 
 RESNET = Case("ResNet-18, 28 x 28, b128", ("backbone=resnet",), 28, 128, num_blocks=5, block=1)
-CNN = Case("CNN, 28 x 28, b256", ("backbone=cnn",), 28, 256, num_blocks=7, block=10)
+CNN = Case("CNN, 28 x 28, b256", ("backbone=cnn",), 28, 256, num_blocks=5, block=10)
 MLP = Case("MLP 784-512-512-10, b256", ("backbone=mlp",), 28, 256, num_blocks=9)
 MLP_B64 = Case("MLP 784-512-512-10, b64", ("backbone=mlp",), 28, 64, num_blocks=19)
 DIGITS = Case(
