@@ -214,6 +214,13 @@ def test_failing_job_of_a_multirun_leaves_the_others_alone(
     assert states == ["finished", "failed", "finished"]
 
 
+def test_options_may_follow_overrides(leyden: Leyden) -> None:
+    done = leyden("train", "head.dropout=0.1", "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+    assert "dropout: 0.1" in done.stdout
+    assert leyden("train", "--foo").returncode == 1
+
+
 def test_config_is_printed_without_torch(leyden: Leyden, tmp_path: Path) -> None:
     script = (
         "import sys; from leyden.__main__ import main; sys.argv = ['leyden', 'train', '--cfg', 'job']; main();"

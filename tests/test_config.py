@@ -44,6 +44,49 @@ def test_each_kind_of_mistake_gets_one_line_that_names_it(name: str) -> None:
         assert words in line
 
 
+OUT_OF_RANGE = {
+    "trainer.limit_train_batches=0": "above 0, or null",
+    "trainer.accumulate_grad_batches=-1": "give 1 or more",
+    "trainer.check_val_every_n_epoch=30": "more than the 20 epochs",
+    "trainer.gradient_clip_val=-1": "above 0, or null",
+    "trainer.log_every_n_steps=null": "trainer.log_every_n_steps=null",
+    "trainer.max_epochs=null": "would not end",
+    "seed=5000000000": "out of range",
+    "name=..": "expected a name",
+    "head.dropout=null": "expected a number",
+    "head.dropout=[0.1]": "expected a number",
+    "backbone.widths=32": "a list",
+    "backbone.widths=[8.5,16]": "each item a whole number",
+    "optimizer.betas=[0.9]": "a list of 2",
+    "optimizer.lr=true": "expected a number",
+    "data.labels_per_class=2.5": "a whole number",
+    "callbacks.ema.decay=null": "expected a number",
+}
+
+
+@pytest.mark.parametrize("override", OUT_OF_RANGE)
+def test_value_of_a_wrong_kind_or_size_is_named(override: str) -> None:
+    line = mistake(override)
+    assert override.split("=")[0] in line
+    assert OUT_OF_RANGE[override] in line
+
+
+NAMELESS_PARTS = {
+    "misspelt callback": (["+callbacks.early_stoping.patience=3"], "did you mean 'early_stopping'?"),
+    "misspelt callback, not added": (["callbacks.early_stoping.patience=3"], "did you mean 'early_stopping'?"),
+    "misspelt operation": (["augment=flip_crop", "+augment.operations.crp.padding=2"], "did you mean 'crop'?"),
+    "mix without a class": (["augment.mix={mixup: 0.2}"], "augment.mix"),
+    "key of no logger": (["logger=csv", "+logger.project=mine"], "logger=wandb"),
+    "group of nothing": (["callbacks=null"], "cannot be null"),
+}
+
+
+@pytest.mark.parametrize("name", NAMELESS_PARTS)
+def test_part_that_names_no_class_is_refused(name: str) -> None:
+    overrides, expected = NAMELESS_PARTS[name]
+    assert expected in mistake(*overrides)
+
+
 RECIPE_MISTAKES = {
     "root": ("epchs: 3", ["epchs", "experiment/wrong.yaml", "did you mean 'epochs'?"]),
     "group": ("optimizer: {weight_dcay: 1}", ["weight_dcay", "experiment/wrong.yaml", "did you mean 'weight_decay'?"]),

@@ -165,6 +165,35 @@ def test_clipping_bounds_the_step(train_run: Train) -> None:
     assert float(moved) ** 0.5 == pytest.approx(0.01, rel=1e-3)
 
 
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "adagrad", "muon"])
+def test_clipping_works_with_every_kind_of_optimizer(train_run: Train, optimizer: str, precision: str) -> None:
+    settings = [f"optimizer={optimizer}", f"trainer.precision={precision}", "steps=3"]
+    clipped = train_run(*settings, "trainer.gradient_clip_val=1e-3")
+    assert clipped.record["status"] == "finished"
+    assert not same_bits(clipped, train_run(*settings))
+
+
+def test_other_metrics_than_the_root_s_can_stop_training_early(train_run: Train) -> None:
+    monitored = ["callbacks.early_stopping.monitor=val/recall/3", "callbacks.early_stopping.patience=2"]
+    run = train_run("epochs=30", "optimizer.lr=1e-9", *monitored)
+    assert len(run.column("val/accuracy")) == 3
+
+
+def test_metric_of_early_stopping_that_nobody_logs_is_named_before_training(train_run: Train) -> None:
+    with pytest.raises(ValueError, match=r"callbacks.early_stopping.monitor=val/lss.*did you mean 'val/loss'"):
+        train_run("callbacks.early_stopping.monitor=val/lss", "callbacks.early_stopping.patience=2")
+
+
+def test_validation_within_an_epoch_is_logged(train_run: Train) -> None:
+    run = train_run("+trainer.val_check_interval=6", "epochs=1")
+    assert len(run.column("val/accuracy")) == 3
+
+
+def test_precision_that_was_used_is_recorded(train_run: Train) -> None:
+    assert train_run("trainer.precision=16-mixed").record["precision"] == "bf16-mixed"
+
+
 def test_early_stopping_ends_training(train_run: Train) -> None:
     run = train_run("epochs=30", "optimizer.lr=1e-9", "callbacks.early_stopping.patience=2", "monitor=val/accuracy")
     assert len(run.column("val/accuracy")) == 3

@@ -73,10 +73,13 @@ def build_callbacks(config: DictConfig, data: ImageDataModule, run_directory: Pa
     """The callbacks that are switched on, and the one that ends a run cleanly on a signal."""
     built = [instantiate(node) for node in config.callbacks.values() if node]
     callbacks = [callback for callback in built if getattr(callback, "is_on", True)]
-    names = [f"val/{name}" for name in metric_names(data.class_names)]
+    names = [f"val/{name}" for name in (*metric_names(data.class_names), "accuracy_gap")]
     if find(callbacks, Ema):
-        names += [name.replace("val/", "val/ema_") for name in names if "/recall/" not in name]
-    check_monitor(config.monitor, names, origin)
+        names += [name.replace("val/", "val/ema_") for name in names if "/recall/" not in name and "gap" not in name]
+    check_monitor("monitor", config.monitor, names, origin)
+    for key, node in config.callbacks.items():
+        if node and "monitor" in node:
+            check_monitor(f"callbacks.{key}.monitor", node.monitor, names, origin)
     if checkpoints := find(callbacks, Checkpoints):
         checkpoints.directory = run_directory / "checkpoints"
     return [*callbacks, StopOnSignal(checkpoints)]
@@ -147,7 +150,7 @@ def build_trainer(
             "trainer.sync_batchnorm is left out: PyTorch has it for GPUs only; each process norms its own share"
         )
         sync_batchnorm = False
-    return instantiate(
+    trainer: Trainer = instantiate(
         config.trainer,
         sync_batchnorm=sync_batchnorm,
         **length,
@@ -162,3 +165,6 @@ def build_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # our loaders know their rank
     )
+    if precision == "16-mixed" != trainer.precision:
+        log.warning("trainer.precision=16-mixed is for GPUs: the CPU trains in %s", trainer.precision)
+    return trainer

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import Precision
+from pytorch_lightning.utilities.enums import GradClipAlgorithmType
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -125,17 +127,28 @@ class ImageClassifier(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         metrics = {f"val/{name}": value for name, value in self.val_metrics.compute().items()}
         self.val_metrics.reset()
+        self._log(self.train_metrics.read_interval(self.trainer))  # validation may come within an epoch
         if train := self.train_metrics.compute(self.trainer):
             metrics["val/accuracy_gap"] = train["train/accuracy"] - metrics["val/accuracy"]
         self._log(metrics)
-        # What early stopping, the plateau schedule and the checkpoints read.
-        kept = {name: value for name, value in metrics.items() if "/recall/" not in name or name == self.monitor}
-        self.log_dict(kept, logger=False)
+        self.log_dict(metrics, logger=False)  # what early stopping, the plateau schedule and the checkpoints read
 
     def on_test_epoch_end(self) -> None:
         metrics = {f"test/{name}": value for name, value in self.test_metrics.compute().items()}
         self._log(metrics)
         self.log_dict(metrics, logger=False)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        if self.trainer.precision == "bf16-mixed":  # no scaler: nothing that a fused optimizer would unscale too late
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(self.trainer.precision_plugin, optimizer, gradient_clip_val or 0.0, algorithm)
+        else:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> Any:
         device, has_scaler = self.trainer.strategy.root_device, self.trainer.precision == "16-mixed"

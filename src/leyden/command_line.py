@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from leyden.config import CONFIG_DIRECTORY, Origin, register
 from leyden.errors import Interrupted, explain
+from leyden.run import rank
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -44,7 +45,7 @@ def _with_hydra(job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> N
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole; `explain` makes the sentence
     register()
     whole = sys.argv
-    sys.argv = [whole[0], *arguments]
+    sys.argv = [whole[0], *sorted(arguments, key=_is_override)]  # argparse wants options first
     failures: list[Exception] = []
 
     def guarded(config: DictConfig) -> Any:
@@ -64,6 +65,10 @@ def _with_hydra(job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> N
         print(f"error: {explain(error, arguments)}", file=sys.stderr)
     if failures:
         raise failures[0]
+
+
+def _is_override(word: str) -> bool:
+    return not word.startswith("-") and ("=" in word or word.startswith("~"))
 
 
 def _train_job(config: DictConfig) -> Any:
@@ -106,11 +111,15 @@ def _report(command: Callable[[], None], arguments: Sequence[str]) -> int:
         print("stopped by SIGINT before training began or after it ended", file=sys.stderr)
         return 130
     except Interrupted as stopped:
-        print(stopped, file=sys.stderr)
+        if rank() == 0:  # all ranks stop together
+            print(stopped, file=sys.stderr)
         return stopped.exit_code
+    except SystemExit as ended:  # argparse has printed what is wrong with an option
+        return 1 if ended.code else 0
     except Exception as error:
         if any(argument.lstrip("+") == "debug=true" for argument in arguments):
             traceback.print_exc()
-        print(f"error: {explain(error, arguments)}", file=sys.stderr)
+        if rank() == 0 or not isinstance(error, ArithmeticError):  # a loss gone wrong is that of all ranks
+            print(f"error: {explain(error, arguments)}", file=sys.stderr)
         return 1
     return 0

@@ -22,6 +22,8 @@ PACKAGE = Path(__file__).resolve().parent
 # In a clone conf/ stands beside src/; in a wheel it is packed into the package.
 CONFIG_DIRECTORY = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
+PLAIN = {bool, int, float, str}
+LISTS = (list, tuple, Sequence)
 HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
 # What the composition root passes beside a node's own keys: the facts of the data and of the parts built before.
@@ -136,11 +138,32 @@ def check(config: DictConfig, origin: Origin | None = None) -> None:
 
 def check_groups(config: DictConfig, groups: Sequence[str], origin: Origin) -> None:
     """Holds every `_target_` node of some groups against the signature of what it names."""
+    _check_parts(config, groups, origin)
     for group in groups:
         if "_target_" not in config[group] and group not in ("logger", "callbacks"):
             raise ValueError(f"{group} has no _target_{origin.of(group)}: choose one, as in {group}=…")
         for path, node in _targets(config[group], group):
             _check_node(path, node, PASSED_BY_TRAIN.get(path, set()), origin)
+
+
+def _check_parts(config: DictConfig, groups: Sequence[str], origin: Origin) -> None:
+    """Refuses a part that names no class, as one does whose name is misspelt: it would be an empty new one."""
+    for path in ("callbacks", "augment.operations", "augment", "data", "logger"):
+        parts = OmegaConf.select(config, path)
+        if path.split(".")[0] not in groups or not parts:
+            continue
+        if not isinstance(parts, DictConfig):
+            raise ValueError(f"{path}={parts!s}{origin.of(path)}: expected parts by their names")
+        single = {"augment": ("mix",), "data": ("source",), "logger": ()}.get(path)
+        for name in map(str, parts) if single is None else [name for name in single if name in parts]:
+            if parts[name] is not None and not (isinstance(parts[name], DictConfig) and "_target_" in parts[name]):
+                known = [str(other) for other in parts if other != name] if single is None else []
+                hint = f"{suggest(name, known)}, or " if known else ""
+                raise ValueError(f"{path}.{name}{origin.of(f'{path}.{name}')} names no class: {hint}give it a _target_")
+        if path == "logger" and "_target_" not in parts:
+            raise ValueError(
+                f"logger.{next(iter(parts))!s}{origin.of('logger')}: this logger has no keys: give logger=wandb"
+            )
 
 
 def _check_root(config: DictConfig, origin: Origin) -> None:
@@ -234,30 +257,69 @@ def _check_value(
     path: str, value: Any, parameter: inspect.Parameter, target: Callable[..., Any], origin: Origin
 ) -> None:
     """Refuses text where a number or a switch is expected, which would otherwise fail deep inside the target."""
-    expected = _plain_types(parameter, target)
-    numbers = expected & {int, float}
-    if isinstance(value, str) and expected and str not in expected and (numbers or bool in expected):
-        kind = "a number" if numbers else "true or false"
-        raise ValueError(f"{path}={value}{origin.of(path)}: expected {kind}")
-    if isinstance(value, float) and numbers == {int} and value != math.inf:
-        raise ValueError(f"{path}={value}{origin.of(path)}: expected a whole number")
+    wrong = _mismatch(value, _annotation(parameter, target), parameter.default)
+    if wrong:
+        shown = "null" if value is None else value
+        raise ValueError(f"{path}={shown}{origin.of(path)}: expected {wrong}")
 
 
-def _plain_types(parameter: inspect.Parameter, target: Callable[..., Any]) -> set[type]:
-    """The plain types that a parameter takes by its annotation or, where it has none, by its default."""
+def _mismatch(value: Any, annotation: Any, default: Any) -> str | None:
+    """What was expected where a value cannot be what an annotation or a default says; None where it can.
+
+    Judges numbers, switches, text, and lists of them; whatever else an annotation allows is not ours to judge.
+    """
+    members = set(typing.get_args(annotation)) if _is_union(annotation) else {annotation}
+    plain = members & PLAIN
+    lists = [member for member in members if typing.get_origin(member) in LISTS]
+    if not plain and not lists and isinstance(default, bool | int | float):
+        plain = {bool} if isinstance(default, bool) else {int, float}
+    if not plain and not lists:
+        return None
+    if isinstance(value, ListConfig) and lists:
+        return _mismatch_of_items(value, typing.get_args(lists[0]), is_pair=typing.get_origin(lists[0]) is tuple)
+    known_type = isinstance(value, bool | int | float | str | ListConfig | None)
+    open_ended = members - PLAIN - set(lists) - {type(None), None} and not isinstance(value, bool | int | float | str)
+    if not known_type or open_ended or (value is None and (type(None) in members or default is None)):
+        return None
+    if value is None or isinstance(value, ListConfig) or not _fits(value, plain):
+        return _words(plain, bool(lists))
+    return None
+
+
+def _mismatch_of_items(values: ListConfig, items: tuple[Any, ...], is_pair: bool) -> str | None:
+    if is_pair and Ellipsis not in items and len(values) != len(items):
+        return f"a list of {len(items)}"
+    kinds = (set(typing.get_args(items[0])) if _is_union(items[0]) else set(items[:1])) & PLAIN
+    if kinds and not all(_fits(value, kinds) for value in values):
+        return f"a list, each item {_words(kinds, False)}"
+    return None
+
+
+def _fits(value: Any, plain: set[Any]) -> bool:
+    if isinstance(value, bool):
+        return bool in plain or str in plain
+    if isinstance(value, int):
+        return bool(plain & {int, float, str})
+    if isinstance(value, float):
+        return bool(plain & {float, str}) or (int in plain and value == math.inf)
+    return isinstance(value, str) and str in plain
+
+
+def _words(plain: set[Any], takes_list: bool) -> str:
+    words = ["text"] if str in plain else []
+    if plain & {int, float}:
+        words.append("a number" if float in plain else "a whole number")
+    if bool in plain:
+        words.append("true or false")
+    return " or ".join([*words, "a list"] if takes_list else words)
+
+
+def _annotation(parameter: inspect.Parameter, target: Callable[..., Any]) -> Any:
+    function = target.__init__ if inspect.isclass(target) else target
     try:
-        function = target.__init__ if inspect.isclass(target) else target
-        annotation = typing.get_type_hints(function).get(parameter.name)
+        return typing.get_type_hints(function).get(parameter.name)
     except (NameError, TypeError, AttributeError):  # annotations of other libraries may not resolve at run time
-        annotation = None
-    members = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
-    plain = {member for member in members if isinstance(member, type)}
-    others = [member for member in members if member is not None and not isinstance(member, type)]
-    if others:  # a Literal, a Sequence[float], a Callable …: not ours to judge
-        return set()
-    if not plain and isinstance(parameter.default, bool | int | float):
-        return {type(parameter.default), float} if not isinstance(parameter.default, bool) else {bool}
-    return plain - {type(None)}
+        return None
 
 
 def _is_union(annotation: Any) -> bool:
@@ -268,12 +330,13 @@ def _check_rules(config: DictConfig, origin: Origin) -> None:
     """The rules that cross fields or bound a root key; each names the field to change."""
     for key, lowest in {"epochs": 1, "steps": 1, "batch_size": 1, "seed": 0}.items():
         value = config[key]
-        if value is not None and value < lowest:
+        if value is not None and not lowest <= value < 2**32:
             raise ValueError(f"{key}={value} is out of range{origin.of(key)}: give a whole number from {lowest}")
     if config.epochs is None and config.steps is None:
         raise ValueError("epochs and steps are both null: give one of them, as in epochs=20")
-    if not str(config.name).strip() or "/" in str(config.name):
+    if str(config.name).strip() in ("", ".", "..") or "/" in str(config.name):
         raise ValueError(f"name={config.name!r}{origin.of('name')}: expected a name for a directory, without a slash")
+    _check_trainer(config, origin)
     devices = config.trainer.get("devices")
     if isinstance(devices, int) and devices > 1 and config.batch_size % devices:
         raise ValueError(
@@ -282,11 +345,34 @@ def _check_rules(config: DictConfig, origin: Origin) -> None:
         )
 
 
-def check_monitor(monitor: str, names: Sequence[str], origin: Origin | None = None) -> None:
-    """Refuses a `monitor` that no part of this run logs; `names` are the metrics it does log."""
+def _check_trainer(config: DictConfig, origin: Origin) -> None:
+    """Bounds that Lightning leaves open, or meets only once it trains."""
+    for key in ("accumulate_grad_batches", "check_val_every_n_epoch", "log_every_n_steps", "devices", "num_nodes"):
+        value = config.trainer.get(key, 1)
+        if value is None or (isinstance(value, int) and value < 1 and not (key == "devices" and value == -1)):
+            path = f"trainer.{key}"
+            raise ValueError(
+                f"{path}={'null' if value is None else value} is out of range{origin.of(path)}: give 1 or more"
+            )
+    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "gradient_clip_val"):
+        value = config.trainer.get(key)
+        if isinstance(value, int | float) and not value > 0:
+            path = f"trainer.{key}"
+            raise ValueError(f"{path}={value} is out of range{origin.of(path)}: give a number above 0, or null")
+    longest = config.trainer.get("max_epochs", 1)
+    if config.steps is None and (longest is None or longest < 1):
+        raise ValueError(f"trainer.max_epochs{origin.of('trainer.max_epochs')} would not end: give epochs=… or steps=…")
+    every, epochs = config.trainer.get("check_val_every_n_epoch", 1), config.trainer.get("max_epochs")
+    if config.steps is None and isinstance(epochs, int) and isinstance(every, int) and every > epochs > 0:
+        raise ValueError(
+            f"trainer.check_val_every_n_epoch={every} is more than the {epochs} epochs: give at most {epochs}"
+        )
+
+
+def check_monitor(path: str, monitor: str, names: Sequence[str], origin: Origin) -> None:
+    """Refuses a metric to monitor that no part of this run logs; `names` are those it does log."""
     if monitor not in names:
-        where = (origin or Origin()).of("monitor")
-        raise ValueError(f"monitor={monitor}{where}: no such metric is logged: {suggest(monitor, names)}")
+        raise ValueError(f"{path}={monitor}{origin.of(path)}: no such metric is logged: {suggest(str(monitor), names)}")
 
 
 def suggest(word: str, known: Sequence[str]) -> str:

@@ -39,8 +39,10 @@ def command(program: str) -> str:
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     """One line that says what was wrong, where, and what to do; `arguments` are those of the command line."""
+    part = ""
     while isinstance(error, InstantiationException) and error.__cause__ is not None:
-        error = error.__cause__
+        found = re.search(r"full_key: (\S+)", str(error))
+        part, error = found[1] + ": " if found else part, error.__cause__
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _explain_composition(error, arguments)
     if isinstance(error, ImportError):
@@ -50,7 +52,7 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
         return f"{error.filename}: {error.strerror}: is it the right place, and may you write there?"
     if isinstance(error, ValueError | ArithmeticError | OSError | Interrupted) and text:
         return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{part}{type(error).__name__}: {text}" if text else f"{part}{type(error).__name__}"
 
 
 def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
@@ -60,6 +62,9 @@ def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         shown = f"{group}={option}" if group else option
         return f"{shown}: there is no such file in conf/{group}: {suggest(option, list(error.options or []))}"
+    if lines and lines[0].startswith("Config group override must be a string or a list. Got NoneType"):
+        groups = [word for word in arguments if word.endswith("=null")]
+        return f"{groups[0] if groups else 'null'}: a group cannot be null: name one of its options, or leave it out"
     if isinstance(error, OverrideParseException):
         return f"cannot read '{error.override}' on the command line: expected key=value or group=option"
     if match := re.match(r"Could not override '([^']+)'", lines[0]):
@@ -82,7 +87,12 @@ def _nearest(path: str, arguments: Sequence[str]) -> str:
     parent, _, key = path.rpartition(".")
     if not parent:
         return suggest(key, root_keys())
-    node = OmegaConf.select(_compose_without(path, arguments), parent, default=None)
+    node: object = _compose_without(path, arguments)
+    for name in parent.split("."):
+        if not isinstance(node, DictConfig) or name not in node:
+            siblings = [str(item) for item in node] if isinstance(node, DictConfig) else []
+            return f"there is no '{name}': {suggest(name, siblings)}"
+        node = node[name]
     if not isinstance(node, DictConfig):
         return f"{parent} has no keys"
     keys = [str(item) for item in node if not str(item).startswith("_")]

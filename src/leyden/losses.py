@@ -3,7 +3,9 @@
 Shapes: B images of a batch, K classes.
 """
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +36,10 @@ class ClassificationLoss(nn.Module):
         if self.is_balanced:
             weights = torch.ones(num_classes)
         elif class_weights is not None:
-            weights = torch.tensor([float(weight) for weight in class_weights])
-            if len(weights) != num_classes or (weights <= 0).any():
-                raise ValueError(f"loss.class_weights={list(class_weights)}: expected {num_classes} numbers above 0")
+            given: list[Any] = list(class_weights) if isinstance(class_weights, Sequence) else [class_weights]
+            weights = torch.tensor([float(weight) for weight in given])
+            if len(weights) != num_classes or not ((weights > 0) & weights.isfinite()).all():
+                raise ValueError(f"loss.class_weights={given}: expected {num_classes} numbers above 0")
         self.register_buffer("class_weights", weights)
 
     def balance(self, class_counts: Tensor) -> None:
@@ -85,7 +88,7 @@ class Focal(ClassificationLoss):
         class_weights: str | Sequence[float] | None = None,
     ) -> None:
         super().__init__(num_classes, label_smoothing, class_weights)
-        if gamma < 0:
+        if not 0 <= gamma < math.inf:
             raise ValueError(f"loss.gamma={gamma} is out of range: give 0 or more")
         self.gamma = gamma
 

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,10 +30,14 @@ def check_hyperparameters(make_optimizer: "functools.partial[Optimizer]") -> Non
         ValueError: names the key and the range.
     """
     for name, value in make_optimizer.keywords.items():
-        if name == "lr" and not value > 0:
+        if name in ("lr", "weight_decay", "eps", "lr_decay", *RANGES) and not isinstance(value, int | float):
+            raise ValueError(f"optimizer.{name}={value}: expected a number")
+        if name == "lr" and not 0 < value < math.inf:
             raise ValueError(f"optimizer.lr={value} is out of range: give a number above 0")
         if name in ("weight_decay", "eps", "lr_decay") and not value >= 0:
             raise ValueError(f"optimizer.{name}={value} is out of range: give 0 or more")
+        if name == "ns_steps" and value < 1:
+            raise ValueError(f"optimizer.ns_steps={value} is out of range: give 1 or more")
         if name in RANGES and not RANGES[name][0] <= value < RANGES[name][1]:
             raise ValueError(f"optimizer.{name}={value} is out of range: give a number from 0 to below 1")
         if name == "betas" and not all(0 <= beta < 1 for beta in value):

@@ -105,7 +105,7 @@ def next_commands(run: RunRecord, loggers: Sequence[Logger]) -> list[str]:
 
     wandb = next((logger for logger in loggers if isinstance(logger, WandbLogger)), None)
     look = (
-        f"{command('wandb')} leet {os.path.relpath(wandb.directory)}/wandb"
+        f"{command('wandb')} leet {shlex.quote(os.path.relpath(wandb.directory) + '/wandb')}"
         if wandb
         else f"{train} {changed('logger=wandb')}"
     )

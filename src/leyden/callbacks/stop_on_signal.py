@@ -38,6 +38,12 @@ class StopOnSignal(pl.Callback):
             raise self._interrupted(number)
         self.received = number
 
+    def _is_asked_to_stop(self, trainer: pl.Trainer) -> bool:
+        """Whether any rank has received a signal: all of them stop at the same step, since they save together."""
+        if trainer.world_size > 1 and trainer.strategy.reduce_boolean_decision(self.received is not None, all=False):
+            self.received = self.received or signal.SIGTERM
+        return self.received is not None
+
     def _interrupted(self, number: int) -> Interrupted:
         is_saved = self.checkpoints and self.checkpoints.last_path.is_file()
         return Interrupted(number, self.checkpoints.last_path.parent.parent if self.checkpoints and is_saved else None)
@@ -53,18 +59,18 @@ class StopOnSignal(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # After an epoch's last step Lightning would resume without the validation: that is done first.
-        if self.received is not None and not is_last_batch(trainer, batch_idx):
+        if not is_last_batch(trainer, batch_idx) and self._is_asked_to_stop(trainer):
             if self.checkpoints:
                 self.checkpoints.save(trainer, self.checkpoints.last_path)
-            raise self._interrupted(self.received)
+            raise self._interrupted(self.received or signal.SIGTERM)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # last.ckpt of the epoch before was written a moment ago; before the first epoch the first step is waited for
-        if self.received is not None and trainer.current_epoch > 0:
-            raise self._interrupted(self.received)
+        if trainer.current_epoch > 0 and self._is_asked_to_stop(trainer):
+            raise self._interrupted(self.received or signal.SIGTERM)
 
     def on_test_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self.received is not None:
-            raise self._interrupted(self.received)
+        if self._is_asked_to_stop(trainer):
+            raise self._interrupted(self.received or signal.SIGTERM)

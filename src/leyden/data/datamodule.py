@@ -48,6 +48,8 @@ class ImageDataModule(pl.LightningDataModule):
             raise ValueError(f"data.labels_per_class={labels_per_class} is out of range: give 1 or more")
         if labels_per_class is not None and train_fraction < 1:
             raise ValueError("data.labels_per_class and data.train_fraction exclude each other: give one of them")
+        if split_seed < 0:
+            raise ValueError(f"data.split_seed={split_seed} is out of range: give 0 or more")
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} is out of range: give 1 or more")
         self.source, self.batch_size, self.seed, self.root = source, batch_size, seed, Path(root)
