@@ -47,7 +47,7 @@ def test_every_part_of_ones_own_trains(parts: Path, leyden: Leyden) -> None:
     done = leyden(
         "train", "--config-dir", "my_conf", "data=stripes", "backbone=linear", "loss=brier", "optimizer=adadelta",
         "schedule=linear", "+augment.operations.invert={_target_: my_parts.Invert}", "epochs=2", "trainer=cpu",
-        "logger=csv", PYTHONPATH=str(parts),
+        "logger=csv",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     accuracy = re.search(r"test accuracy +([\d.]+)%", done.stdout)
@@ -57,7 +57,7 @@ def test_every_part_of_ones_own_trains(parts: Path, leyden: Leyden) -> None:
 
 def test_mistake_in_a_part_of_ones_own_is_named(parts: Path, leyden: Leyden) -> None:
     (parts / "my_conf" / "backbone" / "linear.yaml").write_text("_target_: my_parts.Linear\nwidht: 3\n")
-    done = leyden("train", "--config-dir", "my_conf", "backbone=linear", PYTHONPATH=str(parts))
+    done = leyden("train", "--config-dir", "my_conf", "backbone=linear")
     assert done.returncode == 1
     assert "unknown key 'backbone.widht'" in done.stderr
     assert "my_conf/backbone/linear.yaml" in done.stderr

@@ -143,6 +143,7 @@ def build_trainer(
         keep_freed_memory()
     # What an interval longer than an epoch would lose, we log at the epoch's end.
     warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
+    warnings.filterwarnings("ignore", message="You passed .*precision='16-mixed'")  # we warn below
     length = {"max_epochs": -1, "max_steps": config.steps} if config.steps else {}
     sync_batchnorm = config.trainer.sync_batchnorm
     if sync_batchnorm and accelerator == "cpu":

@@ -44,6 +44,8 @@ def _with_hydra(job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> N
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole; `explain` makes the sentence
     register()
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a user's own parts lie where the command is typed, as `python -m leyden` has it
     whole = sys.argv
     sys.argv = [whole[0], *sorted(arguments, key=_is_override)]  # argparse wants options first
     failures: list[Exception] = []

@@ -48,6 +48,9 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     if isinstance(error, ImportError):
         return f"{' '.join(str(error).split())}: install it with pip, or choose something that does not need it"
     text = " ".join(str(error).split())
+    if text.startswith("Config group override must be a string or a list"):  # Hydra does not name it
+        nulls = " or ".join(word for word in arguments if word.endswith("=null"))
+        return f"{nulls}: a group cannot be null: name one of its options, or leave it out"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}: is it the right place, and may you write there?"
     if isinstance(error, ValueError | ArithmeticError | OSError | Interrupted) and text:
@@ -62,9 +65,6 @@ def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         shown = f"{group}={option}" if group else option
         return f"{shown}: there is no such file in conf/{group}: {suggest(option, list(error.options or []))}"
-    if lines and lines[0].startswith("Config group override must be a string or a list. Got NoneType"):
-        groups = [word for word in arguments if word.endswith("=null")]
-        return f"{groups[0] if groups else 'null'}: a group cannot be null: name one of its options, or leave it out"
     if isinstance(error, OverrideParseException):
         return f"cannot read '{error.override}' on the command line: expected key=value or group=option"
     if match := re.match(r"Could not override '([^']+)'", lines[0]):
