@@ -64,8 +64,8 @@ def fit_and_test(
     if isinstance(classifier.loss, ClassificationLoss):
         classifier.loss.balance(data.class_counts)
     device = describe_device(accelerator)
-    run.update(data=data.facts(), device=device, precision=trainer.precision, seed=config.seed)
-    run.update(parameters=num_parameters)
+    facts = {"device": device, "precision": trainer.precision, "seed": config.seed, "parameters": num_parameters}
+    run.update(data=data.facts(), **facts)
 
     if run.main_process:
         print(describe_groups(classifier))
