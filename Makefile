@@ -6,7 +6,7 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train preview test test-slow test-gpu test-network bench check format clean
+.PHONY: help setup train preview test test-slow test-gpu test-network bench faults check format clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test-network: $(VENV)/stamp-test  ## run the tests that download data sets
 
 bench: $(VENV)/stamp-bench  ## measure speed and memory against reference loops; writes benchmarks/results.json
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+faults: $(VENV)/stamp-test  ## strike hundreds of runs, resume them, compare; ARGS=--write renews docs/reliability.md
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 check: $(VENV)/stamp-test  ## what CI runs: linter, formatter, types, then `make test`
 	@$(BIN)/ruff check .

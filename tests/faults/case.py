@@ -1,0 +1,160 @@
+"""Faults > **case**: one run that is struck, resumed, and held against the uninterrupted one."""
+
+import contextlib
+import fcntl
+import json
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .compare import Result, differences, result
+from .processes import Process
+from .settings import Setting
+
+# Which exit code goes with which statuses of run.json; None: the run ended before it wrote one.
+Endings = Mapping[int, set[str | None]]
+KILLED: Endings = {-signal.SIGKILL: {"running", None}}
+FAILED: Endings = {1: {"failed"}}
+UNWRITABLE: Endings = {1: {"failed", "running", None}}  # a disk that takes nothing takes no status either
+FINISHED: Endings = {0: {"finished"}}
+LATE = 1.0  # seconds: a signal that comes this close to a run's end may find it finished
+
+
+def stopped_by(number: int, exit_code: int) -> Endings:
+    """Stopped cleanly, or by the system in the first instants, when nobody catches signals yet."""
+    return {exit_code: {"interrupted", None}, -number: {"running", None}}
+
+
+class TooLate(Exception):
+    """The run was finished before the fault came: to be tried again at another moment."""
+
+
+class Lost(Exception):
+    """Something is not as if nothing had happened."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The uninterrupted run of a setting, and how often its places for faults were passed."""
+
+    seconds: float
+    result: Result
+    passes: dict[str, int] = field(default_factory=dict)
+
+
+class Case:
+    """One injection. A fault starts the run, waits, strikes, and says how the run may end."""
+
+    def __init__(
+        self, setting: Setting, reference: Reference, chance: random.Random, directory: Path, fresh: bool = False
+    ) -> None:
+        self.setting, self.reference, self.chance = setting, reference, chance
+        self.directory, self.run = directory, directory / "run"
+        self.fresh = fresh or setting.fresh
+        self.before_resume = contextlib.ExitStack()  # damage and mending
+        self.clean = contextlib.ExitStack()
+        self.moment = chance.uniform(0, 1.1)  # when to strike, as a share of the uninterrupted run's time
+        self.overrides = setting.prepare(directory)
+
+    # What a fault does
+
+    def start(self, inside: Callable[[], object] | None = None) -> None:
+        """Starts the run; `inside` is called in its process first."""
+        self.process = self.launch(["train", *self.overrides, f"hydra.run.dir={self.run}"], "struck", inside)
+
+    def launch(self, arguments: list[str], name: str, inside: Callable[[], object] | None = None) -> Process:
+        """Another process, killed at the end at the latest."""
+        process = Process(arguments, self.directory / f"{name}.txt", inside, fresh=self.fresh and inside is None)
+        self.clean.callback(process.clear_away)
+        return process
+
+    def wait_for_moment(self, *needed: str) -> None:
+        """Until files of the run directory are there, and then until the random moment of this case."""
+        while not all((self.run / name).exists() for name in needed):
+            self.check_alive()
+            time.sleep(0.005)
+        begun = time.monotonic() - self.process.began
+        time.sleep(max(0.0, self.moment * (self.reference.seconds - begun)))
+
+    def check_alive(self) -> None:
+        if not self.process.is_alive():
+            raise TooLate
+
+    def place(self, kind: str) -> int:
+        """One of the uninterrupted run's passes of a place, at random, counted from 1."""
+        return self.chance.randint(1, max(1, self.reference.passes[kind]))
+
+    @property
+    def struck(self) -> Path:
+        """Its time of change is the time of the blow."""
+        return self.directory / "struck"
+
+    def strike(self, number: int) -> None:
+        """Sends a signal at the random moment."""
+        self.check_alive()
+        self.struck.touch()
+        self.process.send(number)
+
+    # What the campaign does
+
+    def judge(self, endings: Endings) -> None:
+        """Waits for the struck run's end, resumes, compares; raises Lost, or TooLate."""
+        self.check_ending(endings)
+        self.before_resume.close()
+        begun = time.monotonic()
+        self.go_on()
+        left = differences(result(self.run), self.reference.result)
+        if left:
+            raise Lost(f"{', '.join(left)} differ ({time.monotonic() - begun:.1f} s after resume)")
+
+    def check_ending(self, endings: Endings) -> None:
+        code, status = self.process.wait(), self.status()
+        if status == "finished" and "finished" not in set().union(*endings.values()):
+            if not self.struck.exists() or self.last_write() < self.struck.stat().st_mtime + LATE:
+                raise TooLate
+            raise Lost(f"the run went on after the fault and finished with exit code {code}")
+        if code not in endings:
+            raise Lost(f"exit code {code}, expected {' or '.join(map(str, endings))}: {self.process.said()[-300:]}")
+        if status not in endings[code]:
+            raise Lost(f"run.json says {status} after exit code {code}")
+        if self.is_locked():
+            raise Lost("the lock outlived its process")
+
+    def status(self) -> str | None:
+        path = self.run / "run.json"
+        if not path.exists():
+            return None
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["status"])
+        except ValueError as error:
+            raise Lost(f"run.json is not whole: {error}") from error
+
+    def last_write(self) -> float:
+        return (self.run / "run.json").stat().st_mtime
+
+    def is_locked(self) -> bool:
+        path = self.run / ".lock"
+        if not path.exists():
+            return False
+        with path.open("r+") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
+
+    def go_on(self) -> None:
+        """`leyden resume`; where the run had not got as far as its own record, the command once more."""
+        begun = (self.run / "run.json").exists() or (self.run / "checkpoints").exists()
+        resumed = self.launch(["resume", str(self.run)], "resumed")
+        code = resumed.wait()
+        if not begun:
+            if code != 1 or len(resumed.said().splitlines()) != 1:
+                raise Lost(f"resume of nothing ended with {code}: {resumed.said()[-300:]}")
+            again = self.launch(["train", *self.overrides, f"hydra.run.dir={self.run}"], "resumed")
+            code, resumed = again.wait(), again
+        if code != 0:
+            raise Lost(f"resume ended with exit code {code}: {resumed.said()[-400:]}")
