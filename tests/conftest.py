@@ -19,6 +19,7 @@ torch.set_num_threads(1)  # small networks are faster so, and their bits do not 
 def train_run(tmp_path: Path) -> Callable[..., FinishedRun]:
     """Trains in this process with overrides after those of TINY; returns the finished run."""
     from leyden.config import Origin
+    from leyden.signals import Signals
     from leyden.train import train
 
     count = 0
@@ -29,7 +30,8 @@ def train_run(tmp_path: Path) -> Callable[..., FinishedRun]:
         chosen = any(override.startswith("backbone=") for override in overrides)
         tiny = [override for override in TINY if not (chosen and override.startswith("backbone"))]
         directory = tmp_path / f"run{count}"
-        train(compose_config(*tiny, *overrides), directory, Origin(overrides))
+        with Signals() as signals:
+            train(compose_config(*tiny, *overrides), directory, Origin(overrides), signals)
         return FinishedRun(directory)
 
     return run

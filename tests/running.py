@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
@@ -51,6 +52,28 @@ class FinishedRun:
         from leyden.checkpoint import read_checkpoint
 
         return read_checkpoint(self.directory / "checkpoints" / f"{name}.ckpt")
+
+
+def content(state: Any) -> Any:
+    """A checkpoint's content in a form that `==` compares bit for bit."""
+    if isinstance(state, torch.Tensor):
+        return str(state.dtype), tuple(state.shape), state.contiguous().numpy().tobytes()
+    if isinstance(state, dict):
+        return {key: content(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return [content(value) for value in state]
+    return state
+
+
+def differences(first: FinishedRun, second: FinishedRun) -> list[str]:
+    """What of two finished runs is not the same bits: rows, checkpoints with all that is in them, final metrics."""
+    found = []
+    for name in ("last", "best"):
+        ours, theirs = content(first.checkpoint(name)), content(second.checkpoint(name))
+        found += [f"{name}: {key}" for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key) and key != "run"]
+    if (first.directory / "metrics.csv").read_bytes() != (second.directory / "metrics.csv").read_bytes():
+        found.append("metrics.csv")
+    return found + ["metrics"] * (first.metrics != second.metrics)
 
 
 def read_wandb(directory: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "train": "train a network: leyden train data=digits backbone=mlp optimizer.lr=0.01",
     "resume": "go on with a run that was stopped: leyden resume <run directory>",
+    "checkpoints": "tell what is saved of a run: leyden checkpoints <run directory>",
     "preview": "draw what an augmentation does: leyden preview data=fashion_mnist augment=standard",
 }
 
@@ -30,7 +31,7 @@ def main() -> int:
 
     command, *arguments = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help", "help"):
-        print(HELP.format(commands="\n".join(f"  {name:9} {text}" for name, text in COMMANDS.items())), end="")
+        print(HELP.format(commands="\n".join(f"  {name:11} {text}" for name, text in COMMANDS.items())), end="")
         return 0
     if command == "--version":
         print(f"leyden {__version__}")

@@ -19,8 +19,8 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
-from leyden.callbacks import Ema, StopOnSignal
-from leyden.checkpoint import Checkpoints, WholeFiles
+from leyden.callbacks import Checkpoints, Ema, Heartbeat, StepBoundary
+from leyden.checkpoint import WholeFiles
 from leyden.classifier import ImageClassifier
 from leyden.config import Origin, check_monitor
 from leyden.data import ImageDataModule
@@ -28,6 +28,8 @@ from leyden.hardware import keep_freed_memory, skip_needless_search_for_gpus
 from leyden.loggers import MetricsCsv
 from leyden.metrics import metric_names
 from leyden.optim import build_optimizer, check_hyperparameters
+from leyden.run import RunRecord, rank
+from leyden.signals import Signals
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +71,10 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifi
     )
 
 
-def build_callbacks(config: DictConfig, data: ImageDataModule, run_directory: Path, origin: Origin) -> list[Callback]:
-    """The callbacks that are switched on, and the one that ends a run cleanly on a signal."""
+def build_callbacks(
+    config: DictConfig, data: ImageDataModule, run: RunRecord, origin: Origin, signals: Signals
+) -> list[Callback]:
+    """The callbacks that are switched on, before them the one that stands between two steps."""
     built = [instantiate(node) for node in config.callbacks.values() if node]
     callbacks = [callback for callback in built if getattr(callback, "is_on", True)]
     names = [f"val/{name}" for name in (*metric_names(data.class_names), "accuracy_gap")]
@@ -81,8 +85,8 @@ def build_callbacks(config: DictConfig, data: ImageDataModule, run_directory: Pa
         if node and "monitor" in node:
             check_monitor(f"callbacks.{key}.monitor", node.monitor, names, origin)
     if checkpoints := find(callbacks, Checkpoints):
-        checkpoints.directory = run_directory / "checkpoints"
-    return [*callbacks, StopOnSignal(checkpoints)]
+        checkpoints.directory = run.directory / "checkpoints"
+    return [StepBoundary(signals, checkpoints), *callbacks, Heartbeat(run.beat)]
 
 
 def without_empty_hooks(callbacks: list[Callback]) -> list[Callback]:
@@ -102,9 +106,12 @@ def find(callbacks: list[Callback], kind: type[T]) -> T | None:
     return next((callback for callback in callbacks if isinstance(callback, kind)), None)
 
 
-def build_loggers(config: DictConfig, run_directory: Path) -> list[Logger]:
-    """metrics.csv always, then the logger of the config, where it names one."""
-    loggers: list[Logger] = [MetricsCsv(run_directory / "metrics.csv")]
+def build_loggers(config: DictConfig, run_directory: Path, is_new: bool = True) -> list[Logger]:
+    """metrics.csv always, then the logger of the config, where it names one; a new run begins with no rows."""
+    rows = run_directory / "metrics.csv"
+    if is_new and rank() == 0:
+        rows.unlink(missing_ok=True)
+    loggers: list[Logger] = [MetricsCsv(rows)]
     if config.logger:
         logger = instantiate(config.logger, run_directory=run_directory)
         logger.log_hyperparams(OmegaConf.to_container(config))
@@ -135,9 +142,14 @@ class NoProfiler(PassThroughProfiler):
 
 
 def build_trainer(
-    config: DictConfig, accelerator: str, precision: str, callbacks: list[Callback], loggers: list[Logger]
+    config: DictConfig,
+    accelerator: str,
+    precision: str,
+    callbacks: list[Callback],
+    loggers: list[Logger],
+    resumed: dict[str, Any] | None = None,
 ) -> Trainer:
-    """Lightning's Trainer with what this template does itself switched off."""
+    """Lightning's Trainer with what this template does itself switched off; `resumed` is the state to go on from."""
     skip_needless_search_for_gpus()
     if accelerator == "cpu":
         keep_freed_memory()
@@ -159,7 +171,7 @@ def build_trainer(
         profiler=config.trainer.profiler or NoProfiler(),
         callbacks=without_empty_hooks(callbacks),
         logger=loggers,
-        plugins=[WholeFiles()],
+        plugins=[WholeFiles(resumed)],
         enable_progress_bar=False,
         enable_checkpointing=bool(find(callbacks, Checkpoints)),
         enable_model_summary=False,

@@ -1,81 +1,49 @@
-"""Metrics > **checkpoint** > report: writes `last.ckpt` at each epoch's end and `best.ckpt` at each new best.
+"""Metrics > **checkpoint** > report: the files `last.ckpt`, `previous.ckpt` and `best.ckpt`, whole or not at all.
 
-A checkpoint is written beside its place, flushed to the disk, and renamed, so that a name always stands for a whole
-file; its SHA-256 stands in `<name>.sha256`, in the format that `sha256sum --check` reads.
+A checkpoint is written beside its place, flushed to the disk, read back and renamed, and the one before is kept as
+`previous.ckpt`. Its SHA-256 stands in `<name>.sha256`, in the format that `sha256sum --check` reads. That file is taken
+away before the checkpoint is replaced and comes back after, so that at any instant a checksum that is there is true.
+What a checkpoint holds, and when it is written, is in `callbacks/checkpoints.py`.
 """
 
 import hashlib
+import logging
 import os
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from leyden.metrics import direction
+from leyden.run import write_atomically
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # counts up when older checkpoints can no longer be gone on from
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 
-class Checkpoints(Checkpoint):
-    """Keeps the last and the best state of training in `<run directory>/checkpoints`.
-
-    `monitor` is the validation metric that decides what is best; of equal epochs the last one
-    counts, whose weights the schedule has brought to rest.
-    """
-
-    def __init__(self, monitor: str) -> None:
-        super().__init__()
-        self.monitor = monitor
-        self.best_value: float | None = None
-        self.best_epoch: int | None = None
-        self.directory: Path | None = None  # given by the composition root, which knows the run directory
-
-    @property
-    def best_path(self) -> Path:
-        assert self.directory is not None
-        return self.directory / "best.ckpt"
-
-    @property
-    def last_path(self) -> Path:
-        assert self.directory is not None
-        return self.directory / "last.ckpt"
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        value = trainer.callback_metrics.get(self.monitor)
-        if trainer.state.fn != "fit" or trainer.sanity_checking or value is None:
-            return
-        if self._is_better(float(value)):
-            self.best_value, self.best_epoch = float(value), trainer.current_epoch
-            self.save(trainer, self.best_path)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.save(trainer, self.last_path)
-
-    def _is_better(self, value: float) -> bool:
-        if self.best_value is None:
-            return True
-        return value >= self.best_value if direction(self.monitor) == "max" else value <= self.best_value
-
-    def save(self, trainer: pl.Trainer, path: Path) -> None:
-        """Writes the whole state of training to `path`; every rank takes part, rank 0 writes."""
-        trainer.save_checkpoint(path, weights_only=False)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best_value": self.best_value, "best_epoch": self.best_epoch}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
+class DamagedCheckpoint(ValueError):
+    """A file that is no whole checkpoint of ours."""
 
 
 class WholeFiles(CheckpointIO):
-    """How Lightning reads and writes checkpoints here: whole files with their checksums, plain types only."""
+    """How Lightning reads and writes checkpoints here; `resumed` was read already, to see whether it is whole."""
+
+    def __init__(self, resumed: dict[str, Any] | None = None) -> None:
+        self.resumed = resumed
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        write_checkpoint(checkpoint, Path(path))
+        path = Path(path)
+        write_checkpoint(checkpoint, path, path.with_name(PREVIOUS) if path.name == LAST else None)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
+        if self.resumed is None:
+            return read_checkpoint(Path(path))
+        state, self.resumed = self.resumed, None
+        return state
 
     def remove_checkpoint(self, path: Any) -> None:
         for file in (Path(path), checksum_path(Path(path))):
@@ -87,49 +55,93 @@ def checksum_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def write_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Replaces `path` and its checksum by `state`; at no instant is either half written.
+def write_checkpoint(state: dict[str, Any], path: Path, previous: Path | None = None) -> None:
+    """Puts `state` in the place of `path`, whose old content goes to `previous` where one is given.
 
     Raises:
         OSError: the file cannot be written; what stood there before still stands.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside, checksum = path.with_name(f".{path.name}.{os.getpid()}"), checksum_path(path)
     try:
-        with beside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        digest = file_digest(beside)
+        digest = _write_and_verify(state, beside)
+        old = checksum.read_text(encoding="ascii").split()[0] if previous and checksum.exists() else None
+        checksum.unlink(missing_ok=True)
+        if previous is not None and path.exists():
+            checksum_path(previous).unlink(missing_ok=True)
+            path.replace(previous)
+        beside.replace(path)
+        write_atomically(checksum, f"{digest}  {path.name}\n")
+        if previous is not None and old is not None:
+            write_atomically(checksum_path(previous), f"{old}  {previous.name}\n")
+        _flush_directory(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its writer
         beside.unlink(missing_ok=True)
         raise OSError(
             f"{path} could not be written ({error}): free some space or give another place with runs_dir=…"
         ) from error
-    checksum_path(beside).write_text(f"{digest}  {path.name}\n", encoding="ascii")
-    beside.replace(path)
-    checksum_path(beside).replace(checksum_path(path))
+
+
+def _write_and_verify(state: dict[str, Any], path: Path) -> str:
+    with path.open("wb") as file:
+        hashing = _Hashing(file.write)
+        torch.save(state, hashing)  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
+    digest = hashing.digest.hexdigest()
+    if file_digest(path) != digest:
+        raise OSError("what was read back differs from what was written")
+    return digest
+
+
+class _Hashing:
+    """A file to write to that also digests what it is given."""
+
+    def __init__(self, write: Callable[[bytes], int]) -> None:
+        self.write_through, self.digest = write, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self.write_through(data)
+
+    def flush(self) -> None:
+        """Nothing: the file beneath is flushed by its owner."""
+
+
+def _flush_directory(directory: Path) -> None:
+    """Makes renames outlast a loss of power."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Loads a checkpoint onto the CPU; only plain types and tensors are let in, no code runs.
 
     Raises:
-        ValueError: absent, damaged, or not a checkpoint of ours; names the file and what to do.
+        DamagedCheckpoint: absent, damaged, of another format, or not a checkpoint of ours; names the file.
     """
     if not path.is_file():
-        raise ValueError(f"{path} does not exist: give the directory of a run that has trained for an epoch")
+        raise DamagedCheckpoint(f"{path} does not exist: give the directory of a run that has trained for an epoch")
     checksum = checksum_path(path)
-    if checksum.is_file() and checksum.read_text(encoding="ascii").split()[:1] != [file_digest(path)]:
-        raise ValueError(f"{path} is damaged: its SHA-256 differs from the one in {checksum.name}")
+    if checksum.is_file() and checksum.read_bytes().split()[:1] != [file_digest(path).encode()]:
+        raise DamagedCheckpoint(f"{path} is damaged: its SHA-256 differs from the one in {checksum.name}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, key and runtime errors, by where the damage is
-        raise ValueError(
+        if code := re.search(r"GLOBAL (\S+)", str(error)):
+            raise DamagedCheckpoint(f"{path} carries code ({code[1]}), none of it was run: do not use it") from None
+        raise DamagedCheckpoint(
             f"{path} is damaged or no checkpoint ({type(error).__name__}): train again or give another"
         ) from error
     if not isinstance(state, dict) or "state_dict" not in state:
-        raise ValueError(f"{path} is no checkpoint of a run: it has no 'state_dict'")
+        raise DamagedCheckpoint(f"{path} is no checkpoint of a run: it has no 'state_dict'")
+    if (found := state.get("leyden", {}).get("format", FORMAT)) != FORMAT:
+        raise DamagedCheckpoint(
+            f"{path} has format {found}, this version of Leyden reads format {FORMAT}: use the version that wrote it"
+        )
     return state
 
 
@@ -137,3 +149,75 @@ def file_digest(path: Path) -> str:
     """SHA-256 of the file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Found(NamedTuple):
+    """Where training can go on from: a whole checkpoint, or None for the beginning, and the files found damaged."""
+
+    path: Path | None
+    state: dict[str, Any] | None
+    damaged: list[Path]
+
+
+def newest_whole(directory: Path) -> Found:
+    """Finds the state to go on from: `last.ckpt`, else `previous.ckpt`, else the beginning; names what is damaged.
+
+    A state also needs the `best.ckpt` that it speaks of, or a later one; lost, only training from the start gives it
+    back.
+    """
+    damaged: list[Path] = []
+    for name in (LAST, PREVIOUS):
+        path = directory / name
+        if not path.is_file():
+            continue
+        try:
+            state = read_checkpoint(path)
+        except DamagedCheckpoint as error:
+            log.warning("%s: the one before is used", error)
+            damaged.append(path)
+            continue
+        best_step = state.get("callbacks", {}).get("Checkpoints", {}).get("best_step")
+        try:
+            if best_step is None or read_checkpoint(directory / BEST)["global_step"] >= best_step:
+                return Found(path, state, damaged)
+            log.warning("%s is not the best that %s speaks of: training begins at the start", directory / BEST, path)
+        except DamagedCheckpoint as error:
+            log.warning("%s: without the best weights training begins at the start", error)
+            damaged += [directory / BEST] if (directory / BEST).is_file() else []
+        break
+    return Found(None, None, damaged)
+
+
+def set_aside(damaged: Iterable[Path]) -> None:
+    """Renames damaged files to `<name>.damaged`, so that none is taken for the one before later."""
+    for path in damaged:
+        checksum_path(path).unlink(missing_ok=True)
+        path.replace(path.with_name(path.name + ".damaged"))
+
+
+def describe(directory: Path) -> str:
+    """What lies in a directory of checkpoints, a line for each: where training was, what it holds, what is damaged."""
+    lines = [f"{'file':14} {'epoch':>6} {'step':>8} {'MiB':>8}  {'written by':24} holds"]
+    for path in sorted(directory.glob("*.ckpt*")):
+        if path.suffix == ".sha256":
+            continue
+        size = path.stat().st_size / 2**20
+        try:
+            state = read_checkpoint(path)
+        except DamagedCheckpoint as error:
+            lines.append(f"{path.name:14} {'-':>6} {'-':>8} {size:8.1f}  {error}")
+            continue
+        written = state.get("leyden", {})
+        by = f"leyden {written.get('version')}, torch {written.get('torch')}"
+        num_weights = sum(value.numel() for value in state["state_dict"].values())
+        parts = {
+            f"{num_weights:,} weights": True,
+            "optimizer": state.get("optimizer_states"),
+            "schedule": state.get("lr_schedulers"),
+            "averaged weights": "Ema" in state.get("callbacks", {}),
+            "training metrics": state.get("training_metrics"),
+            "config": state.get("run"),
+        }
+        holds = ", ".join(name for name, is_there in parts.items() if is_there)
+        lines.append(f"{path.name:14} {state['epoch']:6} {state['global_step']:8} {size:8.1f}  {by:24} {holds}")
+    return "\n".join(lines)

@@ -124,6 +124,11 @@ class ImageClassifier(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         self._log(self.train_metrics.compute(self.trainer))
 
+    def on_validation_start(self) -> None:
+        if self.trainer.world_size > 1:  # what is validated is what is saved: the first rank's batch statistics
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
     def on_validation_epoch_end(self) -> None:
         metrics = {f"val/{name}": value for name, value in self.val_metrics.compute().items()}
         self.val_metrics.reset()
@@ -155,7 +160,10 @@ class ImageClassifier(pl.LightningModule):
         optimizer = self.make_optimizer(self, device=device, has_scaler=has_scaler)
         schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         plateau = isinstance(schedule, ReduceLROnPlateau)
-        interval = {"interval": "epoch", "monitor": self.monitor} if plateau else {"interval": "step"}
+        every = self.trainer.check_val_every_n_epoch or 1
+        interval = (
+            {"interval": "epoch", "monitor": self.monitor, "frequency": every} if plateau else {"interval": "step"}
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **interval}}
 
     def _log(self, metrics: dict[str, float]) -> None:

@@ -3,6 +3,7 @@
 Torch is imported only once a config has been composed, so that `--help`, `--cfg job` and completion answer at once.
 """
 
+import functools
 import os
 import sys
 import traceback
@@ -12,29 +13,45 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from leyden.config import CONFIG_DIRECTORY, Origin, register
 from leyden.errors import Interrupted, explain
 from leyden.run import rank
+from leyden.signals import Signals
+
+RESUME_HELP = """Go on with a run that was stopped, from its last checkpoint, with its own config.
+
+usage: leyden resume <run directory> [epochs=40] [data.num_workers=4] …
+
+Epochs may be raised where the schedule allows it; beside that only what changes no result may be changed.
+`leyden train … resume=auto` does the same where its run directory holds a run, and trains anew where it does not."""
 
 
 def train(arguments: Sequence[str]) -> int:
     """`leyden train …`: one run, or with -m one for each combination."""
-    return _report(lambda: _with_hydra(_train_job, arguments), arguments)
+    return _report(lambda signals: _with_hydra(functools.partial(_train_job, signals), arguments), arguments)
 
 
 def preview(arguments: Sequence[str]) -> int:
     """`leyden preview …`: a picture of what the chosen augmentation does to the chosen data."""
-    return _report(lambda: _with_hydra(_preview_job, arguments), arguments)
+    return _report(lambda signals: _with_hydra(functools.partial(_preview_job, signals), arguments), arguments)
 
 
 def resume(arguments: Sequence[str]) -> int:
     """`leyden resume <run directory>`: goes on from its last checkpoint with its own config."""
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("Go on with a run that was stopped, from its last checkpoint.\n\nusage: leyden resume <run directory>")
+    if not arguments or arguments[0].startswith("-"):
+        print(RESUME_HELP)
         return 0 if arguments and arguments[0] in ("-h", "--help") else 1
-    return _report(lambda: _resume_job(Path(arguments[0])), arguments)
+    return _report(lambda signals: _resume_job(signals, Path(arguments[0]), arguments[1:]), arguments)
+
+
+def checkpoints(arguments: Sequence[str]) -> int:
+    """`leyden checkpoints <run directory>`: what is saved there."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print("Tell what is saved of a run, and whether it is whole.\n\nusage: leyden checkpoints <run directory>")
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 1
+    return _report(lambda signals: _checkpoints_job(Path(arguments[0])), arguments)
 
 
 def _with_hydra(job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> None:
@@ -48,7 +65,7 @@ def _with_hydra(job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> N
         sys.path.insert(0, "")  # a user's own parts lie where the command is typed, as `python -m leyden` has it
     whole = sys.argv
     sys.argv = [whole[0], *sorted(arguments, key=_is_override)]  # argparse wants options first
-    failures: list[Exception] = []
+    failures: list[BaseException] = []
 
     def guarded(config: DictConfig) -> Any:
         sys.argv = whole  # Lightning starts the other ranks of a run by repeating its command line
@@ -56,7 +73,7 @@ def _with_hydra(job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> N
             return None  # a signal ended the job before: it meant the sweep
         try:
             return job(config)
-        except Exception as error:  # raised through Hydra, it would be printed a second time
+        except (Exception, Interrupted) as error:  # raised through Hydra, it would be printed a second time
             failures.append(error)
             return None
 
@@ -73,30 +90,33 @@ def _is_override(word: str) -> bool:
     return not word.startswith("-") and ("=" in word or word.startswith("~"))
 
 
-def _train_job(config: DictConfig) -> Any:
+def _train_job(signals: Signals, config: DictConfig) -> Any:
     from leyden.train import train as train_one
 
-    return train_one(config, Path(HydraConfig.get().runtime.output_dir), _origin())
+    signals.check()  # libraries take seconds to import, and break where that is interrupted
+    return train_one(config, Path(HydraConfig.get().runtime.output_dir), _origin(), signals)
 
 
-def _preview_job(config: DictConfig) -> None:
+def _preview_job(signals: Signals, config: DictConfig) -> None:
     from leyden.preview import preview as preview_one
 
-    preview_one(config, Path(HydraConfig.get().runtime.output_dir), _origin())
+    with signals.at_once():
+        preview_one(config, Path(HydraConfig.get().runtime.output_dir), _origin())
 
 
-def _resume_job(directory: Path) -> None:
-    from leyden.run import read_record
+def _resume_job(signals: Signals, directory: Path, changes: Sequence[str]) -> None:
+    from leyden.train import resume as resume_one
 
-    record = read_record(directory)
-    if record["status"] == "finished":
-        print(f"{directory} is finished: nothing to do")
-        return
-    from leyden.train import train as train_one
+    signals.check()
+    resume_one(directory, changes, signals)
 
-    config = OmegaConf.load(directory / "config.yaml")
-    assert isinstance(config, DictConfig)
-    train_one(config, directory, Origin(record["overrides"]), resume=True)
+
+def _checkpoints_job(directory: Path) -> None:
+    from leyden.checkpoint import describe
+    from leyden.run import describe_state
+
+    print(f"{directory}: {describe_state(directory)}")
+    print(describe(directory / "checkpoints"))
 
 
 def _origin() -> Origin:
@@ -105,13 +125,11 @@ def _origin() -> Origin:
     return Origin(list(settings.overrides.task), dict(settings.runtime.choices), directories)
 
 
-def _report(command: Callable[[], None], arguments: Sequence[str]) -> int:
+def _report(command: Callable[[Signals], None], arguments: Sequence[str]) -> int:
     """Runs a command; an error becomes one sentence and an exit code."""
     try:
-        command()
-    except KeyboardInterrupt:
-        print("stopped by SIGINT before training began or after it ended", file=sys.stderr)
-        return 130
+        with Signals() as signals:
+            command(signals)
     except Interrupted as stopped:
         if rank() == 0:  # all ranks stop together
             print(stopped, file=sys.stderr)

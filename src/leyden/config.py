@@ -51,6 +51,8 @@ class Config:
     batch_size: int = MISSING  # images per optimizer step and accumulated batch, over all devices together
     monitor: str = MISSING  # the validation metric that picks the best checkpoint
     compile: bool = MISSING  # torch.compile of backbone and head
+    resume: str = MISSING  # never, or auto: go on with the run that lies in the run directory
+    deterministic: bool = MISSING  # only operations that give the same bits each time
     debug: bool = MISSING  # show the traceback of an error
     runs_dir: str = MISSING
     data: dict[str, Any] = field(default_factory=dict)
@@ -334,6 +336,8 @@ def _check_rules(config: DictConfig, origin: Origin) -> None:
             raise ValueError(f"{key}={value} is out of range{origin.of(key)}: give a whole number from {lowest}")
     if config.epochs is None and config.steps is None:
         raise ValueError("epochs and steps are both null: give one of them, as in epochs=20")
+    if config.resume not in ("never", "auto"):
+        raise ValueError(f"resume={config.resume}{origin.of('resume')}: expected never or auto")
     if str(config.name).strip() in ("", ".", "..") or "/" in str(config.name):
         raise ValueError(f"name={config.name!r}{origin.of('name')}: expected a name for a directory, without a slash")
     _check_trainer(config, origin)

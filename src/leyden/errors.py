@@ -16,17 +16,23 @@ from omegaconf.errors import OmegaConfBaseException
 from leyden.config import CONFIG_DIRECTORY, Config, suggest
 
 
-class Interrupted(Exception):
-    """A signal asked the run to end; it ended cleanly, with its state saved in `directory` where that is not None."""
+class Interrupted(BaseException):
+    """A signal asked the run to end; what is saved of it lies in `directory` where that is not None.
 
-    def __init__(self, number: int, directory: Path | None) -> None:
-        name = signal.Signals(number).name
-        go_on = f"{command('leyden')} resume {shlex.quote(str(directory))}"
-        saved = (
-            f"the state is saved; go on with: {go_on}" if directory else "no state is saved: train again from the start"
-        )
-        super().__init__(f"stopped by {name}, {saved}")
-        self.exit_code = 128 + number
+    Not an Exception, as little as KeyboardInterrupt is one: no library is to take it for an error that it can mend.
+    """
+
+    def __init__(self, number: int, directory: Path | None = None) -> None:
+        super().__init__(number)
+        self.number, self.directory = number, directory
+        self.exit_code = 130 if number == signal.SIGINT else 143  # schedulers know 143 as: ended when asked to
+
+    def __str__(self) -> str:
+        name = signal.Signals(self.number).name
+        if self.directory is None:
+            return f"stopped by {name}, no state is saved: train again from the start"
+        go_on = f"{command('leyden')} resume {shlex.quote(str(self.directory))}"
+        return f"stopped by {name}, the state is saved; go on with: {go_on}"
 
 
 def command(program: str) -> str:

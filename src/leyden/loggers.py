@@ -49,6 +49,20 @@ class MetricsCsv(Logger):
             self.save()
         self.pending |= metrics | position
 
+    def state_dict(self) -> dict[str, Any]:
+        """All rows so far, those on the disk as its text: few, beside a network's weights."""
+        text = self.path.read_bytes().decode() if self.path.is_file() else ""
+        return {"text": text, "pending": dict(self.pending)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Puts the file back to what it was, whatever has become of it since."""
+        text, self.pending = state_dict["text"], dict(state_dict["pending"])
+        if text:
+            self.columns = next(csv.reader(io.StringIO(text)))
+            write_atomically(self.path, text)
+        else:
+            self.path.unlink(missing_ok=True)
+
     @rank_zero_only
     def save(self) -> None:
         """Writes the pending row to the disk."""

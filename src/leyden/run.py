@@ -4,16 +4,18 @@
 `log.txt` what was said, `error.txt` the traceback of a failure. Everything that reads runs reads these.
 """
 
+import contextlib
 import json
 import logging
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from leyden import __version__
 from leyden.errors import Interrupted, explain
+from leyden.lock import is_held
 
 STATUSES = ("running", "finished", "failed", "interrupted")
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "timm", "numpy", "wandb")
@@ -51,26 +54,34 @@ class RunRecord:
     Ranks other than 0 record nothing.
     """
 
-    def __init__(self, directory: Path, overrides: Sequence[str]) -> None:
+    def __init__(self, directory: Path, overrides: Sequence[str], record: Mapping[str, Any] | None = None) -> None:
         self.directory = directory
         self.main_process = rank() == 0
         self.begin = time.perf_counter()
-        self.facts: dict[str, Any] = {"overrides": list(overrides)}
+        self.facts: dict[str, Any] = {**(record or {}), "overrides": list(overrides)}
 
     def __enter__(self) -> Self:
         if not self.main_process:
             self.log_handler = _log_to(self.directory / f"log_rank{rank()}.txt")
-        else:
-            self._check_directory()
-            if (self.directory / "run.json").is_file():
-                self.facts = read_record(self.directory) | self.facts
-            attempt = self.facts.get("attempt", 0) + 1
-            self.log_handler = _log_to(self.directory / "log.txt")
-            command = shlex.join(["leyden", *sys.argv[1:]])
-            started = datetime.now(UTC).isoformat(timespec="seconds")
-            self.update(
-                status="running", attempt=attempt, command=command, started=started, pid=os.getpid(), **_origin()
-            )
+            return self
+        self._check_directory()
+        attempt = self.facts.get("attempt", 0) + 1
+        attempts = self.facts.get("attempts", [])
+        if attempt > 1:
+            attempts.append({key: self.facts.get(key) for key in ("started", "ended", "status", "reason", "seconds")})
+            if attempts[-1]["status"] == "running":  # and yet it is not: killed without a word
+                attempts[-1] |= {"status": "killed", "ended": self.facts.get("heartbeat", {}).get("time")}
+            if (self.directory / "error.txt").is_file():
+                (self.directory / "error.txt").replace(self.directory / f"error_attempt{attempt - 1}.txt")
+        self.log_handler = _log_to(self.directory / "log.txt")
+        now = _now()
+        self.facts |= {
+            "status": "running", "reason": None, "started": now, "ended": None, "seconds": None,
+            "heartbeat": {"time": now}, "pid": os.getpid(), "host": socket.gethostname(),
+            "attempt": attempt, "attempts": attempts,
+        }  # fmt: skip
+        command = shlex.join(["leyden", *sys.argv[1:]])
+        self.update(**{"command": self.facts.get("command", command), "last_command": command, **_origin()})
         return self
 
     def write_config(self, config: DictConfig) -> None:
@@ -85,6 +96,11 @@ class RunRecord:
             text = json.dumps(self.facts, indent=2, default=_plain, allow_nan=False)
             write_atomically(self.directory / "run.json", text + "\n")
 
+    def beat(self, **place: Any) -> None:
+        """Says in run.json that the run is alive, and where; a disk that is full for a moment is not worth an end."""
+        with contextlib.suppress(OSError):
+            self.update(heartbeat={"time": _now(), **place})
+
     @property
     def seconds(self) -> float:
         """Seconds since the run began, in this attempt."""
@@ -93,11 +109,11 @@ class RunRecord:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        ended = {"ended": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": self.seconds}
+        ended = {"ended": _now(), "seconds": self.seconds}
         if error is None:
             self.update(status="finished", reason=None, **ended)
         else:
-            stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+            stopped = isinstance(error, Interrupted)
             self._record_failure("interrupted" if stopped else "failed", error, ended)
         logging.getLogger().removeHandler(self.log_handler)
         self.log_handler.close()
@@ -151,6 +167,20 @@ def read_record(directory: Path) -> dict[str, Any]:
     return record
 
 
+def describe_state(directory: Path) -> str:
+    """How a run stands, in words; one that says `running` while nobody holds its lock was killed."""
+    record = read_record(directory)
+    status, attempt = record["status"], record.get("attempt", 1)
+    alive = record.get("heartbeat", {})
+    last = ", ".join(f"{key} {value}" for key, value in alive.items() if key != "time")
+    if status == "running" and is_held(directory):
+        status = f"running as process {record.get('pid')} on {record.get('host')}"
+    elif status == "running":
+        status = "killed: it did not say how it ended, and no process is at work in it"
+    seen = f", last sign of life {alive['time']} ({last or 'before its first step'})" if alive else ""
+    return f"attempt {attempt}, {status}{seen}" + (f": {record['reason']}" if record.get("reason") else "")
+
+
 def _origin() -> dict[str, Any]:
     """What produced the run: versions of Python, of the packages and of the code."""
     versions = {"leyden": __version__, "python": sys.version.split()[0]}
@@ -174,6 +204,10 @@ def _git() -> dict[str, Any]:
     except (OSError, subprocess.SubprocessError):  # installed from a wheel, or no git
         return {"git_commit": None, "git_dirty": None}
     return {"git_commit": commit, "git_dirty": bool(status)}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _log_to(path: Path) -> logging.Handler:

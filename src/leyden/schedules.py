@@ -6,7 +6,8 @@ Each function takes the optimizer and the number of steps in all; step counts fr
 import math
 from collections.abc import Callable, Sequence
 
-from torch.optim import Optimizer
+import torch
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 
@@ -85,6 +86,24 @@ def plateau(
     _require("patience", patience, patience >= 0, "0 or more")
     _require("mode", mode, mode in ("min", "max"), "min or max")
     return ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=patience)  # type: ignore[arg-type]
+
+
+def first_step_that_differs(
+    make_schedule: Callable[..., LRScheduler | ReduceLROnPlateau], before: int, after: int, num_steps: int
+) -> int | None:
+    """The first of `num_steps` steps whose rate is another when training has `after` steps in all, not `before`."""
+    rates: list[list[float]] = []
+    for total_steps in (before, after):
+        optimizer = SGD([torch.zeros(1)], lr=1.0, momentum=0.9)
+        schedule = make_schedule(optimizer, total_steps=total_steps)
+        if isinstance(schedule, ReduceLROnPlateau):
+            return None  # it looks at the metric alone
+        rates.append([])
+        for _ in range(num_steps):
+            rates[-1].append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+    return next((step for step, (old, new) in enumerate(zip(*rates, strict=True)) if old != new), None)
 
 
 def _scheduler(

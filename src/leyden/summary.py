@@ -15,8 +15,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 from torch.nn import functional as F
 
-from leyden.callbacks import Progress
-from leyden.checkpoint import Checkpoints
+from leyden.callbacks import Checkpoints, Progress
 from leyden.classifier import ImageClassifier
 from leyden.data import ImageDataModule
 from leyden.errors import command

@@ -1,5 +1,7 @@
 """Command line > config > **train**: compose, check, build, fit, test, record. Read `classifier.py` next."""
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,39 +17,63 @@ from leyden.build import (
     instantiate,
     wait_for_ranks,
 )
-from leyden.callbacks import Ema, Progress, StopOnSignal
-from leyden.checkpoint import Checkpoints, read_checkpoint
+from leyden.callbacks import Checkpoints, Ema, Progress
+from leyden.checkpoint import Found, newest_whole, read_checkpoint
 from leyden.config import Origin, check, check_groups
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
+from leyden.lock import Lock
 from leyden.loggers import finish
 from leyden.losses import ClassificationLoss
 from leyden.optim import describe_groups
-from leyden.run import RunRecord
+from leyden.resume import Start, config_to_resume, starting_point, warn_of_other_machine
+from leyden.run import RunRecord, rank
+from leyden.signals import Signals
 from leyden.summary import summarise
 
 
-def train(config: DictConfig, run_directory: Path, origin: Origin, resume: bool = False) -> float | None:
+def train(config: DictConfig, run_directory: Path, origin: Origin, signals: Signals) -> float | None:
     """Trains, tests and records one run in `run_directory`; returns the monitored value of its best epoch.
 
-    With `resume`, training goes on from the directory's `last.ckpt`.
+    With `resume=auto` it goes on where an earlier attempt in that directory left off.
     """
-    with RunRecord(run_directory, origin.overrides) as run:
-        OmegaConf.resolve(config)
+    OmegaConf.resolve(config)
+    with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
+        return _run(config, run_directory, origin, newest_whole(run_directory / "checkpoints"), signals)
+
+
+def resume(run_directory: Path, changes: Sequence[str], signals: Signals) -> float | None:
+    """Goes on with the run of a directory, from its own config with changes of the form key=value."""
+    if not run_directory.is_dir():
+        raise ValueError(f"{run_directory} is no run directory: it does not exist")
+    with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
+        found = newest_whole(run_directory / "checkpoints")
+        config, origin = config_to_resume(run_directory, found, changes)
+        return _run(config, run_directory, origin, found, signals)
+
+
+def _run(config: DictConfig, directory: Path, origin: Origin, found: Found, signals: Signals) -> float | None:
+    start = starting_point(config, directory, found, origin)
+    if start.is_finished:
+        print(f"{directory} is finished: nothing to do")
+        value: float | None = start.record.get("metrics", {}).get(f"best/{config.monitor}")
+        return value
+    with RunRecord(directory, origin.overrides, start.record) as run:
         check_groups(config, ["logger"], origin)
-        loggers = build_loggers(config, run_directory)
+        loggers = build_loggers(config, directory, is_new=start.found.path is None)
         try:
             check(config, origin)
             run.write_config(config)
-            best = fit_and_test(config, run, loggers, origin, resume)
+            best = fit_and_test(config, run, loggers, origin, start, signals)
         except BaseException:
             finish(loggers, {}, exit_code=1)
             raise
         finish(loggers, run.facts.get("metrics", {}), exit_code=0)
+        signals.check()
     return best
 
 
 def fit_and_test(
-    config: DictConfig, run: RunRecord, loggers: list[Logger], origin: Origin, resume: bool
+    config: DictConfig, run: RunRecord, loggers: list[Logger], origin: Origin, start: Start, signals: Signals
 ) -> float | None:
     """Builds the parts, trains, puts the best weights back and looks once at the test images."""
     seed_everything(config.seed, verbose=False)
@@ -56,32 +82,30 @@ def fit_and_test(
     classifier = build_classifier(config, data)
     num_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     precision = choose_precision(config.trainer.precision, accelerator, num_parameters)
-    callbacks = build_callbacks(config, data, run.directory, origin)
+    callbacks = build_callbacks(config, data, run, origin, signals)
     checkpoints, ema, progress = find(callbacks, Checkpoints), find(callbacks, Ema), find(callbacks, Progress)
-    trainer = build_trainer(config, accelerator, precision, callbacks, loggers)
-    data.prepare_data()
-    data.setup("fit")
+    trainer = build_trainer(config, accelerator, precision, callbacks, loggers, start.found.state)
+    with signals.at_once():
+        data.prepare_data()
+        data.setup("fit")
     if isinstance(classifier.loss, ClassificationLoss):
         classifier.loss.balance(data.class_counts)
     device = describe_device(accelerator)
     facts = {"device": device, "precision": trainer.precision, "seed": config.seed, "parameters": num_parameters}
     run.update(data=data.facts(), **facts)
-
+    if checkpoints:
+        checkpoints.run = {"config": OmegaConf.to_yaml(config), "overrides": list(origin.overrides), **facts}
     if run.main_process:
+        warn_of_other_machine(start.found, facts)
         print(describe_groups(classifier))
-    last = run.directory / "checkpoints" / "last.ckpt"
-    if resume:
-        read_checkpoint(last)  # a damaged one is named before anything starts
-    stop_on_signal = find(callbacks, StopOnSignal)
-    assert stop_on_signal is not None
-    with stop_on_signal:
-        trainer.fit(classifier, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
-        if checkpoints and checkpoints.best_value is not None:
-            state = read_checkpoint(checkpoints.best_path)
-            classifier.load_state_dict(state["state_dict"])
-            if ema:
-                ema.load_state_dict(state["callbacks"][ema.state_key])
-        trainer.test(classifier, datamodule=data, verbose=False)
-        summarise(run, trainer, classifier, data, checkpoints, progress)
-        wait_for_ranks(trainer)
+
+    trainer.fit(classifier, datamodule=data, ckpt_path=start.found.path, weights_only=True)
+    if checkpoints and checkpoints.best_value is not None:
+        state = read_checkpoint(checkpoints.best_path)
+        classifier.load_state_dict(state["state_dict"])
+        if ema:
+            ema.load_state_dict(state["callbacks"][ema.state_key])
+    trainer.test(classifier, datamodule=data, verbose=False)
+    summarise(run, trainer, classifier, data, checkpoints, progress)
+    wait_for_ranks(trainer)
     return checkpoints.best_value if checkpoints else None

@@ -66,6 +66,26 @@ class TrainingMetrics:
         self.gradient_norm = None
         return reading
 
+    def state_dict(self) -> dict[str, Any]:
+        """What this rank has gathered, as tensors on the CPU and plain numbers."""
+        answers = [torch.cat(parts).cpu() for parts in zip(*self.answers, strict=True)]
+        return {
+            "sums": [self.loss_sum, self.num_batches, self.num_images, self.num_correct],
+            "losses": torch.stack(self.losses).cpu() if self.losses else None,
+            "answers": answers or None,
+            "positions": list(self.positions),
+            "gradient_norm": None if self.gradient_norm is None else self.gradient_norm.cpu(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any], device: torch.device) -> None:
+        """Goes on gathering from there, on `device`."""
+        self.loss_sum, self.num_batches, self.num_images, self.num_correct = state_dict["sums"]
+        losses, answers, norm = (state_dict[key] for key in ("losses", "answers", "gradient_norm"))
+        self.losses = [] if losses is None else list(losses.to(device))
+        self.answers = [] if answers is None else [(answers[0].to(device), answers[1].to(device))]
+        self.positions = [(step, learning_rate) for step, learning_rate in state_dict["positions"]]
+        self.gradient_norm = None if norm is None else norm.to(device)
+
     def compute(self, trainer: Any) -> dict[str, float]:
         """Mean loss and accuracy of the epoch so far, over all ranks; every interval must have been read."""
         assert not self.losses, "read_interval comes first"

@@ -1,8 +1,10 @@
-"""Beside the steps: progress, early stopping, averaged weights, signals."""
+"""Beside the steps: progress, early stopping, averaged weights, checkpoints, and what happens between two steps."""
 
+from leyden.callbacks.checkpoints import Checkpoints
 from leyden.callbacks.early_stopping import EarlyStopping
 from leyden.callbacks.ema import Ema
+from leyden.callbacks.heartbeat import Heartbeat
 from leyden.callbacks.progress import Progress
-from leyden.callbacks.stop_on_signal import StopOnSignal
+from leyden.callbacks.step_boundary import StepBoundary
 
-__all__ = ["EarlyStopping", "Ema", "Progress", "StopOnSignal"]
+__all__ = ["Checkpoints", "EarlyStopping", "Ema", "Heartbeat", "Progress", "StepBoundary"]

@@ -50,6 +50,12 @@ class Ema(pl.Callback):
         for averaged, raw in zip(self.average.module.buffers(), network.buffers(), strict=True):
             averaged.copy_(raw)
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        assert self.average is not None
+        if trainer.world_size > 1:  # as the classifier does with its own
+            for buffer in self.average.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:

@@ -58,8 +58,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.class_names, self.num_classes = tuple(source.class_names), len(source.class_names)
         self.channels, self.image_size = source.channels, source.image_size
         self.mean, self.std = tuple(source.mean), tuple(source.std)
-        self.train_loader: InMemoryLoader | None = None
-        self.resumed: dict[str, int] = {}  # where training was when the checkpoint was written
+        self.resumed: dict[str, int] = {}  # the epoch and batch at which a run goes on
         self.images: Tensor | None = None
 
     def setup(self, stage: str) -> None:
@@ -121,16 +120,10 @@ class ImageDataModule(pl.LightningDataModule):
         }
 
     def train_dataloader(self) -> InMemoryLoader:
-        self.train_loader = self._loader(self.train_indices, self.batch_size, self.seed)
+        loader = self._loader(self.train_indices, self.batch_size, self.seed)
         if self.resumed:  # Lightning asks for the loader before it would hand it its own state
-            self.train_loader.load_state_dict(self.resumed)
-        return self.train_loader
-
-    def state_dict(self) -> dict[str, int]:
-        return self.train_loader.state_dict() if self.train_loader else {}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self.resumed = state_dict
+            loader.load_state_dict(self.resumed)
+        return loader
 
     def val_dataloader(self) -> InMemoryLoader:
         return self._loader(self.val_indices, EVALUATION_BATCH_SIZE)

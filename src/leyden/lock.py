@@ -1,0 +1,62 @@
+"""Run directory > **lock**: one process at a time works in a run directory; the lock dies with its process.
+
+A record lock (fcntl) belongs to the process itself: no child inherits it, whatever kills the process frees it, and
+network file systems know it too.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+LOCK_FILE = ".lock"
+
+
+class Lock:
+    """Holds the lock of a run directory, which it makes, while it is a context manager.
+
+    Raises:
+        ValueError: on entering, when the directory cannot be written or another process is at work in it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __enter__(self) -> Self:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.descriptor = os.open(self.directory / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ValueError(
+                f"the run directory {self.directory} cannot be written ({error.strerror}): "
+                "give another place with runs_dir=…"
+            ) from error
+        try:
+            fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self.descriptor)
+            raise ValueError(
+                f"another process is at work in {self.directory}: wait for its end, or give another directory"
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.descriptor)
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a process is at work in a run directory. Not for that process to ask, who would free its lock so."""
+    try:
+        descriptor = os.open(directory / LOCK_FILE, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

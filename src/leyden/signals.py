@@ -1,0 +1,71 @@
+"""Command line > **signals** > train: SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 ask a run to end, and it ends cleanly.
+
+A signal may come at any instruction, where raising could leave anything half done, so it is noted, and whoever stands
+between two steps asks for it. Only while data is read, where a step can take minutes, does it end the run at once.
+"""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Self
+
+from leyden.errors import Interrupted
+
+CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Signals:
+    """As a context manager, notes the first signal that asks the process to end; a second SIGINT ends it at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.is_patient = True
+        self.previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self.previous = {number: signal.getsignal(number) for number in CAUGHT}
+        self.install()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def install(self) -> None:
+        """Makes the signals come here, also after a library has put handlers of its own in between."""
+        for number in CAUGHT:
+            signal.signal(number, self._receive)
+
+    def receive_from_another_rank(self) -> None:
+        """Counts as SIGTERM where this rank has received nothing itself."""
+        self.received = self.received or signal.SIGTERM
+
+    def check(self) -> None:
+        """Ends the run where a signal has asked for it.
+
+        Raises:
+            Interrupted: with the signal's number.
+        """
+        if self.received is not None:
+            raise Interrupted(self.received)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within this a signal raises where it comes, for work that may be left at any point."""
+        self.check()
+        self.is_patient = False
+        try:
+            yield
+        finally:
+            self.is_patient = True
+        self.check()  # a library may have swallowed what was raised
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        is_second = self.received is not None and number == signal.SIGINT
+        if is_second:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a third need not wait for anything
+        if self.received is None:
+            self.received = number
+        if is_second or not self.is_patient:
+            raise Interrupted(number)
