@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .case import Case, Lost, Reference, TooLate
+from .case import Case, Lost, Reference, TooLate, newest_step
 from .compare import result
 from .inside import PLACES, count_places
 from .kinds import Fault
@@ -81,7 +81,7 @@ def make_reference(setting: Setting, directory: Path) -> Reference:
     case.clean.close()
     passes = {place: (directory / place).stat().st_size for place in PLACES if (directory / place).exists()}
     print(f"{setting.name}: {seconds:.1f} s, {', '.join(f'{count} × {place}' for place, count in passes.items())}")
-    return Reference(seconds, result(case.run), passes)
+    return Reference(seconds, result(case.run), passes, newest_step(case.run / "checkpoints"))
 
 
 def work_off(

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import random
 import signal
@@ -10,7 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from .compare import Result, differences, result
+from .inside import count_places
 from .processes import Process
 from .settings import Setting
 
@@ -43,6 +47,7 @@ class Reference:
     seconds: float
     result: Result
     passes: dict[str, int] = field(default_factory=dict)
+    last_step: int = 0
 
 
 class Case:
@@ -57,6 +62,7 @@ class Case:
         self.before_resume = contextlib.ExitStack()  # damage and mending
         self.clean = contextlib.ExitStack()
         self.moment = chance.uniform(0, 1.1)  # when to strike, as a share of the uninterrupted run's time
+        self.damaged: list[str] = []  # what the resume must speak of
         self.overrides = setting.prepare(directory)
 
     # What a fault does
@@ -122,6 +128,8 @@ class Case:
             raise Lost(f"run.json says {status} after exit code {code}")
         if self.is_locked():
             raise Lost("the lock outlived its process")
+        if status == "interrupted" and newest_step(self.run / "checkpoints") and "resume" not in self.process.said():
+            raise Lost(f"nobody was told how to go on: {self.process.said()[-300:]}")
 
     def status(self) -> str | None:
         path = self.run / "run.json"
@@ -139,22 +147,54 @@ class Case:
         path = self.run / ".lock"
         if not path.exists():
             return False
-        with path.open("r+") as file:
+        with path.open() as file:
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
                 return True
         return False
 
     def go_on(self) -> None:
-        """`leyden resume`; where the run had not got as far as its own record, the command once more."""
-        begun = (self.run / "run.json").exists() or (self.run / "checkpoints").exists()
-        resumed = self.launch(["resume", str(self.run)], "resumed")
-        code = resumed.wait()
-        if not begun:
-            if code != 1 or len(resumed.said().splitlines()) != 1:
-                raise Lost(f"resume of nothing ended with {code}: {resumed.said()[-300:]}")
-            again = self.launch(["train", *self.overrides, f"hydra.run.dir={self.run}"], "resumed")
-            code, resumed = again.wait(), again
-        if code != 0:
-            raise Lost(f"resume ended with exit code {code}: {resumed.said()[-400:]}")
+        """`leyden resume`; where the run had not got as far as its own files, the command once more."""
+        step = newest_step(self.run / "checkpoints")
+        is_begun = any((self.run / name).exists() for name in ("config.yaml", "checkpoints"))
+        counted = self.directory / "resumed"
+        counted.mkdir()
+        count = None if self.fresh else count_places(counted)
+        resumed = self.launch(["resume", str(self.run)], "resume", count)
+        if not is_begun:
+            if resumed.wait() != 1 or len(resumed.said().splitlines()) != 1:
+                raise Lost(f"resume of nothing ended with {resumed.code}: {resumed.said()[-300:]}")
+            resumed = self.launch(["train", *self.overrides, f"hydra.run.dir={self.run}"], "again", count)
+        if resumed.wait() != 0:
+            raise Lost(f"resume ended with exit code {resumed.code}: {resumed.said()[-400:]}")
+        for name in self.damaged:
+            if name not in resumed.said():
+                raise Lost(f"nobody was told that {name} is damaged")
+        self.check_nothing_twice(step, counted / "training step")
+
+    def check_nothing_twice(self, step: int, counted: Path) -> None:
+        """A run that began anew would be exact too: only what came after the newest whole checkpoint is repeated."""
+        if self.fresh or not counted.exists():
+            return
+        all_, last = self.reference.passes["training step"], self.reference.last_step
+        most, done = round(all_ * (1 - step / last)), counted.stat().st_size
+        if done > most:
+            raise Lost(f"{done} of {all_} training steps were done again, expected {most}: a whole checkpoint was left")
+
+
+def newest_step(directory: Path) -> int:
+    """The optimizer step from which a resume must go on: that of the newest checkpoint that bears its checksum."""
+    for path in (directory / "last.ckpt", directory / "previous.ckpt"):
+        if is_whole(path):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            has_best = is_whole(directory / "best.ckpt") or state["callbacks"]["Checkpoints"]["best_value"] is None
+            return int(state["global_step"]) if has_best else 0
+    return 0
+
+
+def is_whole(path: Path) -> bool:
+    checksum = path.with_name(path.name + ".sha256")
+    if not path.is_file() or not checksum.is_file():
+        return False
+    return checksum.read_bytes().split()[:1] == [hashlib.sha256(path.read_bytes()).hexdigest().encode()]

@@ -6,7 +6,6 @@ A fault starts the case's run, strikes at the case's random moment, and returns 
 import contextlib
 import functools
 import os
-import random
 import resource
 import signal
 import subprocess
@@ -145,7 +144,7 @@ def second_process(case: Case) -> Endings:
 # Damaged files, after the process was killed or stopped
 
 
-def damaged(damage: Callable[[Path, random.Random], None], *names: str) -> Callable[[Case], Endings]:
+def damaged(damage: Callable[[Case, Path], None], *names: str) -> Callable[[Case], Endings]:
     """Files of the run directory that are no longer what was written."""
 
     def strike(case: Case) -> Endings:
@@ -154,36 +153,28 @@ def damaged(damage: Callable[[Path, random.Random], None], *names: str) -> Calla
         case.wait_for_moment("checkpoints/last.ckpt", *names)
         case.strike(number)
         for name in names:
-            case.before_resume.callback(damage, case.run / name, case.chance)
+            case.before_resume.callback(damage, case, case.run / name)
         return KILLED if number == signal.SIGKILL else stopped_by(number, 143)
 
     return strike
 
 
-def truncate(path: Path, chance: random.Random) -> None:
-    os.truncate(path, int(path.stat().st_size * chance.random()))
+def any_damage(case: Case, path: Path) -> None:
+    """Cut short, emptied, overwritten, changed in one bit, or deleted."""
+    content, chance = path.read_bytes(), case.chance
+    place, bit = divmod(chance.randrange(8 * len(content)), 8)
+    flipped = content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+    damages = [content[:place], b"", chance.randbytes(len(content)), flipped, None]
+    damage = chance.choice(damages)
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage)
+        case.damaged += [path.name] * (path.suffix == ".ckpt")  # other files are restored in any case
 
 
-def flip_bit(path: Path, chance: random.Random) -> None:
-    content = bytearray(path.read_bytes())
-    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-    path.write_bytes(content)
-
-
-def garbage(path: Path, chance: random.Random) -> None:
-    path.write_bytes(chance.randbytes(path.stat().st_size))
-
-
-def empty(path: Path, chance: random.Random) -> None:
-    path.write_bytes(b"")
-
-
-def delete(path: Path, chance: random.Random) -> None:
+def delete(case: Case, path: Path) -> None:
     path.unlink()
-
-
-def any_damage(path: Path, chance: random.Random) -> None:
-    chance.choice([truncate, flip_bit, garbage, empty, delete])(path, chance)
 
 
 def worker_killed(case: Case) -> Endings:
