@@ -26,6 +26,8 @@ from leyden.config import CONFIG_DIRECTORY, Origin, register
 from leyden.data import Images
 from leyden.hardware import choose_precision
 from leyden.loggers import finish
+from leyden.run import RunRecord
+from leyden.signals import Signals
 
 SECONDS_FOR_WANDB_TO_SETTLE = 3  # its process looks around the machine first, which is no part of the steady speed
 
@@ -135,7 +137,7 @@ def built(case: Case, *overrides: str) -> Iterator[tuple[ImageClassifier, Traine
         count = sum(parameter.numel() for parameter in classifier.parameters())
         precision = choose_precision(config.trainer.precision, "cpu", count)
         loggers = build_loggers(config, Path(directory))
-        callbacks = build_callbacks(config, data, Path(directory), Origin())
+        callbacks = build_callbacks(config, data, RunRecord(Path(directory), []), Origin(), Signals())
         trainer = build_trainer(config, "cpu", precision, callbacks, loggers)
         trainer.benchmark_data = data
         try:

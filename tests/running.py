@@ -70,7 +70,9 @@ def differences(first: FinishedRun, second: FinishedRun) -> list[str]:
     found = []
     for name in ("last", "best"):
         ours, theirs = content(first.checkpoint(name)), content(second.checkpoint(name))
-        found += [f"{name}: {key}" for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key) and key != "run"]
+        found += [
+            f"{name}: {key}" for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key) and key != "run"
+        ]
     if (first.directory / "metrics.csv").read_bytes() != (second.directory / "metrics.csv").read_bytes():
         found.append("metrics.csv")
     return found + ["metrics"] * (first.metrics != second.metrics)

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from leyden.checkpoint import Checkpoints, read_checkpoint, write_checkpoint
+from leyden.callbacks import Checkpoints
+from leyden.checkpoint import (
+    read_checkpoint,
+    write_checkpoint,
+)  # fmt: skip
 
 STATE = {"state_dict": {"weight": torch.arange(1000.0)}, "epoch": 3}
 
@@ -58,7 +62,7 @@ def test_checkpoint_cannot_run_code(tmp_path: Path) -> None:
 
     path = tmp_path / "last.ckpt"
     torch.save({"state_dict": Attack()}, path, pickle_protocol=pickle.DEFAULT_PROTOCOL)
-    with pytest.raises(ValueError, match="is damaged or no checkpoint"):
+    with pytest.raises(ValueError, match=r"last.ckpt carries code \(pathlib"):
         read_checkpoint(path)
     assert not (tmp_path / "attacked").exists()
 

@@ -10,6 +10,8 @@ from leyden.classifier import ImageClassifier
 from leyden.config import CONFIG_DIRECTORY, GROUPS, Origin, check
 from leyden.data import Batch, ImageDataModule
 from leyden.optim import build_optimizer
+from leyden.run import RunRecord
+from leyden.signals import Signals
 from running import compose_config
 
 FILES = [(path.parent.name, path.stem) for path in sorted(CONFIG_DIRECTORY.glob("*/*.yaml"))]
@@ -40,7 +42,7 @@ def test_every_file_composes_builds_and_steps(group: str, option: str, tmp_path:
     step(classifier, data)
     if group in ("logger", "callbacks"):
         build_loggers(config, tmp_path)
-        callbacks = build_callbacks(config, data, tmp_path, Origin())
+        callbacks = build_callbacks(config, data, RunRecord(tmp_path, []), Origin(), Signals())
         assert [type(callback).__name__ for callback in callbacks] == ["Progress", "Checkpoints", "StopOnSignal"]
     if group == "trainer" and option in ("auto", "cpu", "debug"):
         build_trainer(config, "cpu", "32-true", [], [])

@@ -101,9 +101,7 @@ PARTS = [
 
 
 @pytest.mark.parametrize("part", PARTS, ids=" ".join)
-def test_every_part_goes_on_exactly(
-    part: list[str], train_run: Train, interrupted: Callable[..., FinishedRun]
-) -> None:
+def test_every_part_goes_on_exactly(part: list[str], train_run: Train, interrupted: Callable[..., FinishedRun]) -> None:
     overrides = ["epochs=3", "backbone.dropout=0.2", "callbacks.ema.decay=0.9", "trainer.log_every_n_steps=4", *part]
     whole = train_run(*overrides)
     run = interrupted(*overrides, hook="on_train_batch_end", count=11)

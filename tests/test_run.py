@@ -29,8 +29,7 @@ def test_record_says_running_then_finished(tmp_path: Path) -> None:
     ("error", "status", "has_traceback"),
     [
         (ValueError("head.dropout=2 is out of range"), "failed", True),
-        (KeyboardInterrupt(), "interrupted", False),
-        (Interrupted(15, Path("runs/x")), "interrupted", False),
+        (Interrupted(15, Path("runs/x"), is_saved=True), "interrupted", False),
     ],
 )
 def test_record_says_how_a_run_ended(error: BaseException, status: str, has_traceback: bool, tmp_path: Path) -> None:
@@ -45,7 +44,7 @@ def test_record_says_how_a_run_ended(error: BaseException, status: str, has_trac
 def test_second_attempt_counts_and_keeps_facts(tmp_path: Path) -> None:
     with RunRecord(tmp_path, []) as run:
         run.update(parameters=7)
-    with RunRecord(tmp_path, []):
+    with RunRecord(tmp_path, [], read_record(tmp_path)):
         pass
     record = read_record(tmp_path)
     assert (record["attempt"], record["parameters"], record["status"], record["reason"]) == (2, 7, "finished", None)

@@ -1,20 +1,16 @@
 """The whole road: what a run learns, leaves behind and repeats."""
 
 import math
-import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from pytorch_lightning.callbacks import LambdaCallback
 
-from leyden import command_line
 from leyden.build import HOOKS_OF_A_STEP, without_empty_hooks
 from leyden.callbacks import Progress
 from leyden.config import CONFIG_DIRECTORY
-from leyden.errors import Interrupted
 from leyden.metrics import metric_names
 from running import FinishedRun
 
@@ -35,7 +31,8 @@ def test_run_directory_is_complete(train_run: Train) -> None:
     names = {path.relative_to(run.directory).as_posix() for path in run.directory.rglob("*") if path.is_file()}
     assert names == {
         "run.json", "config.yaml", "metrics.csv", "log.txt", "learning_curves.png", "confusion_matrix.png",
-        "checkpoints/last.ckpt", "checkpoints/last.ckpt.sha256",
+        ".lock", "checkpoints/last.ckpt", "checkpoints/last.ckpt.sha256",
+        "checkpoints/previous.ckpt", "checkpoints/previous.ckpt.sha256",
         "checkpoints/best.ckpt", "checkpoints/best.ckpt.sha256",
     }  # fmt: skip
     record = run.record
@@ -78,30 +75,6 @@ def test_network_overfits_64_images(train_run: Train) -> None:
     assert 60 <= run.record["data"]["num_train"] <= 70
     assert run.column("train/accuracy")[-1] == 1.0
     assert run.column("train/loss")[-1] < 0.02
-
-
-@pytest.mark.parametrize("stop_at", [25, 36])
-def test_run_stopped_at_a_step_and_resumed_ends_in_the_same_weights(
-    stop_at: int, train_run: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    overrides = ["epochs=4", "augment=flip_crop", "backbone.dropout=0.2"]  # 18 steps an epoch
-    whole = train_run(*overrides)
-
-    def send_signal(callback: Progress, trainer: Any, *arguments: Any) -> None:
-        if trainer.global_step == stop_at:
-            signal.raise_signal(signal.SIGINT)
-        on_train_batch_end(callback, trainer, *arguments)
-
-    on_train_batch_end = Progress.on_train_batch_end
-    with monkeypatch.context() as patch:
-        patch.setattr(Progress, "on_train_batch_end", send_signal)
-        with pytest.raises(Interrupted):
-            train_run(*overrides)
-    directory = tmp_path / "run2"
-    assert FinishedRun(directory).record["status"] == "interrupted"
-    assert command_line.resume([str(directory)]) == 0
-    assert same_bits(whole, FinishedRun(directory))
-    assert whole.metrics["test/accuracy"] == FinishedRun(directory).metrics["test/accuracy"]
 
 
 PARTS = [

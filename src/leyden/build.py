@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SECONDS_FOR_RANKS_TO_END = 120
 HOOKS_OF_A_STEP = (
     "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward",
     "on_before_optimizer_step", "on_train_batch_end",
@@ -117,19 +116,6 @@ def build_loggers(config: DictConfig, run_directory: Path, is_new: bool = True) 
         logger.log_hyperparams(OmegaConf.to_container(config))
         loggers.append(logger)
     return loggers
-
-
-def wait_for_ranks(trainer: Trainer) -> None:
-    """Takes leave of the other ranks and waits for the processes of those that Lightning started, so that none fails
-    unseen.
-    """
-    if torch.distributed.is_initialized():
-        trainer.strategy.barrier()
-        torch.distributed.destroy_process_group()  # gloo's threads would outlive the interpreter and abort it
-    for process in getattr(trainer.strategy.launcher, "procs", []):
-        code = process.wait(timeout=SECONDS_FOR_RANKS_TO_END)
-        if code:
-            raise RuntimeError(f"another rank of this run (process {process.pid}) ended with exit code {code}")
 
 
 class NoProfiler(PassThroughProfiler):

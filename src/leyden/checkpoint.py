@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,7 +130,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if checksum.is_file() and checksum.read_bytes().split()[:1] != [file_digest(path).encode()]:
         raise DamagedCheckpoint(f"{path} is damaged: its SHA-256 differs from the one in {checksum.name}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file that is refused a moment later
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, key and runtime errors, by where the damage is
         if code := re.search(r"GLOBAL (\S+)", str(error)):
             raise DamagedCheckpoint(f"{path} carries code ({code[1]}), none of it was run: do not use it") from None

@@ -139,7 +139,7 @@ def _report(command: Callable[[Signals], None], arguments: Sequence[str]) -> int
     except Exception as error:
         if any(argument.lstrip("+") == "debug=true" for argument in arguments):
             traceback.print_exc()
-        if rank() == 0 or not isinstance(error, ArithmeticError):  # a loss gone wrong is that of all ranks
+        if rank() == 0:  # which tells of the others' errors too
             print(f"error: {explain(error, arguments)}", file=sys.stderr)
         return 1
     return 0

@@ -17,21 +17,23 @@ from leyden.config import CONFIG_DIRECTORY, Config, suggest
 
 
 class Interrupted(BaseException):
-    """A signal asked the run to end; what is saved of it lies in `directory` where that is not None.
+    """A signal asked the run in `directory` to end, which is None where none had begun yet.
 
     Not an Exception, as little as KeyboardInterrupt is one: no library is to take it for an error that it can mend.
     """
 
-    def __init__(self, number: int, directory: Path | None = None) -> None:
+    def __init__(self, number: int, directory: Path | None = None, is_saved: bool = False) -> None:
         super().__init__(number)
-        self.number, self.directory = number, directory
+        self.number, self.directory, self.is_saved = number, directory, is_saved
         self.exit_code = 130 if number == signal.SIGINT else 143  # schedulers know 143 as: ended when asked to
 
     def __str__(self) -> str:
         name = signal.Signals(self.number).name
         if self.directory is None:
-            return f"stopped by {name}, no state is saved: train again from the start"
+            return f"stopped by {name} before training began"
         go_on = f"{command('leyden')} resume {shlex.quote(str(self.directory))}"
+        if not self.is_saved:
+            return f"stopped by {name}, no state is saved; begin again with: {go_on}"
         return f"stopped by {name}, the state is saved; go on with: {go_on}"
 
 

@@ -46,7 +46,7 @@ class MetricsCsv(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         position = {"epoch": int(metrics["epoch"]), "step": step}
         if self.pending and any(self.pending[key] != value for key, value in position.items()):
-            self.save()
+            self._write_row()
         self.pending |= metrics | position
 
     def state_dict(self) -> dict[str, Any]:
@@ -63,9 +63,11 @@ class MetricsCsv(Logger):
         else:
             self.path.unlink(missing_ok=True)
 
-    @rank_zero_only
     def save(self) -> None:
-        """Writes the pending row to the disk."""
+        """Nothing: Lightning asks for it at its own times, when a row may have half of its metrics."""
+
+    @rank_zero_only
+    def _write_row(self) -> None:
         if not self.pending:
             return
         row, self.pending = self.pending, {}
@@ -85,7 +87,7 @@ class MetricsCsv(Logger):
         write_atomically(self.path, text.getvalue())
 
     def finalize(self, status: str) -> None:
-        self.save()
+        self._write_row()
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

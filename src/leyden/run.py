@@ -38,6 +38,11 @@ def rank() -> int:
     return next((int(os.environ[name]) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), 0)
 
 
+def rank_error_path(directory: Path, number: int) -> Path:
+    """Where another rank than the first leaves the traceback of its failure."""
+    return directory / f"error_rank{number}.txt"
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replaces the file in one step, so that a reader or a kill meets the old text or the new one, whole."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -71,6 +76,8 @@ class RunRecord:
             attempts.append({key: self.facts.get(key) for key in ("started", "ended", "status", "reason", "seconds")})
             if attempts[-1]["status"] == "running":  # and yet it is not: killed without a word
                 attempts[-1] |= {"status": "killed", "ended": self.facts.get("heartbeat", {}).get("time")}
+            for path in self.directory.glob("error_rank*.txt"):
+                path.unlink()
             if (self.directory / "error.txt").is_file():
                 (self.directory / "error.txt").replace(self.directory / f"error_attempt{attempt - 1}.txt")
         self.log_handler = _log_to(self.directory / "log.txt")
@@ -109,24 +116,20 @@ class RunRecord:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        ended = {"ended": _now(), "seconds": self.seconds}
         if error is None:
-            self.update(status="finished", reason=None, **ended)
+            self.update(status="finished", reason=None, ended=_now(), seconds=self.seconds)
         else:
-            stopped = isinstance(error, Interrupted)
-            self._record_failure("interrupted" if stopped else "failed", error, ended)
+            self.record_failure("interrupted" if isinstance(error, Interrupted) else "failed", error)
         logging.getLogger().removeHandler(self.log_handler)
         self.log_handler.close()
 
-    def _record_failure(self, status: str, error: BaseException, ended: dict[str, Any]) -> None:
+    def record_failure(self, status: str, error: BaseException) -> None:
         """The disk may be what failed: a record that cannot be written must not hide the first error."""
-        if not self.main_process:
-            return
+        path = self.directory / "error.txt" if self.main_process else rank_error_path(self.directory, rank())
         try:
             if status == "failed":
-                lines = traceback.format_exception(error)
-                (self.directory / "error.txt").write_text("".join(lines), encoding="utf-8")
-            self.update(status=status, reason=explain(error), **ended)
+                path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+            self.update(status=status, reason=explain(error), ended=_now(), seconds=self.seconds)
         except OSError as second:
             logging.getLogger(__name__).error("run.json could not record the failure: %s", second)
 

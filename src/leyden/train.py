@@ -15,16 +15,17 @@ from leyden.build import (
     build_trainer,
     find,
     instantiate,
-    wait_for_ranks,
 )
 from leyden.callbacks import Checkpoints, Ema, Progress
-from leyden.checkpoint import Found, newest_whole, read_checkpoint
+from leyden.checkpoint import LAST, Found, newest_whole, read_checkpoint
 from leyden.config import Origin, check, check_groups
+from leyden.errors import Interrupted
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
 from leyden.lock import Lock
 from leyden.loggers import finish
 from leyden.losses import ClassificationLoss
 from leyden.optim import describe_groups
+from leyden.ranks import telling_which_rank_failed, wait_for_ranks
 from leyden.resume import Start, config_to_resume, starting_point, warn_of_other_machine
 from leyden.run import RunRecord, rank
 from leyden.signals import Signals
@@ -64,8 +65,10 @@ def _run(config: DictConfig, directory: Path, origin: Origin, found: Found, sign
             check(config, origin)
             run.write_config(config)
             best = fit_and_test(config, run, loggers, origin, start, signals)
-        except BaseException:
+        except BaseException as error:
             finish(loggers, {}, exit_code=1)
+            if isinstance(error, Interrupted):
+                error.directory, error.is_saved = directory, (directory / "checkpoints" / LAST).is_file()
             raise
         finish(loggers, run.facts.get("metrics", {}), exit_code=0)
         signals.check()
@@ -99,13 +102,14 @@ def fit_and_test(
         warn_of_other_machine(start.found, facts)
         print(describe_groups(classifier))
 
-    trainer.fit(classifier, datamodule=data, ckpt_path=start.found.path, weights_only=True)
-    if checkpoints and checkpoints.best_value is not None:
-        state = read_checkpoint(checkpoints.best_path)
-        classifier.load_state_dict(state["state_dict"])
-        if ema:
-            ema.load_state_dict(state["callbacks"][ema.state_key])
-    trainer.test(classifier, datamodule=data, verbose=False)
-    summarise(run, trainer, classifier, data, checkpoints, progress)
-    wait_for_ranks(trainer)
+    with telling_which_rank_failed(trainer, run):
+        trainer.fit(classifier, datamodule=data, ckpt_path=start.found.path, weights_only=True)
+        if checkpoints and checkpoints.best_value is not None:
+            state = read_checkpoint(checkpoints.best_path)
+            classifier.load_state_dict(state["state_dict"])
+            if ema:
+                ema.load_state_dict(state["callbacks"][ema.state_key])
+        trainer.test(classifier, datamodule=data, verbose=False)
+        summarise(run, trainer, classifier, data, checkpoints, progress)
+        wait_for_ranks(trainer)
     return checkpoints.best_value if checkpoints else None
