@@ -71,9 +71,12 @@ class Case:
         """Starts the run; `inside` is called in its process first."""
         self.process = self.launch(["train", *self.overrides, f"hydra.run.dir={self.run}"], "struck", inside)
 
-    def launch(self, arguments: list[str], name: str, inside: Callable[[], object] | None = None) -> Process:
+    def launch(
+        self, arguments: list[str], name: str, inside: Callable[[], object] | None = None, fresh: bool | None = None
+    ) -> Process:
         """Another process, killed at the end at the latest."""
-        process = Process(arguments, self.directory / f"{name}.txt", inside, fresh=self.fresh and inside is None)
+        fresh = self.fresh and inside is None if fresh is None else fresh
+        process = Process(arguments, self.directory / f"{name}.txt", inside, fresh)
         self.clean.callback(process.clear_away)
         return process
 

@@ -132,7 +132,7 @@ def second_process(case: Case) -> Endings:
     case.wait_for_moment("run.json")
     case.check_alive()
     arguments = case.chance.choice([["resume", str(case.run)], [*case.process.arguments]])
-    second = case.launch(arguments, "second")
+    second = case.launch(arguments, "second", fresh=False)  # at once: the first does not wait
     code, said = second.wait(), second.said()
     if not case.process.is_alive() and "finished" in said:
         raise TooLate
@@ -192,13 +192,13 @@ def worker_killed(case: Case) -> Endings:
 
 def unreadable_image(case: Case) -> Endings:
     """One of the image files is cut short, and mended before the resume."""
+    case.start()
+    case.wait_for_moment()
     path = case.chance.choice(sorted((case.directory / "images").rglob("*.png")))
     whole = path.read_bytes()
     case.before_resume.callback(path.write_bytes, whole)
     path.write_bytes(whole[: len(whole) // 2])
-    case.struck.touch()
-    case.start()
-    return FAILED
+    return FAILED  # or the run finishes, when it needs that file no more: too late
 
 
 # Several processes that train together
