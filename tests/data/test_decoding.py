@@ -56,6 +56,9 @@ def started(files: Files) -> tuple[Iterator[Batch], list[int]]:
     return batches, sorted(workers() - before)
 
 
+KILLED = "process {}, one of 2 that decode images, was killed by SIGKILL.*lower data.num_workers.*leyden resume"
+
+
 @pytest.mark.parametrize("seed", [None, 0])
 @pytest.mark.parametrize("num_workers", [0, 1, 2, 3])
 def test_batches_are_those_of_the_in_memory_loader(files: Files, num_workers: int, seed: int | None) -> None:
@@ -211,13 +214,27 @@ def test_batch_without_a_readable_file_is_an_error(files: Files) -> None:
         list(loader(files, skipped={}))
 
 
-def test_killed_worker_ends_the_iteration_in_one_sentence(started: tuple[Iterator[Batch], list[int]]) -> None:
-    batches, (_, second) = started
-    os.kill(second, signal.SIGKILL)
+@pytest.mark.parametrize(("number", "pause"), [(0, 0.0), (1, 0.3)])
+def test_killed_worker_ends_the_iteration_in_one_sentence(
+    started: tuple[Iterator[Batch], list[int]], number: int, pause: float
+) -> None:
+    batches, pids = started
+    time.sleep(pause)  # tasks under way, or decoded but not handed over
+    os.kill(pids[number], signal.SIGKILL)
     begin = time.monotonic()
-    with pytest.raises(ValueError, match=rf"process {second}\) was killed.*lower data.num_workers=2.*leyden resume"):
+    with pytest.raises(ValueError, match=KILLED.format(pids[number])):
         list(batches)
     assert time.monotonic() - begin < 20
+
+
+def test_worker_killed_between_epochs_is_told_too(files: Files) -> None:
+    before = workers()
+    training = loader(files, seed=0, num_workers=2)
+    list(training)
+    first = min(workers() - before)
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(ValueError, match=KILLED.format(first)):
+        list(training)
 
 
 def test_workers_leave_signals_to_the_main_process(started: tuple[Iterator[Batch], list[int]]) -> None:

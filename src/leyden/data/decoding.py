@@ -4,16 +4,18 @@ The main process alone decides what is decoded: it sends the paths of a batch to
 worker decodes what, and how many there are, changes nothing in a batch.
 """
 
+import contextlib
 import csv
 import logging
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +29,7 @@ from leyden.data.sources import Files
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LOOKS = 1.0  # of a worker at whether the main process is still there
+SECONDS_BETWEEN_LOOKS = 1.0  # of a worker at whether the main process is still there, and of that at its workers
 
 
 class Decoded(NamedTuple):
@@ -60,6 +62,7 @@ class DecodingLoader(EpochLoader):
         super().__init__(indices, batch_size, seed, rank, world_size)
         self.labels, self.pin_memory, self.skipped = files.labels, pin_memory, skipped
         self.tasks = Tasks(files)
+        self.processes: list[BaseProcess] = []
         # Workers that wait for a disk may well be more than there are cores.
         warnings.filterwarnings("ignore", message="This DataLoader will create .* worker processes")
         self.workers: DataLoader[Decoded] = DataLoader(
@@ -86,26 +89,14 @@ class DecodingLoader(EpochLoader):
             yield Batch(images, self.labels[chosen], chosen)
 
     def _decode(self) -> Iterator[Decoded]:
-        """What the workers send, in the order of the tasks.
-
-        Raises:
-            ValueError: a worker died.
-        """
-        batches = self._begin()
+        """What the workers send, in the order of the tasks."""
+        with self._death_in_a_sentence():
+            batches = self._begin()
         while True:
-            try:
-                decoded = next(batches)
-            except StopIteration:
+            with self._death_in_a_sentence():
+                decoded = next(batches, None)
+            if decoded is None:
                 return
-            except RuntimeError as error:
-                died = re.search(r"DataLoader worker \(pid\S* ([\d, ]+)\)", str(error))
-                if died is None:
-                    raise
-                raise ValueError(
-                    f"a process that decodes images (process {died[1]}) was killed, perhaps because memory or /dev/shm "
-                    f"ran out: lower data.num_workers={self.workers.num_workers} or batch_size; `leyden resume <run "
-                    "directory>` goes on from the last checkpoint"
-                ) from error
             yield decoded
 
     def _begin(self) -> Iterator[Decoded]:
@@ -116,10 +107,31 @@ class DecodingLoader(EpochLoader):
         """
         if not self.workers.num_workers or threading.current_thread() is not threading.main_thread():
             return iter(self.workers)
-        handler = signal.getsignal(signal.SIGCHLD)
+        others, handler = multiprocessing.active_children(), signal.getsignal(signal.SIGCHLD)
         batches = iter(self.workers)
         signal.signal(signal.SIGCHLD, handler)
+        if not self.processes:
+            self.processes = [process for process in multiprocessing.active_children() if process not in others]
         return batches
+
+    @contextlib.contextmanager
+    def _death_in_a_sentence(self) -> Iterator[None]:
+        """Tells a worker's death in words that help, whichever error it shows itself by: there are half a dozen."""
+        try:
+            yield
+        except (RuntimeError, OSError, EOFError) as error:
+            ended = connection.wait([process.sentinel for process in self.processes], timeout=SECONDS_BETWEEN_LOOKS)
+            dead = next((process for process in self.processes if process.sentinel in ended), None)
+            if dead is None:
+                raise
+            dead.join()
+            code = dead.exitcode or 0
+            end = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            raise ValueError(
+                f"process {dead.pid}, one of {len(self.processes)} that decode images, {end}, perhaps because memory "
+                "or /dev/shm ran out: lower data.num_workers or batch_size; `leyden resume <run directory>` goes on "
+                "from the last checkpoint"
+            ) from error
 
     def _readable(self, chosen: Tensor, unreadable: dict[int, str]) -> Tensor:
         """The indices that are left of a batch.
