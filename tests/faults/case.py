@@ -24,6 +24,7 @@ KILLED: Endings = {-signal.SIGKILL: {"running", None}}
 FAILED: Endings = {1: {"failed"}}
 UNWRITABLE: Endings = {1: {"failed", "running", None}}  # a disk that takes nothing takes no status either
 FINISHED: Endings = {0: {"finished"}}
+LONGEST_AFTERLIFE = 30.0  # seconds in which loader workers and other ranks must notice that a run is over
 LATE = 1.0  # seconds: a signal that comes this close to a run's end may find it finished
 
 
@@ -113,11 +114,15 @@ class Case:
         """Waits for the struck run's end, resumes, compares; raises Lost, or TooLate."""
         self.check_ending(endings)
         self.before_resume.close()
-        begun = time.monotonic()
         self.go_on()
         left = differences(result(self.run), self.reference.result)
         if left:
-            raise Lost(f"{', '.join(left)} differ ({time.monotonic() - begun:.1f} s after resume)")
+            raise Lost(f"{', '.join(left)} differ")
+        deadline = time.monotonic() + LONGEST_AFTERLIFE
+        while orphans := self.process.relatives():
+            if time.monotonic() > deadline:
+                raise Lost(f"{len(orphans)} of its processes outlived it")
+            time.sleep(0.1)
 
     def check_ending(self, endings: Endings) -> None:
         code, status = self.process.wait(), self.status()
