@@ -1,7 +1,8 @@
 """Checkpoints: whole files only, checksums that other tools read, no code in them, damage named."""
 
-import pickle
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,16 @@ import torch
 
 from leyden.callbacks import Checkpoints
 from leyden.checkpoint import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    checksum_path,
+    file_digest,
+    newest_whole,
     read_checkpoint,
+    set_aside,
     write_checkpoint,
-)  # fmt: skip
+)
 
 STATE = {"state_dict": {"weight": torch.arange(1000.0)}, "epoch": 3}
 
@@ -55,16 +63,34 @@ def test_damaged_file_is_named(damage: str, with_checksum: bool, tmp_path: Path)
     assert str(path) in str(caught.value)
 
 
-def test_checkpoint_cannot_run_code(tmp_path: Path) -> None:
-    class Attack:
-        def __reduce__(self) -> Any:
-            return (Path.touch, (tmp_path / "attacked",))
+class Attack:
+    """Runs a shell command when it is unpickled in the usual way."""
 
-    path = tmp_path / "last.ckpt"
-    torch.save({"state_dict": Attack()}, path, pickle_protocol=pickle.DEFAULT_PROTOCOL)
-    with pytest.raises(ValueError, match=r"last.ckpt carries code \(pathlib"):
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> Any:
+        return os.system, (self.command,)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("with_checksum", [True, False])
+def test_code_in_a_checkpoint_is_refused_by_name_and_not_run(
+    protocol: int, with_checksum: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / LAST
+    torch.save({"state_dict": Attack(f"touch {tmp_path}/attacked")}, path, pickle_protocol=protocol)
+    if with_checksum:
+        checksum_path(path).write_text(f"{file_digest(path)}  {LAST}\n")
+    expected = (
+        r"last.ckpt carries code \(posix.system\)" if protocol == 2 else "last.ckpt is damaged, or holds more than"
+    )
+    with pytest.raises(ValueError, match=expected[protocol]):
         read_checkpoint(path)
+    assert newest_whole(tmp_path).state is None
     assert not (tmp_path / "attacked").exists()
+    torch.load(path, weights_only=False)  # what others would do
+    assert (tmp_path / "attacked").exists()
 
 
 def test_absent_and_foreign_files_are_named(tmp_path: Path) -> None:
@@ -93,3 +119,95 @@ def test_last_of_equal_epochs_is_the_best(monitor: str, values: list[float], bes
         if checkpoints._is_better(value):
             checkpoints.best_value, checkpoints.best_epoch = value, epoch
     assert checkpoints.best_epoch == best
+
+
+def written(directory: Path, *steps: int) -> None:
+    """Checkpoints of these steps, one after the other in the place of the last."""
+    for step in steps:
+        write_checkpoint(STATE | {"global_step": step}, directory / LAST, directory / PREVIOUS)
+
+
+def test_the_one_before_is_kept_with_its_checksum(tmp_path: Path) -> None:
+    written(tmp_path, 7, 14, 21)
+    assert read_checkpoint(tmp_path / LAST)["global_step"] == 21
+    assert read_checkpoint(tmp_path / PREVIOUS)["global_step"] == 14
+    for name in (LAST, PREVIOUS):
+        subprocess.run(["sha256sum", "--check", f"{name}.sha256"], cwd=tmp_path, check=True, capture_output=True)
+
+
+WHOLE_AND_DAMAGED = [
+    ((), 21), ((LAST,), 14), ((PREVIOUS,), 21), ((LAST, PREVIOUS), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(("damaged", "expected"), WHOLE_AND_DAMAGED)
+def test_newest_whole_checkpoint_is_found_and_damage_named(
+    damage: str, damaged: tuple[str, ...], expected: int | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(tmp_path, 7, 14, 21)
+    for name in damaged:
+        (tmp_path / name).write_bytes(DAMAGES[damage]((tmp_path / name).read_bytes()))
+    found = newest_whole(tmp_path)
+    assert (found.state["global_step"] if found.state else None) == expected
+    if LAST in damaged:
+        assert f"{tmp_path / LAST} is damaged" in caplog.text
+    set_aside(found.damaged)
+    assert {path.name for path in tmp_path.glob("*.damaged")} == {path.name + ".damaged" for path in found.damaged}
+
+
+def test_state_without_the_best_weights_it_speaks_of_is_not_gone_on_from(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = STATE | {"callbacks": {"Checkpoints": {"best_step": 14}}, "global_step": 21}
+    write_checkpoint(state, tmp_path / LAST)
+    assert newest_whole(tmp_path).state is None
+    write_checkpoint(STATE | {"global_step": 7}, tmp_path / BEST)
+    assert newest_whole(tmp_path).state is None
+    assert "is not the best that" in caplog.text
+    for step in (14, 28):  # a later one comes of a run killed after it; the same is written again
+        write_checkpoint(STATE | {"global_step": step}, tmp_path / BEST)
+        assert newest_whole(tmp_path).path == tmp_path / LAST
+
+
+WRITE_AND_DIE = """
+import os, pathlib, sys
+from leyden.checkpoint import write_checkpoint
+
+def dying(function):
+    def call(*arguments, **options):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), 9)
+        return function(*arguments, **options)
+    return call
+
+def write(step):
+    state = {"state_dict": {}, "global_step": step}
+    write_checkpoint(state, directory / "last.ckpt", directory / "previous.ckpt")
+
+for moment in range(1, 100):
+    left, directory = moment, pathlib.Path(sys.argv[1], str(moment))
+    directory.mkdir()
+    if os.fork() == 0:
+        write(7)
+        write(14)
+        os.fsync = dying(os.fsync)
+        pathlib.Path.replace, pathlib.Path.unlink = dying(pathlib.Path.replace), dying(pathlib.Path.unlink)
+        write(21)
+        os._exit(0)
+    if os.wait()[1] == 0:
+        break
+"""
+
+
+def test_kill_at_any_step_of_a_write_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", WRITE_AND_DIE, str(tmp_path)], timeout=100, check=True)
+    moments = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert len(moments) > 8
+    for directory in moments:
+        found = newest_whole(directory)
+        assert found.state is not None
+        assert found.state["global_step"] in (14, 21), directory
+        assert found.damaged == []

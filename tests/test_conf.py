@@ -52,7 +52,12 @@ def test_every_file_composes_builds_and_steps(group: str, option: str, tmp_path:
     if group in ("logger", "callbacks"):
         build_loggers(config, tmp_path)
         callbacks = build_callbacks(config, data, RunRecord(tmp_path, []), Origin(), Signals())
-        assert [type(callback).__name__ for callback in callbacks] == ["Progress", "Checkpoints", "StopOnSignal"]
+        assert [type(callback).__name__ for callback in callbacks] == [
+            "StepBoundary",
+            "Progress",
+            "Checkpoints",
+            "Heartbeat",
+        ]
     if group == "trainer" and option in ("auto", "cpu", "debug"):
         build_trainer(config, "cpu", "32-true", [], [])
 

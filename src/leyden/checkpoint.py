@@ -137,7 +137,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if code := re.search(r"GLOBAL (\S+)", str(error)):
             raise DamagedCheckpoint(f"{path} carries code ({code[1]}), none of it was run: do not use it") from None
         raise DamagedCheckpoint(
-            f"{path} is damaged or no checkpoint ({type(error).__name__}): train again or give another"
+            f"{path} is damaged, or holds more than plain types ({type(error).__name__}): it is not loaded"
         ) from error
     if not isinstance(state, dict) or "state_dict" not in state:
         raise DamagedCheckpoint(f"{path} is no checkpoint of a run: it has no 'state_dict'")
@@ -160,6 +160,11 @@ class Found(NamedTuple):
     path: Path | None
     state: dict[str, Any] | None
     damaged: list[Path]
+
+    def describe(self) -> dict[str, Any]:
+        """What a run's record says of it."""
+        step = self.state["global_step"] if self.state else 0
+        return {"file": self.path and self.path.name, "step": step, "damaged": [path.name for path in self.damaged]}
 
 
 def newest_whole(directory: Path) -> Found:

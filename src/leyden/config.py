@@ -100,7 +100,7 @@ class Origin:
 
     def of(self, path: str) -> str:
         """The override or file that sets `path` (dotted), as words for the end of a message."""
-        for override in self.overrides:
+        for override in reversed(self.overrides):  # of two, the later one counts
             if override.lstrip("+~").split("=", 1)[0] == path:
                 return f" (override {override})"
         group = path.split(".")[0]

@@ -69,6 +69,7 @@ class RunRecord:
         if not self.main_process:
             self.log_handler = _log_to(self.directory / f"log_rank{rank()}.txt")
             return self
+        show_warnings()
         self._check_directory()
         attempt = self.facts.get("attempt", 0) + 1
         attempts = self.facts.get("attempts", [])
@@ -213,8 +214,18 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def show_warnings() -> None:
+    """Lets our own warnings be seen on the terminal, from the first rank."""
+    ours = logging.getLogger("leyden")
+    if not ours.handlers and rank() == 0:
+        terminal = logging.StreamHandler()
+        terminal.setLevel(logging.WARNING)
+        terminal.setFormatter(logging.Formatter("warning: %(message)s"))
+        ours.addHandler(terminal)
+
+
 def _log_to(path: Path) -> logging.Handler:
-    """Sends all that is logged, libraries' warnings too, to log.txt; our own warnings show on the terminal as well."""
+    """Sends all that is logged, libraries' warnings too, to log.txt."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
@@ -223,12 +234,6 @@ def _log_to(path: Path) -> logging.Handler:
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).handlers.clear()  # they print by themselves
         logging.getLogger(name).propagate = True
-    ours = logging.getLogger("leyden")
-    if not ours.handlers and rank() == 0:
-        terminal = logging.StreamHandler()
-        terminal.setLevel(logging.WARNING)
-        terminal.setFormatter(logging.Formatter("warning: %(message)s"))
-        ours.addHandler(terminal)
     return handler
 
 

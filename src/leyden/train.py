@@ -27,7 +27,7 @@ from leyden.losses import ClassificationLoss
 from leyden.optim import describe_groups
 from leyden.ranks import telling_which_rank_failed, wait_for_ranks
 from leyden.resume import Start, config_to_resume, starting_point, warn_of_other_machine
-from leyden.run import RunRecord, rank
+from leyden.run import RunRecord, rank, show_warnings
 from leyden.signals import Signals
 from leyden.summary import summarise
 
@@ -37,6 +37,7 @@ def train(config: DictConfig, run_directory: Path, origin: Origin, signals: Sign
 
     With `resume=auto` it goes on where an earlier attempt in that directory left off.
     """
+    show_warnings()
     OmegaConf.resolve(config)
     with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
         return _run(config, run_directory, origin, newest_whole(run_directory / "checkpoints"), signals)
@@ -44,6 +45,7 @@ def train(config: DictConfig, run_directory: Path, origin: Origin, signals: Sign
 
 def resume(run_directory: Path, changes: Sequence[str], signals: Signals) -> float | None:
     """Goes on with the run of a directory, from its own config with changes of the form key=value."""
+    show_warnings()
     if not run_directory.is_dir():
         raise ValueError(f"{run_directory} is no run directory: it does not exist")
     with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
@@ -59,6 +61,7 @@ def _run(config: DictConfig, directory: Path, origin: Origin, found: Found, sign
         value: float | None = start.record.get("metrics", {}).get(f"best/{config.monitor}")
         return value
     with RunRecord(directory, origin.overrides, start.record) as run:
+        run.facts["resumed_from"] = start.found.describe()
         check_groups(config, ["logger"], origin)
         loggers = build_loggers(config, directory, is_new=start.found.path is None)
         try:
