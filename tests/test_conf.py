@@ -16,6 +16,7 @@ from running import compose_config
 
 FILES = [(path.parent.name, path.stem) for path in sorted(CONFIG_DIRECTORY.glob("*/*.yaml"))]
 SMALL = ["backbone=mlp", "backbone.width=8"]
+NEEDED = {"image_folder": "data.source.directory"}  # keys that have no value until one is given
 
 
 def step(classifier: ImageClassifier, data: ImageDataModule, num_images: int = 4) -> None:
@@ -32,10 +33,18 @@ def step(classifier: ImageClassifier, data: ImageDataModule, num_images: int = 4
     assert torch.isfinite(loss)
 
 
+def class_directories(directory: Path) -> Path:
+    """Directories as of a data set of image files with three classes."""
+    for name in ("cat", "dog", "owl"):
+        (directory / "images" / name).mkdir(parents=True)
+    return directory / "images"
+
+
 @pytest.mark.parametrize(("group", "option"), FILES, ids=[f"{group}={option}" for group, option in FILES])
 def test_every_file_composes_builds_and_steps(group: str, option: str, tmp_path: Path) -> None:
     network = [] if group in ("backbone", "experiment") else SMALL
-    config = compose_config(*network, f"{group}={option}")
+    needed = [f"{NEEDED[option]}={class_directories(tmp_path)}"] if option in NEEDED else []
+    config = compose_config(*network, f"{group}={option}", *needed)
     check(config)
     data = instantiate(config.data)
     classifier = build_classifier(config, data)
@@ -51,6 +60,12 @@ def test_every_file_composes_builds_and_steps(group: str, option: str, tmp_path:
         ]
     if group == "trainer" and option in ("auto", "cpu", "debug"):
         build_trainer(config, "cpu", "32-true", [], [])
+
+
+def test_key_without_a_value_is_named() -> None:
+    for option, key in NEEDED.items():
+        with pytest.raises(ValueError, match=rf"{key}: Missing mandatory value"):
+            check(compose_config(f"data={option}"))
 
 
 @pytest.mark.parametrize("data", ["digits", "fashion_mnist", "cifar10", "cifar100"])

@@ -31,13 +31,11 @@ def preview(config: DictConfig, directory: Path, origin: Origin) -> Path:
     )
     data.prepare_data()
     data.setup("fit")
-    assert data.images is not None
-    indices = data.train_indices[:NUM_IMAGES]
-    batch = Batch(data.images[indices], data.labels[indices], indices)
+    batch = data.first_training_images(NUM_IMAGES)
     path = directory / "preview.png"
     directory.mkdir(parents=True, exist_ok=True)
     draw_preview(augment, batch, data.class_names, path)
-    print(f"{path}: {len(indices)} images, {NUM_COPIES} epochs of augment={origin.choices.get('augment')}")
+    print(f"{path}: {len(batch.labels)} images, {NUM_COPIES} epochs of augment={origin.choices.get('augment')}")
     return path
 
 

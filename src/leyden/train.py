@@ -113,6 +113,7 @@ def fit_and_test(
             if ema:
                 ema.load_state_dict(state["callbacks"][ema.state_key])
         trainer.test(classifier, datamodule=data, verbose=False)
+        run.update(data=run.facts["data"] | data.record_skipped(run.directory / "skipped_images.csv"))
         summarise(run, trainer, classifier, data, checkpoints, progress)
         wait_for_ranks(trainer)
     return checkpoints.best_value if checkpoints else None

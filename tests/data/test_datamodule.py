@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from leyden.data import Digits, FashionMNIST, ImageDataModule
+from leyden.data import Digits, FashionMNIST, ImageDataModule, ImageFolder
+
+WriteDigits = Callable[..., Path]
 
 
 def module(**settings: Any) -> ImageDataModule:
     return ImageDataModule(**{"source": Digits(), "batch_size": 64, "seed": 0} | settings)
+
+
+def of_files(directory: Path, **settings: Any) -> ImageDataModule:
+    source = ImageFolder(str(directory), image_size=8, channels=1, mean=[0.3], std=[0.4])
+    data = module(**{"source": source} | settings)
+    data.setup("fit")
+    return data
 
 
 def test_facts_are_known_before_anything_is_read(tmp_path: Path) -> None:
@@ -82,8 +91,91 @@ def test_label_outside_the_classes_is_named(write_set: Callable[..., Path], tmp_
         ({"labels_per_class": 0}, "data.labels_per_class=0"),
         ({"labels_per_class": 3, "train_fraction": 0.5}, "exclude each other"),
         ({"batch_size": 0}, "batch_size=0"),
+        ({"num_workers": -1}, "data.num_workers=-1"),
+        ({"on_error": "ignore"}, "data.on_error=ignore: expected fail or skip"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         module(**settings)
+
+
+def test_facts_of_files_are_plain_types(write_digits: WriteDigits) -> None:
+    facts = of_files(write_digits()).facts()
+    assert facts["name"] == "digits"
+    assert facts["num_train"] + facts["num_val"] + facts["num_test"] == 300
+    assert facts["image_shape"] == [1, 8, 8]
+    assert facts["class_names"] == list("0123456789")
+
+
+def test_official_parts_of_files_are_honoured(write_digits: WriteDigits, tmp_path: Path) -> None:
+    write_digits("parts/train", 0, 200)
+    write_digits("parts/test", 200, 300)
+    data = of_files(tmp_path / "parts")
+    assert data.files is not None
+    parts = {"train": [*data.train_indices, *data.val_indices], "test": data.test_indices.tolist()}
+    for name, indices in parts.items():
+        assert {data.files.paths[index].split("/")[0] for index in indices} == {name}
+    assert [len(indices) for indices in parts.values()] == [200, 100]
+
+
+def test_fingerprint_of_files_tells_place_name_size_and_kind(write_digits: WriteDigits, tmp_path: Path) -> None:
+    def fingerprint(change: Callable[[Path], Any]) -> str:
+        directory = write_digits(f"digits{len(list(tmp_path.iterdir()))}")
+        change(directory)
+        return of_files(directory).fingerprint
+
+    def append(directory: Path) -> None:
+        with (directory / "0" / "0000.png").open("ab") as file:
+            file.write(b"x")
+
+    changes: dict[str, Callable[[Path], Any]] = {
+        "none": lambda directory: None,
+        "name of a file": lambda directory: (directory / "0/0000.png").rename(directory / "0/1.png"),
+        "class of a file": lambda directory: (directory / "0/0000.png").rename(directory / "1/0000.png"),
+        "name of a class": lambda directory: (directory / "9").rename(directory / "nine"),
+        "size of a file": append,
+        "absence of a file": lambda directory: (directory / "0/0000.png").unlink(),
+    }
+    found = {name: fingerprint(change) for name, change in changes.items()}
+    assert len(set(found.values())) == len(changes)
+    assert fingerprint(lambda directory: None) == found["none"]
+
+
+def test_file_that_vanished_is_for_the_loader_to_tell(write_digits: WriteDigits) -> None:
+    data = of_files(write_digits())
+    assert data.files is not None
+    (data.files.directory / data.files.paths[0]).unlink()
+    assert len(data.fingerprint) == 64
+
+
+def test_settings_for_files_warn_beside_images_in_memory(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        module(num_workers=3, on_error="skip").setup("fit")
+        module(num_workers=None).setup("fit")
+        module().setup("fit")
+    assert [record.getMessage() for record in caplog.records] == [
+        "data.num_workers=3 is not used: digits is held in memory",
+        "data.on_error=skip is not used: digits is held in memory",
+        "data.num_workers=null is not used: digits is held in memory",
+    ]
+
+
+def test_first_training_images_are_the_same_from_memory_and_from_files(write_digits: WriteDigits) -> None:
+    files, memory = of_files(write_digits(end=1797)), module()
+    memory.setup("fit")
+    for data in (files, memory):
+        batch = data.first_training_images(8)
+        assert torch.equal(batch.indices, data.train_indices[:8])
+        assert batch.images.shape == (8, 1, 8, 8)
+    assert files.files is not None
+    assert memory.images is not None
+    numbers = [int(Path(files.files.paths[index]).stem) for index in files.train_indices[:8].tolist()]
+    assert torch.equal(files.first_training_images(8).images, memory.images[numbers])
+
+
+def test_nothing_is_recorded_as_skipped_for_images_in_memory(tmp_path: Path) -> None:
+    data = module()
+    data.setup("fit")
+    assert data.record_skipped(tmp_path / "skipped_images.csv") == {}
+    assert not list(tmp_path.iterdir())

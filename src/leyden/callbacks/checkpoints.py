@@ -105,6 +105,8 @@ class Checkpoints(Checkpoint):
         checkpoint["total_steps"] = int(trainer.estimated_stepping_batches)
         checkpoint["training_metrics"] = _of_all_ranks(pl_module.train_metrics.state_dict(), trainer)
         checkpoint["metrics_csv"] = [log.state_dict() for log in trainer.loggers if isinstance(log, MetricsCsv)]
+        parts = _of_all_ranks(trainer.datamodule.skipped, trainer)  # type: ignore[attr-defined]
+        checkpoint["skipped"] = {path: reason for skipped in parts for path, reason in skipped.items()}
         checkpoint["frozen"] = [name for name, value in pl_module.named_parameters() if not value.requires_grad]
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
@@ -112,6 +114,7 @@ class Checkpoints(Checkpoint):
         pl_module.train_metrics.load_state_dict(figures, trainer.strategy.root_device)
         epoch, next_batch = (checkpoint["position"][key] for key in ("epoch", "next_batch"))
         trainer.datamodule.resumed = {"epoch": epoch, "next_batch": next_batch}  # type: ignore[attr-defined]
+        trainer.datamodule.skipped |= checkpoint["skipped"]  # type: ignore[attr-defined]
         for log in trainer.loggers:
             if isinstance(log, MetricsCsv) and trainer.is_global_zero:
                 log.load_state_dict(checkpoint["metrics_csv"][0])

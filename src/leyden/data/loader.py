@@ -1,6 +1,7 @@
 """Data > **batch**: cuts images held in memory into batches, one index operation each.
 
-The order of an epoch is a function of (seed, epoch), so a run needs to remember only where it was.
+The order of an epoch is a function of (seed, epoch), so a run needs to remember only where it was. `decoding.py` does
+the same for images that lie in files.
 """
 
 from collections.abc import Iterator
@@ -38,27 +39,16 @@ class EpochOrder:
         return torch.randperm(self.num_images, generator=generator)
 
 
-class InMemoryLoader:
-    """Yields `Batch`es of images [N, C, H, W] and labels [N] at `indices` [M]; `batch_size` counts all ranks' images.
+class EpochLoader:
+    """What loaders share: who gets which image when; `batch_size` counts all ranks' images.
 
-    With a seed it shuffles and drops the last incomplete batch (other images in each epoch); without, every image
-    comes exactly once over all ranks, in as many batches on each. Its state is where it stands: loaded before an epoch
-    that was begun already, it goes on there.
+    With a seed `indices` [M] are shuffled and the last incomplete batch is dropped (other images in each epoch);
+    without, every image comes exactly once over all ranks, in as many batches on each. The state is where it stands:
+    loaded before an epoch that was begun already, it goes on there.
     """
 
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        indices: Tensor,
-        batch_size: int,
-        seed: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.rows = images.flatten(1)  # [N, C·H·W]: gathering rows is faster than gathering images
-        self.shape = images.shape[1:]
-        self.labels, self.indices = labels, indices
+    def __init__(self, indices: Tensor, batch_size: int, seed: int | None, rank: int, world_size: int) -> None:
+        self.indices = indices
         self.batch_size = min(batch_size, len(indices)) if seed is not None else batch_size
         self.rank, self.world_size = rank, world_size
         self.sampler = EpochOrder(len(indices), seed)
@@ -78,15 +68,38 @@ class InMemoryLoader:
         whole, left = divmod(len(self.indices), self.batch_size)
         return whole + (self.sampler.seed is None and left > 0)
 
-    def __iter__(self) -> Iterator[Batch]:
-        # A generator: nothing happens before the first batch, when the epoch is known.
+    def shares(self) -> Iterator[tuple[int, Tensor]]:
+        """The number of each batch that is left of the epoch, and this rank's indices in it."""
         start = self.resumed["next_batch"] if self.resumed["epoch"] == self.sampler.epoch else 0
         order = self.indices[self.sampler.positions().to(self.indices.device)]
         for batch in range(start, len(self)):
             begin = batch * self.batch_size
             size = min(self.batch_size, len(order) - begin)
             mine = slice(begin + size * self.rank // self.world_size, begin + size * (self.rank + 1) // self.world_size)
-            chosen = order[mine]
+            yield batch, order[mine]
+
+
+class InMemoryLoader(EpochLoader):
+    """Yields `Batch`es of images [N, C, H, W] and labels [N] at `indices` [M]."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        indices: Tensor,
+        batch_size: int,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(indices, batch_size, seed, rank, world_size)
+        self.rows = images.flatten(1)  # [N, C·H·W]: gathering rows is faster than gathering images
+        self.shape = images.shape[1:]
+        self.labels = labels
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator: nothing happens before the first batch, when the epoch is known.
+        for batch, chosen in self.shares():
             self.next_batch = batch + 1
             images = self.rows.index_select(0, chosen).view(-1, *self.shape)
             yield Batch(images, self.labels.index_select(0, chosen), chosen)

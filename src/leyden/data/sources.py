@@ -1,9 +1,10 @@
-"""Config > **data**: the data sets, each read into one uint8 tensor [N, C, H, W].
+"""Config > **data**: the data sets, each read into one uint8 tensor [N, C, H, W], or left in its files.
 
 A source knows its facts (classes, shape, mean and standard deviation of the training part) before anything is read,
 so that the network is built, and its mistakes are found, first.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -22,6 +23,16 @@ class Images(NamedTuple):
     num_train: int | None
 
 
+class Files(NamedTuple):
+    """A data set whose images are decoded when they are needed; `num_train` as in `Images`."""
+
+    directory: Path
+    paths: list[str]  # of N images, below the directory
+    labels: Tensor  # int64 [N]
+    num_train: int | None
+    read: Callable[[str], Tensor]  # a file's image, uint8 [C, H, W]; called in other processes, so it can be pickled
+
+
 class Source(Protocol):
     """What a data set offers: its facts as attributes, its images from `load`."""
 
@@ -32,8 +43,8 @@ class Source(Protocol):
     mean: tuple[float, ...]  # of the training part, for pixels in [0, 1]
     std: tuple[float, ...]
 
-    def load(self, root: Path) -> Images:
-        """Reads the images, from files below `root` where it needs any."""
+    def load(self, root: Path) -> Images | Files:
+        """Reads the images, from files below `root` where it needs any, or says in which files they are."""
         ...
 
 
