@@ -13,7 +13,8 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from leyden import __version__
-from leyden.checkpoint import BEST, FORMAT, LAST
+from leyden.callbacks.ema import Ema
+from leyden.checkpoint import BEST, FORMAT, LAST, read_checkpoint
 from leyden.loggers import MetricsCsv
 from leyden.metrics import direction
 
@@ -84,6 +85,14 @@ class Checkpoints(Checkpoint):
     def _save(self, trainer: pl.Trainer, path: Path, place: Place | None) -> None:
         self.place = place
         trainer.save_checkpoint(path, weights_only=False)
+
+    def put_best_back(self, classifier: pl.LightningModule, ema: Ema | None) -> None:
+        """Loads the best weights, averaged ones too, where any validation has named them."""
+        if self.best_value is not None:
+            state = read_checkpoint(self.best_path)
+            classifier.load_state_dict(state["state_dict"])
+            if ema:
+                ema.load_state_dict(state["callbacks"][ema.state_key])
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint["leyden"] = {"format": FORMAT, "version": __version__, "torch": str(torch.__version__)}
