@@ -86,7 +86,8 @@ BACKBONES = [
     ["backbone=resnet", "data.labels_per_class=10"],
     ["backbone=wide_resnet", "backbone.depth=10", "backbone.widen_factor=1", "backbone.dropout=0.3"],
     ["backbone=vit", "backbone.width=24", "backbone.depth=2", "backbone.dropout=0.1", "backbone.stochastic_depth=0.1"],
-    ["backbone=timm", "backbone.name=test_efficientnet", "data.labels_per_class=20"],
+    # float32: in bfloat16 oneDNN leaves gradients of weights that only ever meet padding unwritten
+    ["backbone=timm", "backbone.name=test_efficientnet", "data.labels_per_class=20", "trainer.precision=32"],
 ]
 
 

@@ -164,6 +164,11 @@ def build_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # our loaders know their rank
     )
+    if config.deterministic:
+        log.info(
+            "deterministic: the same bits on devices of this kind, as many of them, with as many threads and the same "
+            "versions; an operation that PyTorch has no such implementation of ends the run and is named"
+        )
     if precision == "16-mixed" != trainer.precision:
         log.warning("trainer.precision=16-mixed is for GPUs: the CPU trains in %s", trainer.precision)
     return trainer

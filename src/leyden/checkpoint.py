@@ -41,9 +41,10 @@ class WholeFiles(CheckpointIO):
         write_checkpoint(checkpoint, path, path.with_name(PREVIOUS) if path.name == LAST else None)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        if self.resumed is None:
+        if not self.resumed:
             return read_checkpoint(Path(path))
-        state, self.resumed = self.resumed, None
+        state = dict(self.resumed)
+        self.resumed.clear()  # whoever found it keeps no second network in memory
         return state
 
     def remove_checkpoint(self, path: Any) -> None:

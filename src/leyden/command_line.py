@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from leyden.config import CONFIG_DIRECTORY, Origin, register
 from leyden.errors import Interrupted, explain
-from leyden.run import rank
+from leyden.run import rank, show_warnings
 from leyden.signals import Signals
 
 RESUME_HELP = """Go on with a run that was stopped, from its last checkpoint, with its own config.
@@ -127,6 +127,7 @@ def _origin() -> Origin:
 
 def _report(command: Callable[[Signals], None], arguments: Sequence[str]) -> int:
     """Runs a command; an error becomes one sentence and an exit code."""
+    show_warnings()
     try:
         with Signals() as signals:
             command(signals)

@@ -59,6 +59,10 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     if text.startswith("Config group override must be a string or a list"):  # Hydra does not name it
         nulls = " or ".join(word for word in arguments if word.endswith("=null"))
         return f"{nulls}: a group cannot be null: name one of its options, or leave it out"
+    if match := re.match(r"(\S+) does not have a deterministic implementation", text):
+        return f"deterministic=true: {match[1]} has no such implementation here: choose another part, or false"
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return f"memory ran out ({text[:200]}): lower batch_size, raising trainer.accumulate_grad_batches in its place"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}: is it the right place, and may you write there?"
     if isinstance(error, ValueError | ArithmeticError | OSError | Interrupted) and text:

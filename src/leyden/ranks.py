@@ -21,10 +21,6 @@ SECONDS_TO_SEE_A_RANK_DIE = 5  # after the connection to it was lost
 SECONDS_FOR_THE_FIRST_TO_END = 20  # by its own error, once another rank has died
 
 
-class RankFailed(RuntimeError):
-    """Another process of the run ended before its time."""
-
-
 def wait_for_ranks(trainer: Trainer) -> None:
     """Takes leave of the other ranks and waits for the processes of those that Lightning started, so that none fails
     unseen.
@@ -35,7 +31,7 @@ def wait_for_ranks(trainer: Trainer) -> None:
     for process in _processes(trainer):
         code = process.wait(timeout=SECONDS_FOR_RANKS_TO_END)
         if code:
-            raise RankFailed(f"another rank of this run (process {process.pid}) ended with exit code {code}")
+            raise ChildProcessError(f"another rank of this run (process {process.pid}) ended with exit code {code}")
 
 
 @contextlib.contextmanager
@@ -49,7 +45,7 @@ def telling_which_rank_failed(trainer: Trainer, run: RunRecord) -> Iterator[None
             for number, process in enumerate(_processes(trainer), start=1):
                 with contextlib.suppress(TimeoutExpired):
                     if process.wait(timeout=SECONDS_TO_SEE_A_RANK_DIE):
-                        raise RankFailed(_explain(number, process, run.directory)) from error
+                        raise ChildProcessError(_explain(number, process, run.directory)) from error
         raise
 
 
@@ -72,7 +68,7 @@ def _tell_of_deaths(run: RunRecord) -> None:
             process.kill()
         threading.main_thread().join(SECONDS_FOR_THE_FIRST_TO_END)
         if threading.main_thread().is_alive():  # it waits for what the dead one will never send
-            error = RankFailed(_explain(number, dead, run.directory))
+            error = ChildProcessError(_explain(number, dead, run.directory))
             run.record_failure("failed", error)
             print(f"error: {error}", file=sys.stderr, flush=True)
             os._exit(1)

@@ -69,7 +69,6 @@ class RunRecord:
         if not self.main_process:
             self.log_handler = _log_to(self.directory / f"log_rank{rank()}.txt")
             return self
-        show_warnings()
         self._check_directory()
         attempt = self.facts.get("attempt", 0) + 1
         attempts = self.facts.get("attempts", [])

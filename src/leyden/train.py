@@ -17,7 +17,7 @@ from leyden.build import (
     instantiate,
 )
 from leyden.callbacks import Checkpoints, Ema, Progress
-from leyden.checkpoint import LAST, Found, newest_whole, read_checkpoint
+from leyden.checkpoint import LAST, Found, newest_whole
 from leyden.config import Origin, check, check_groups
 from leyden.errors import Interrupted
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
@@ -27,7 +27,7 @@ from leyden.losses import ClassificationLoss
 from leyden.optim import describe_groups
 from leyden.ranks import telling_which_rank_failed, wait_for_ranks
 from leyden.resume import Start, config_to_resume, starting_point, warn_of_other_machine
-from leyden.run import RunRecord, rank, show_warnings
+from leyden.run import RunRecord, rank
 from leyden.signals import Signals
 from leyden.summary import summarise
 
@@ -37,7 +37,6 @@ def train(config: DictConfig, run_directory: Path, origin: Origin, signals: Sign
 
     With `resume=auto` it goes on where an earlier attempt in that directory left off.
     """
-    show_warnings()
     OmegaConf.resolve(config)
     with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
         return _run(config, run_directory, origin, newest_whole(run_directory / "checkpoints"), signals)
@@ -45,7 +44,6 @@ def train(config: DictConfig, run_directory: Path, origin: Origin, signals: Sign
 
 def resume(run_directory: Path, changes: Sequence[str], signals: Signals) -> float | None:
     """Goes on with the run of a directory, from its own config with changes of the form key=value."""
-    show_warnings()
     if not run_directory.is_dir():
         raise ValueError(f"{run_directory} is no run directory: it does not exist")
     with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
@@ -68,13 +66,13 @@ def _run(config: DictConfig, directory: Path, origin: Origin, found: Found, sign
             check(config, origin)
             run.write_config(config)
             best = fit_and_test(config, run, loggers, origin, start, signals)
+            signals.check()
         except BaseException as error:
             finish(loggers, {}, exit_code=1)
             if isinstance(error, Interrupted):
                 error.directory, error.is_saved = directory, (directory / "checkpoints" / LAST).is_file()
             raise
         finish(loggers, run.facts.get("metrics", {}), exit_code=0)
-        signals.check()
     return best
 
 
@@ -89,7 +87,7 @@ def fit_and_test(
     num_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     precision = choose_precision(config.trainer.precision, accelerator, num_parameters)
     callbacks = build_callbacks(config, data, run, origin, signals)
-    checkpoints, ema, progress = find(callbacks, Checkpoints), find(callbacks, Ema), find(callbacks, Progress)
+    checkpoints = find(callbacks, Checkpoints)
     trainer = build_trainer(config, accelerator, precision, callbacks, loggers, start.found.state)
     with signals.at_once():
         data.prepare_data()
@@ -107,13 +105,10 @@ def fit_and_test(
 
     with telling_which_rank_failed(trainer, run):
         trainer.fit(classifier, datamodule=data, ckpt_path=start.found.path, weights_only=True)
-        if checkpoints and checkpoints.best_value is not None:
-            state = read_checkpoint(checkpoints.best_path)
-            classifier.load_state_dict(state["state_dict"])
-            if ema:
-                ema.load_state_dict(state["callbacks"][ema.state_key])
+        if checkpoints:
+            checkpoints.put_best_back(classifier, find(callbacks, Ema))
         trainer.test(classifier, datamodule=data, verbose=False)
         run.update(data=run.facts["data"] | data.record_skipped(run.directory / "skipped_images.csv"))
-        summarise(run, trainer, classifier, data, checkpoints, progress)
+        summarise(run, trainer, classifier, data, checkpoints, find(callbacks, Progress))
         wait_for_ranks(trainer)
     return checkpoints.best_value if checkpoints else None

@@ -13,7 +13,8 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from leyden import __version__
-from leyden.checkpoint import BEST, FORMAT, LAST
+from leyden.callbacks.ema import Ema
+from leyden.checkpoint import BEST, FORMAT, LAST, read_checkpoint
 from leyden.loggers import MetricsCsv
 from leyden.metrics import direction
 
@@ -85,6 +86,14 @@ class Checkpoints(Checkpoint):
         self.place = place
         trainer.save_checkpoint(path, weights_only=False)
 
+    def put_best_back(self, classifier: pl.LightningModule, ema: Ema | None) -> None:
+        """Loads the best weights, averaged ones too, where any validation has named them."""
+        if self.best_value is not None:
+            state = read_checkpoint(self.best_path)
+            classifier.load_state_dict(state["state_dict"])
+            if ema:
+                ema.load_state_dict(state["callbacks"][ema.state_key])
+
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint["leyden"] = {"format": FORMAT, "version": __version__, "torch": str(torch.__version__)}
         checkpoint["run"] = self.run
@@ -105,6 +114,8 @@ class Checkpoints(Checkpoint):
         checkpoint["total_steps"] = int(trainer.estimated_stepping_batches)
         checkpoint["training_metrics"] = _of_all_ranks(pl_module.train_metrics.state_dict(), trainer)
         checkpoint["metrics_csv"] = [log.state_dict() for log in trainer.loggers if isinstance(log, MetricsCsv)]
+        parts = _of_all_ranks(trainer.datamodule.skipped, trainer)  # type: ignore[attr-defined]
+        checkpoint["skipped"] = {path: reason for skipped in parts for path, reason in skipped.items()}
         checkpoint["frozen"] = [name for name, value in pl_module.named_parameters() if not value.requires_grad]
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
@@ -112,6 +123,7 @@ class Checkpoints(Checkpoint):
         pl_module.train_metrics.load_state_dict(figures, trainer.strategy.root_device)
         epoch, next_batch = (checkpoint["position"][key] for key in ("epoch", "next_batch"))
         trainer.datamodule.resumed = {"epoch": epoch, "next_batch": next_batch}  # type: ignore[attr-defined]
+        trainer.datamodule.skipped |= checkpoint["skipped"]  # type: ignore[attr-defined]
         for log in trainer.loggers:
             if isinstance(log, MetricsCsv) and trainer.is_global_zero:
                 log.load_state_dict(checkpoint["metrics_csv"][0])

@@ -30,6 +30,7 @@ from leyden.data.sources import Files
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 1.0  # of a worker at whether the main process is still there, and of that at its workers
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Decoded(NamedTuple):
@@ -108,8 +109,12 @@ class DecodingLoader(EpochLoader):
         if not self.workers.num_workers or threading.current_thread() is not threading.main_thread():
             return iter(self.workers)
         others, handler = multiprocessing.active_children(), signal.getsignal(signal.SIGCHLD)
-        batches = iter(self.workers)
-        signal.signal(signal.SIGCHLD, handler)
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # workers are born so, and see to it in `begin_worker`
+        try:
+            batches = iter(self.workers)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            signal.signal(signal.SIGCHLD, handler)
         if not self.processes:
             self.processes = [process for process in multiprocessing.active_children() if process not in others]
         return batches
@@ -204,9 +209,11 @@ def begin_worker(number: int) -> None:
     SIGTERM counts when it comes from the main process, which ends its workers with it; its death counts too.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":  # macOS does not tell who sent a signal
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if sys.platform == "linux":
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         threading.Thread(target=_end_with_the_main_process, daemon=True).start()
+    else:  # macOS does not tell who sent a signal
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _end_with_the_main_process() -> None:
