@@ -15,6 +15,7 @@ from leyden.checkpoint import (
     BEST,
     LAST,
     PREVIOUS,
+    DamagedCheckpoint,
     checksum_path,
     file_digest,
     newest_whole,
@@ -91,6 +92,19 @@ def test_code_in_a_checkpoint_is_refused_by_name_and_not_run(
     assert not (tmp_path / "attacked").exists()
     torch.load(path, weights_only=False)  # what others would do
     assert (tmp_path / "attacked").exists()
+
+
+def test_changed_bit_is_found_without_the_checksum_file(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    weights = torch.rand(1000)
+    write_checkpoint({"state_dict": {"weights": weights}}, path)
+    checksum_path(path).unlink()
+    assert read_checkpoint(path)["state_dict"]["weights"].equal(weights)
+    content = bytearray(path.read_bytes())
+    content[content.index(weights.numpy().tobytes()) + 1234] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedCheckpoint, match=r"last\.ckpt is damaged"):
+        read_checkpoint(path)
 
 
 def test_absent_and_foreign_files_are_named(tmp_path: Path) -> None:
