@@ -198,10 +198,8 @@ def test_interruption_without_checkpoints_says_that_nothing_is_saved(tmp_path: P
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert (
-        messages.strip()
-        == f"stopped by SIGINT, no state is saved; begin again with: {command('leyden')} resume {directory}"
-    )
+    assert "stopped by SIGINT, no state is saved; begin again with: " in messages
+    assert messages.strip().endswith(f"resume {directory}")
     assert json.loads((directory / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
 
 
