@@ -19,7 +19,7 @@ from leyden.augment import Augmentation
 from leyden.data import Batch
 from leyden.metrics import ClassificationMetrics
 from leyden.random import mix_seed, seed_generators
-from leyden.training_metrics import TrainingMetrics, is_last_batch
+from leyden.training_metrics import NonFiniteLoss, TrainingMetrics, is_last_batch
 
 
 class ImageClassifier(pl.LightningModule):
@@ -117,6 +117,19 @@ class ImageClassifier(pl.LightningModule):
             self._log(self.train_metrics.read_interval(trainer))
         if is_last and trainer.global_step == trainer.max_steps:
             trainer.should_stop = True  # Lightning validates at the end of an epoch, or where it is to stop
+
+    def check_finite(self) -> None:
+        """Refuses a state that is not worth saving: going on from it would fail at once, and for ever.
+
+        Raises:
+            NonFiniteLoss: a loss that was not read yet, or a weight, is NaN or infinite.
+        """
+        self.train_metrics.finite_losses(self.trainer)
+        if not nn.utils.get_total_norm(list(self.parameters())).isfinite():
+            raise NonFiniteLoss(
+                f"a weight became NaN or infinite by step {self.trainer.global_step}: lower optimizer.lr, lengthen the "
+                "warm-up, or clip with trainer.gradient_clip_val=1"
+            )
 
     def on_train_epoch_start(self) -> None:
         self.train_metrics.reset()

@@ -15,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from leyden.config import CONFIG_DIRECTORY, Config, suggest
 
+EXIT_CODE_WHEN_ASKED = 143  # as the shell and schedulers have it of a process that ended on SIGTERM
+
 
 class Interrupted(BaseException):
     """A signal asked the run in `directory` to end, which is None where none had begun yet.
@@ -25,7 +27,7 @@ class Interrupted(BaseException):
     def __init__(self, number: int, directory: Path | None = None, is_saved: bool = False) -> None:
         super().__init__(number)
         self.number, self.directory, self.is_saved = number, directory, is_saved
-        self.exit_code = 130 if number == signal.SIGINT else 143  # schedulers know 143 as: ended when asked to
+        self.exit_code = 130 if number == signal.SIGINT else EXIT_CODE_WHEN_ASKED
 
     def __str__(self) -> str:
         name = signal.Signals(self.number).name

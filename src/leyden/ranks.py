@@ -14,6 +14,7 @@ import torch
 from lightning_fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from pytorch_lightning import Trainer
 
+from leyden.errors import EXIT_CODE_WHEN_ASKED, Interrupted
 from leyden.run import RunRecord, rank_error_path
 
 SECONDS_FOR_RANKS_TO_END = 120
@@ -21,17 +22,16 @@ SECONDS_TO_SEE_A_RANK_DIE = 5  # after the connection to it was lost
 SECONDS_FOR_THE_FIRST_TO_END = 20  # by its own error, once another rank has died
 
 
-def wait_for_ranks(trainer: Trainer) -> None:
+def wait_for_ranks(trainer: Trainer, run: RunRecord) -> None:
     """Takes leave of the other ranks and waits for the processes of those that Lightning started, so that none fails
     unseen.
     """
     if torch.distributed.is_initialized():
         trainer.strategy.barrier()
         torch.distributed.destroy_process_group()  # gloo's threads would outlive the interpreter and abort it
-    for process in _processes(trainer):
-        code = process.wait(timeout=SECONDS_FOR_RANKS_TO_END)
-        if code:
-            raise ChildProcessError(f"another rank of this run (process {process.pid}) ended with exit code {code}")
+    for number, process in enumerate(_processes(trainer), start=1):
+        if process.wait(timeout=SECONDS_FOR_RANKS_TO_END):
+            raise _failure_of(number, process, run.directory)
 
 
 @contextlib.contextmanager
@@ -45,7 +45,7 @@ def telling_which_rank_failed(trainer: Trainer, run: RunRecord) -> Iterator[None
             for number, process in enumerate(_processes(trainer), start=1):
                 with contextlib.suppress(TimeoutExpired):
                     if process.wait(timeout=SECONDS_TO_SEE_A_RANK_DIE):
-                        raise ChildProcessError(_explain(number, process, run.directory)) from error
+                        raise _failure_of(number, process, run.directory) from error
         raise
 
 
@@ -68,20 +68,22 @@ def _tell_of_deaths(run: RunRecord) -> None:
             process.kill()
         threading.main_thread().join(SECONDS_FOR_THE_FIRST_TO_END)
         if threading.main_thread().is_alive():  # it waits for what the dead one will never send
-            error = ChildProcessError(_explain(number, dead, run.directory))
-            run.record_failure("failed", error)
+            error = _failure_of(number, dead, run.directory)
+            run.record_failure("interrupted" if isinstance(error, Interrupted) else "failed", error)
             print(f"error: {error}", file=sys.stderr, flush=True)
-            os._exit(1)
+            os._exit(error.exit_code if isinstance(error, Interrupted) else 1)
 
     _ChildProcessObserver._terminate_all = end_all  # type: ignore[assignment]
 
 
-def _explain(number: int, process: Popen[Any], directory: Path) -> str:
+def _failure_of(number: int, process: Popen[Any], directory: Path) -> BaseException:
+    """What another rank's end means; one that was asked to end when all was done speaks for the whole run."""
+    code = process.returncode
+    if code in (-signal.SIGTERM, EXIT_CODE_WHEN_ASKED):
+        return Interrupted(signal.SIGTERM)
     path = rank_error_path(directory, number)
     if path.is_file():
         how = path.read_text(encoding="utf-8").strip().splitlines()[-1]
-    elif process.returncode < 0:
-        how = f"it was killed by {signal.Signals(-process.returncode).name}"
     else:
-        how = f"exit code {process.returncode}"
-    return f"rank {number} of this run (process {process.pid}) ended before its time: {how}"
+        how = f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return ChildProcessError(f"rank {number} of this run (process {process.pid}) ended before its time: {how}")

@@ -110,5 +110,5 @@ def fit_and_test(
         trainer.test(classifier, datamodule=data, verbose=False)
         run.update(data=run.facts["data"] | data.record_skipped(run.directory / "skipped_images.csv"))
         summarise(run, trainer, classifier, data, checkpoints, find(callbacks, Progress))
-        wait_for_ranks(trainer)
+        wait_for_ranks(trainer, run)
     return checkpoints.best_value if checkpoints else None

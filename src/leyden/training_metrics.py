@@ -49,11 +49,8 @@ class TrainingMetrics:
         """
         if not self.losses:
             return {}
-        losses = trainer.strategy.reduce(torch.stack(self.losses), reduce_op="mean").tolist()
+        losses = self.finite_losses(trainer)
         norm = {} if self.gradient_norm is None else {"gradient_norm": float(self.gradient_norm)}
-        for loss, (step, learning_rate) in zip(losses, self.positions, strict=True):
-            if not math.isfinite(loss):
-                raise NonFiniteLoss(_explain(loss, step, learning_rate, norm.get("gradient_norm")))
         predictions, labels = (torch.cat(parts) for parts in zip(*self.answers, strict=True))
         self.num_correct += float((predictions == labels).sum())
         self.num_images += len(labels)
@@ -65,6 +62,21 @@ class TrainingMetrics:
         self.positions.clear()
         self.gradient_norm = None
         return reading
+
+    def finite_losses(self, trainer: Any) -> list[float]:
+        """The loss of each batch since the last reading, over all ranks.
+
+        Raises:
+            NonFiniteLoss: one of them is none.
+        """
+        if not self.losses:
+            return []
+        losses: list[float] = trainer.strategy.reduce(torch.stack(self.losses), reduce_op="mean").tolist()
+        for loss, (step, learning_rate) in zip(losses, self.positions, strict=True):
+            if not math.isfinite(loss):
+                norm = None if self.gradient_norm is None else float(self.gradient_norm)
+                raise NonFiniteLoss(_explain(loss, step, learning_rate, norm))
+        return losses
 
     def state_dict(self) -> dict[str, Any]:
         """What this rank has gathered, as tensors on the CPU and plain numbers."""

@@ -226,8 +226,8 @@ def ranks(number: int, *which: int) -> Callable[[Case], Endings]:
         case.struck.touch()
         for rank in which:
             os.kill(pids[rank], number)
-        if number != signal.SIGKILL:  # a rank whose interpreter is ending already catches no signals
-            return dict(stopped_by(number, 143)) | ({} if 0 in which else {1: {"failed"}})
+        if number != signal.SIGKILL:
+            return stopped_by(number, 143)
         return KILLED if 0 in which else FAILED
 
     return strike

@@ -41,7 +41,7 @@ class StepBoundary(pl.Callback):
         self.signals.install()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stand_between_steps(trainer, "epoch", is_due=trainer.current_epoch > 0 and self.frozen is None)
+        self._stand_between_steps(trainer, pl_module, "epoch", is_due=trainer.current_epoch > 0 and self.frozen is None)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self.frozen is not None:  # Lightning counts the way back to this batch as a step
@@ -49,7 +49,7 @@ class StepBoundary(pl.Callback):
             self.frozen = None
         elif batch_idx and batch_idx % trainer.accumulate_grad_batches == 0:  # gradients that add up are not saved
             due = self.checkpoints is not None and self.checkpoints.is_due(trainer.global_step)
-            self._stand_between_steps(trainer, "batch", due)
+            self._stand_between_steps(trainer, pl_module, "batch", due)
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -58,14 +58,14 @@ class StepBoundary(pl.Callback):
         is_whole = batches % trainer.accumulate_grad_batches == 0 or batches == trainer.num_training_batches
         # Lightning would not validate again in a run that has no step left: there its end is waited for.
         if trainer.state.fn == "fit" and is_whole and trainer.global_step != trainer.max_steps:
-            self._stand_between_steps(trainer, "validation", is_due=False)
+            self._stand_between_steps(trainer, pl_module, "validation", is_due=False)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # An epoch gone on with counts as restarted in Lightning, which would keep the plateau schedule from its step.
         trainer.fit_loop._restarting = False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stand_between_steps(trainer, "end", is_due=True)
+        self._stand_between_steps(trainer, pl_module, "end", is_due=True)
 
     def on_test_batch_start(
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -73,9 +73,10 @@ class StepBoundary(pl.Callback):
         if self._agree(trainer, Wish.GO_ON) == Wish.STOP:
             self.signals.check()
 
-    def _stand_between_steps(self, trainer: pl.Trainer, place: Place, is_due: bool) -> None:
+    def _stand_between_steps(self, trainer: pl.Trainer, pl_module: Any, place: Place, is_due: bool) -> None:
         wish = self._agree(trainer, Wish.SAVE if is_due else Wish.GO_ON)
         if wish != Wish.GO_ON and self.checkpoints:
+            pl_module.check_finite()
             self.checkpoints.save_last(trainer, place)
         if wish == Wish.STOP:
             self.signals.check()
