@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import augmentation, loops, networks, processes
 from benchmarks.measure import Line, compare, in_turn, show
-from benchmarks.networks import CNN, DIGITS, MLP, MLP_B64, RESNET, Case
+from benchmarks.networks import CNN, DIGITS, EXACT, MLP, MLP_B64, RESNET, SAVING, Case
 
 RESULTS = Path(__file__).with_name("results.json")
 Maker = Callable[[], Line]
@@ -57,6 +57,27 @@ def defaults() -> Iterator[tuple[str, Maker]]:
                     against="the loop that tutorials write",
                 ),
             )
+
+
+def exactness() -> Iterator[tuple[str, Maker]]:
+    """What it costs that a run can be stopped anywhere."""
+    without = partial(loops.run_elsewhere, loops.without_exactness, EXACT.overrides)
+    yield (
+        f"exactness: {EXACT.name}, crop + flip",
+        partial(
+            compare, measure=partial(networks.speeds, EXACT, without), unit="images/s", target=0.98,
+            against="the same run, drawing from generators, without a look between steps",
+        ),
+    )  # fmt: skip
+    saving = "callbacks.checkpoints.every_n_steps=100"
+    yield (
+        f"checkpoint every 100 steps: {SAVING.name}",
+        partial(
+            compare,
+            measure=partial(networks.speeds, SAVING, partial(loops.run_elsewhere, loops.as_it_is, ()), saving),
+            unit="images/s", target=0.97, against="the same run without",
+        ),
+    )  # fmt: skip
 
 
 def template() -> Iterator[tuple[str, Maker]]:
@@ -105,6 +126,10 @@ def whole_processes() -> Iterator[tuple[str, Maker]]:
         at_most=True, against="python -c 'import torch, pytorch_lightning'",
     )  # fmt: skip
     hydra = partial(processes.python_seconds, "import hydra")
+    yield "start: command to first step of a run that goes on", partial(
+        compare, measure=processes.seconds_to_go_on_and_to_begin, unit="s", target=1.15, at_most=True,
+        against="the same run from its start",
+    )  # fmt: skip
     yield "start: leyden train --cfg job", partial(
         compare, measure=partial(in_turn, processes.config_seconds, hydra), unit="s", target=3, at_most=True,
         against="python -c 'import hydra'",
@@ -134,7 +159,7 @@ def main() -> int:
     wanted = sys.argv[1:]
     print(f"{'':58} {'ours':>12} {'reference':>12} {'':9} {'ratio':>8}   target met")
     lines = []
-    for group in (throughput, defaults, template, augmenting, whole_processes):
+    for group in (throughput, defaults, exactness, template, augmenting, whole_processes):
         for name, make in group():
             if not wanted or any(word in name for word in wanted):
                 lines.append(make(name))  # type: ignore[call-arg]

@@ -3,6 +3,8 @@
 Each yields once it is set up and after every block of a case's steps.
 """
 
+import contextlib
+import io
 import logging
 import math
 import multiprocessing
@@ -22,6 +24,11 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision.transforms import v2
 
 from benchmarks.networks import Case, RandomImages, built
+from leyden.augment import augmentation
+from leyden.build import without_empty_hooks
+from leyden.callbacks import Heartbeat, StepBoundary
+from leyden.classifier import ImageClassifier
+from leyden.data import Batch
 from leyden.hardware import keep_freed_memory
 from leyden.optim import parameter_groups
 
@@ -102,9 +109,36 @@ def tutorial_loop(case: Case) -> Generator[None]:
 
 def elsewhere(loop: Callable[[Case], Generator[None]], case: Case) -> Generator[None]:
     """Runs a loop block by block in a process of its own, where nothing of our run changes its speed."""
+    return _in_turns(_serve, loop, case)
+
+
+def run_elsewhere(
+    prepare: Callable[[ImageClassifier, pl.Trainer], None], overrides: tuple[str, ...], case: Case
+) -> Generator[None]:
+    """Runs our own training block by block in a process of its own, changed by `overrides` and `prepare`."""
+    return _in_turns(_serve_run, prepare, overrides, case)
+
+
+def as_it_is(classifier: ImageClassifier, trainer: pl.Trainer) -> None:
+    """Changes nothing."""
+
+
+def without_exactness(classifier: ImageClassifier, trainer: pl.Trainer) -> None:
+    """Takes away what makes a run go on exactly: draws by position, the look between steps, the sign of life."""
+
+    def begin(batch: Batch, batch_index: int) -> None:
+        classifier.train_metrics.begin(trainer.global_step, trainer.optimizers[0].param_groups[0]["lr"])
+
+    classifier.on_train_batch_start = begin  # type: ignore[method-assign]
+    augmentation.uniform = lambda key, indices, num_draws: torch.rand(len(indices), num_draws)
+    kept = [callback for callback in trainer.callbacks if not isinstance(callback, StepBoundary | Heartbeat)]
+    trainer.callbacks[:] = kept
+
+
+def _in_turns(serve: Callable[..., None], *arguments: object) -> Generator[None]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(loop, case, there), daemon=True)
+    process = context.Process(target=serve, args=(*arguments, there), daemon=True)
     process.start()
     try:
         here.recv()
@@ -114,7 +148,7 @@ def elsewhere(loop: Callable[[Case], Generator[None]], case: Case) -> Generator[
             here.recv()
             yield
     finally:
-        process.terminate()
+        process.kill()  # a run of ours, or Lightning, would only note a SIGTERM
         process.join()
 
 
@@ -124,6 +158,28 @@ def _serve(loop: Callable[[Case], Generator[None]], case: Case, pipe: Connection
     for _ in loop(case):
         pipe.send("done")
         pipe.recv()
+
+
+def _serve_run(
+    prepare: Callable[[ImageClassifier, pl.Trainer], None], overrides: tuple[str, ...], case: Case, pipe: Connection
+) -> None:
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+
+    def take_turns(trainer: pl.Trainer, module: pl.LightningModule, outputs: object, batch: object, index: int) -> None:
+        if (index + 1) % case.block == 0:
+            pipe.send("done")
+            pipe.recv()
+
+    def begin(trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        pipe.send("ready")
+        pipe.recv()
+
+    with built(case, *overrides) as (classifier, trainer, _), contextlib.redirect_stdout(io.StringIO()):
+        prepare(classifier, trainer)
+        turns = pl.callbacks.LambdaCallback(on_train_start=begin, on_train_batch_end=take_turns)
+        trainer.callbacks += without_empty_hooks([turns])
+        trainer.fit(classifier, datamodule=trainer.benchmark_data)
 
 
 def nothing(case: Case) -> Generator[None]:

@@ -32,8 +32,44 @@ def seconds_to_first_step() -> float:
         begin = time.time()
         places = [f"hydra.run.dir={directory}/run", f"logger.directory={directory}"]
         seconds(*LEYDEN, "train", "backbone=mlp", "steps=5", *places)
-        record = json.loads(Path(directory, "run", "run.json").read_text(encoding="utf-8"))
-        return record["timings"]["first_step"] - begin
+        return _first_step(Path(directory, "run")) - begin
+
+
+STOP_AT_STEP = """
+import signal, sys
+from leyden.__main__ import main
+from leyden.callbacks import Heartbeat
+
+step = int(sys.argv.pop())
+original = Heartbeat.on_train_batch_end
+def stopping(callback, trainer, *arguments):
+    if trainer.global_step == step:
+        signal.raise_signal(signal.SIGTERM)
+    original(callback, trainer, *arguments)
+Heartbeat.on_train_batch_end = stopping
+sys.exit(main())
+"""
+
+
+def seconds_to_go_on_and_to_begin(num_steps: int = 3605) -> tuple[float, float]:
+    """From the command to the end of the first step: of a run stopped in its 200th epoch, and of a new one."""
+    with tempfile.TemporaryDirectory() as directory:
+        places = [f"logger.directory={directory}", "backbone=mlp", f"steps={num_steps}"]
+        stopped = [sys.executable, "-c", STOP_AT_STEP, "train", f"hydra.run.dir={directory}/old", *places]
+        subprocess.run([*stopped, str(num_steps - 10)], capture_output=True, check=False)
+        begin = time.time()
+        seconds(*LEYDEN, "resume", f"{directory}/old")
+        going_on = _first_step(Path(directory, "old")) - begin
+        places[-1] = "steps=10"
+        begin = time.time()
+        seconds(*LEYDEN, "train", f"hydra.run.dir={directory}/new", *places)
+        return going_on, _first_step(Path(directory, "new")) - begin
+
+
+def _first_step(directory: Path) -> float:
+    """When a run's first step of its last attempt ended, in seconds since 1970."""
+    first_step: float = json.loads((directory / "run.json").read_text(encoding="utf-8"))["timings"]["first_step"]
+    return first_step
 
 
 def config_seconds() -> float:
