@@ -81,6 +81,11 @@ def differences(first: FinishedRun, second: FinishedRun) -> list[str]:
 def read_wandb(directory: Path) -> dict[str, Any]:
     """What W&B's own reader says of the one run below `directory`/wandb: its state, exit code and summary."""
     (run,) = (path for path in (directory / "wandb").iterdir() if path.is_dir() and not path.is_symlink())
+    return read_wandb_run(run)
+
+
+def read_wandb_run(run: Path) -> dict[str, Any]:
+    """What W&B's own reader says of the run in a directory."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(run)]
     found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
     return found

@@ -1,5 +1,7 @@
 """Where a run begins: after any interruption it ends in the bits of the run that was not interrupted."""
 
+import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +11,11 @@ import pytest
 
 from leyden import command_line
 from leyden.callbacks import Progress
+from leyden.checkpoint import FORMAT, write_checkpoint
 from leyden.config import CONFIG_DIRECTORY
 from leyden.errors import Interrupted
-from running import FinishedRun, differences
+from leyden.run import describe_state
+from running import FinishedRun, differences, read_wandb_run
 
 Train = Callable[..., FinishedRun]
 
@@ -298,3 +302,58 @@ def test_what_is_frozen_when_a_run_stops_is_frozen_when_it_goes_on(
     assert len(run.checkpoint()["frozen"]) == 4
     assert command_line.resume([str(run.directory)]) == 0
     assert differences(whole, run) == []
+
+
+def test_checkpoint_of_another_run_is_refused(
+    train_run: Train, interrupted: Callable[..., FinishedRun], capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = train_run("epochs=1", "seed=5")
+    run = interrupted("epochs=2", hook="on_train_batch_end", count=25)
+    for name in ("last.ckpt", "last.ckpt.sha256"):
+        shutil.copy(other.directory / "checkpoints" / name, run.directory / "checkpoints")
+    assert command_line.resume([str(run.directory)]) == 1
+    assert "last.ckpt is of another run than run.json" in capfd.readouterr().err
+
+
+def test_checkpoint_of_a_later_format_is_refused(
+    interrupted: Callable[..., FinishedRun], capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = interrupted("epochs=2", hook="on_train_batch_end", count=5)
+    path = run.directory / "checkpoints" / "last.ckpt"
+    write_checkpoint(run.checkpoint() | {"leyden": {"format": FORMAT + 1}}, path)
+    assert command_line.resume([str(run.directory)]) == 1
+    assert f"{path} has format {FORMAT + 1}, this version of Leyden reads format {FORMAT}" in capfd.readouterr().err
+    assert path.is_file()
+
+
+def test_checkpoints_are_listed_with_what_they_hold(
+    interrupted: Callable[..., FinishedRun], capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = interrupted("epochs=2", "callbacks.ema.decay=0.9", hook="on_train_batch_end", count=25)
+    (run.directory / "checkpoints" / "previous.ckpt").write_bytes(b"damaged")
+    capfd.readouterr()
+    assert command_line.checkpoints([str(run.directory)]) == 0
+    head, _, best, last, previous = capfd.readouterr().out.splitlines()
+    assert f"{run.directory}: attempt 1, interrupted" in head
+    assert best.split()[:3] == ["best.ckpt", "0", "18"]
+    assert last.split()[:3] == ["last.ckpt", "1", "25"]
+    assert "optimizer, schedule, averaged weights, training metrics, config" in last
+    assert "previous.ckpt is damaged: its SHA-256 differs" in previous
+
+
+def test_run_that_was_killed_is_told_from_one_that_runs(train_run: Train) -> None:
+    run = train_run("epochs=1")
+    record = run.record | {"status": "running"}
+    (run.directory / "run.json").write_text(json.dumps(record))
+    assert "killed: it did not say how it ended" in describe_state(run.directory)
+
+
+def test_resumed_run_goes_on_in_its_own_wandb_run(interrupted: Callable[..., FinishedRun], tmp_path: Path) -> None:
+    logged = ["logger=wandb", f"logger.directory={tmp_path / 'logs'}"]
+    run = interrupted("epochs=2", *logged, hook="on_train_batch_end", count=25)
+    assert command_line.resume([str(run.directory)]) == 0
+    folders = sorted(
+        path for path in (tmp_path / "logs" / "wandb").iterdir() if path.is_dir() and not path.is_symlink()
+    )
+    assert len({path.name.rsplit("-", 1)[1] for path in folders}) == 1  # one id
+    assert [read_wandb_run(path)["state"] for path in folders] == ["failed", "finished"]

@@ -124,7 +124,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Loads a checkpoint onto the CPU; only plain types and tensors are let in, no code runs.
 
     Raises:
-        DamagedCheckpoint: absent, damaged, of another format, or not a checkpoint of ours; names the file.
+        DamagedCheckpoint: absent, damaged, or not a checkpoint of ours; names the file.
+        ValueError: of another format.
     """
     if not path.is_file():
         raise DamagedCheckpoint(f"{path} does not exist: give the directory of a run that has trained for an epoch")
@@ -148,7 +149,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "state_dict" not in state:
         raise DamagedCheckpoint(f"{path} is no checkpoint of a run: it has no 'state_dict'")
     if (found := state.get("leyden", {}).get("format", FORMAT)) != FORMAT:
-        raise DamagedCheckpoint(
+        raise ValueError(
             f"{path} has format {found}, this version of Leyden reads format {FORMAT}: use the version that wrote it"
         )
     return state
@@ -180,26 +181,31 @@ def newest_whole(directory: Path) -> Found:
     back.
     """
     damaged: list[Path] = []
+    best = _read_or_name(directory / BEST, damaged)
     for name in (LAST, PREVIOUS):
-        path = directory / name
-        if not path.is_file():
-            continue
-        try:
-            state = read_checkpoint(path)
-        except DamagedCheckpoint as error:
-            log.warning("%s: the one before is used", error)
-            damaged.append(path)
+        state = _read_or_name(directory / name, damaged)
+        if state is None:
             continue
         best_step = state.get("callbacks", {}).get("Checkpoints", {}).get("best_step")
-        try:
-            if best_step is None or read_checkpoint(directory / BEST)["global_step"] >= best_step:
-                return Found(path, state, damaged)
-            log.warning("%s is not the best that %s speaks of: training begins at the start", directory / BEST, path)
-        except DamagedCheckpoint as error:
-            log.warning("%s: without the best weights training begins at the start", error)
-            damaged += [directory / BEST] if (directory / BEST).is_file() else []
+        if best_step is None or (best is not None and best["global_step"] >= best_step):
+            return Found(directory / name, state, damaged)
+        log.warning(
+            "%s has not the weights that %s calls the best: training begins at the start", directory / BEST, name
+        )
         break
     return Found(None, None, damaged)
+
+
+def _read_or_name(path: Path, damaged: list[Path]) -> dict[str, Any] | None:
+    """The state in a file; None where it is absent, or damaged, which is named and noted."""
+    if not path.is_file():
+        return None
+    try:
+        return read_checkpoint(path)
+    except DamagedCheckpoint as error:
+        log.warning("%s", error)
+        damaged.append(path)
+        return None
 
 
 def set_aside(damaged: Iterable[Path]) -> None:

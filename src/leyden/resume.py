@@ -41,6 +41,8 @@ def starting_point(config: DictConfig, directory: Path, found: Found, origin: Or
         ValueError: another run lies there, or this one may not go on with these settings; says what to do.
     """
     record = record_or_nothing(directory)
+    if found.state is not None:
+        _check_same_run(record, found)
     if rank() > 0:  # the first rank has seen to all that follows
         return Start(record, found, is_finished=False)
     is_finished = record.get("status") == "finished"
@@ -84,6 +86,8 @@ def config_to_resume(directory: Path, found: Found, changes: Sequence[str]) -> t
         ValueError: no run is there, its config is lost, or a change names no key.
     """
     record = record_or_nothing(directory)
+    if found.state is not None:
+        _check_same_run(record, found)
     config = stored_config(directory, found)
     if config is None:
         raise ValueError(f"{directory} holds no run to go on with: neither config.yaml nor a checkpoint is whole")
@@ -119,6 +123,12 @@ def warn_of_other_machine(found: Found, facts: Mapping[str, Any]) -> None:
     for key in ("device", "precision"):
         if before[key] != facts[key]:
             log.warning("%s was %s before and is %s now: the last bits may differ", key, before[key], facts[key])
+
+
+def _check_same_run(record: dict[str, Any], found: Found) -> None:
+    run_id = found.state["run"]["run_id"] if found.state else None
+    if record.setdefault("run_id", run_id) != run_id:
+        raise ValueError(f"{found.path} is of another run than run.json: put this run's own back, or delete it")
 
 
 def _check_settings(stored: DictConfig, config: DictConfig, origin: Origin) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import shlex
 import shutil
 import socket
@@ -85,7 +86,7 @@ class RunRecord:
         self.facts |= {
             "status": "running", "reason": None, "started": now, "ended": None, "seconds": None,
             "heartbeat": {"time": now}, "pid": os.getpid(), "host": socket.gethostname(),
-            "attempt": attempt, "attempts": attempts,
+            "attempt": attempt, "attempts": attempts, "run_id": self.facts.get("run_id") or secrets.token_hex(8),
         }  # fmt: skip
         command = shlex.join(["leyden", *sys.argv[1:]])
         self.update(**{"command": self.facts.get("command", command), "last_command": command, **_origin()})

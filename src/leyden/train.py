@@ -98,7 +98,8 @@ def fit_and_test(
     facts = {"device": device, "precision": trainer.precision, "seed": config.seed, "parameters": num_parameters}
     run.update(data=data.facts(), **facts)
     if checkpoints:
-        checkpoints.run = {"config": OmegaConf.to_yaml(config), "overrides": list(origin.overrides), **facts}
+        kept = {"run_id": run.facts.get("run_id"), "overrides": list(origin.overrides), **facts}
+        checkpoints.run = {"config": OmegaConf.to_yaml(config), **kept}
     if run.main_process:
         warn_of_other_machine(start.found, facts)
         print(describe_groups(classifier))
