@@ -189,9 +189,7 @@ def newest_whole(directory: Path) -> Found:
         best_step = state.get("callbacks", {}).get("Checkpoints", {}).get("best_step")
         if best_step is None or (best is not None and best["global_step"] >= best_step):
             return Found(directory / name, state, damaged)
-        log.warning(
-            "%s has not the weights that %s calls the best: training begins at the start", directory / BEST, name
-        )
+        log.warning("%s: its best weights are not in %s, so training begins at the start", directory / name, BEST)
         break
     return Found(None, None, damaged)
 
