@@ -1,15 +1,24 @@
 """What tests share: runs in this process and as processes, without a network."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
-from running import TINY, FinishedRun, compose_config
+from leyden import command_line
+from leyden.callbacks import Progress
+from leyden.data import Digits
+from leyden.errors import Interrupted
+from running import SHORT, TINY, FinishedRun, Killed, compose_config
+
+Train = Callable[..., FinishedRun]
 
 os.environ["WANDB_MODE"] = "offline"
 torch.set_num_threads(1)  # small networks are faster so, and their bits do not depend on the machine's cores
@@ -50,5 +59,61 @@ def leyden(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             timeout=timeout,
         )
+
+    return run
+
+
+@pytest.fixture
+def write_digits(tmp_path: Path) -> Callable[..., Path]:
+    """Writes digits `begin` to `end` of the package as <directory>/<class>/<number>.png; returns the directory."""
+
+    def write(name: str = "digits", begin: int = 0, end: int = 300) -> Path:
+        images, labels, _ = Digits().load(tmp_path)
+        for number in range(begin, end):
+            path = tmp_path / name / str(int(labels[number])) / f"{number:04}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(images[number, 0].numpy()).save(path)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def interrupted(train_run: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., FinishedRun]:
+    """Trains as `train_run` does until `hook` is called for the `count`th time, then ends; returns the run's directory.
+
+    It ends by a signal, or with `kill` at once.
+    """
+
+    def run(*overrides: str, hook: str, count: int, kill: bool = False) -> FinishedRun:
+        calls = 0
+        original = getattr(Progress, hook, lambda *arguments: None)
+
+        def ending(callback: Progress, *arguments: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == count and kill:
+                raise Killed
+            if calls == count:
+                signal.raise_signal(signal.SIGTERM)
+            original(callback, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Progress, hook, ending, raising=False)
+            with pytest.raises((Interrupted, Killed)):
+                train_run(*overrides)
+        newest = max(tmp_path.glob("run*"), key=lambda path: int(path.name.removeprefix("run")))
+        return FinishedRun(newest)
+
+    return run
+
+
+@pytest.fixture
+def command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """`leyden train` into one directory, in this process; returns exit code, what it printed and its errors."""
+
+    def run(*overrides: str) -> tuple[int, str, str]:
+        code = command_line.train([f"hydra.run.dir={tmp_path / 'run'}", *SHORT, *overrides])
+        return code, *capfd.readouterr()
 
     return run

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from leyden.config import CONFIG_DIRECTORY, register
 from leyden.loggers import read_metrics
 
+SHORT = ["backbone=mlp", "backbone.width=16", "trainer=cpu", "logger=csv"]
 TINY = ["backbone=mlp", "backbone.width=16", "epochs=2", "logger=csv", "trainer=cpu"]
 
 
@@ -23,6 +24,10 @@ def compose_config(*overrides: str, directory: Path = CONFIG_DIRECTORY) -> DictC
         config = compose("train", overrides=["name=test", *overrides])
     OmegaConf.resolve(config)
     return config
+
+
+class Killed(BaseException):
+    """Ends a run where it stands; nothing is saved any more."""
 
 
 class FinishedRun:

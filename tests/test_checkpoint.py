@@ -10,21 +10,28 @@ from typing import Any
 import pytest
 import torch
 
+from leyden import checkpoint
 from leyden.callbacks import Checkpoints
 from leyden.checkpoint import (
     BEST,
+    BEST_COPY,
+    FORMAT,
     LAST,
     PREVIOUS,
     DamagedCheckpoint,
+    WholeFiles,
     checksum_path,
     file_digest,
     newest_whole,
+    put_in_order,
     read_checkpoint,
-    set_aside,
     write_checkpoint,
 )
 
-STATE = {"state_dict": {"weight": torch.arange(1000.0)}, "epoch": 3}
+STATE = {key: {} for key in checkpoint.STATE} | {
+    "state_dict": {"weight": torch.arange(1000.0)}, "epoch": 3, "global_step": 7,
+    "leyden": {"format": FORMAT}, "run": {"run_id": "a"},
+}  # fmt: skip
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -97,7 +104,7 @@ def test_code_in_a_checkpoint_is_refused_by_name_and_not_run(
 def test_changed_bit_is_found_without_the_checksum_file(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     weights = torch.rand(1000)
-    write_checkpoint({"state_dict": {"weights": weights}}, path)
+    write_checkpoint(STATE | {"state_dict": {"weights": weights}}, path)
     checksum_path(path).unlink()
     assert read_checkpoint(path)["state_dict"]["weights"].equal(weights)
     content = bytearray(path.read_bytes())
@@ -111,7 +118,7 @@ def test_absent_and_foreign_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         read_checkpoint(tmp_path / "last.ckpt")
     torch.save([1, 2], tmp_path / "list.ckpt")
-    with pytest.raises(ValueError, match="no checkpoint of a run"):
+    with pytest.raises(ValueError, match="is damaged or of another program: it has no 'state_dict'"):
         read_checkpoint(tmp_path / "list.ckpt")
 
 
@@ -166,7 +173,7 @@ def test_newest_whole_checkpoint_is_found_and_damage_named(
     assert (found.state["global_step"] if found.state else None) == expected
     if LAST in damaged:
         assert f"{tmp_path / LAST} is damaged" in caplog.text
-    set_aside(found.damaged)
+    put_in_order(tmp_path, found)
     assert {path.name for path in tmp_path.glob("*.damaged")} == {path.name + ".damaged" for path in found.damaged}
 
 
@@ -176,17 +183,39 @@ def test_state_without_the_best_weights_it_speaks_of_is_not_gone_on_from(
     state = STATE | {"callbacks": {"Checkpoints": {"best_step": 14}}, "global_step": 21}
     write_checkpoint(state, tmp_path / LAST)
     assert newest_whole(tmp_path).state is None
-    write_checkpoint(STATE | {"global_step": 7}, tmp_path / BEST)
-    assert newest_whole(tmp_path).state is None
-    assert "its best weights are not in best.ckpt" in caplog.text
+    for other in ({"global_step": 7}, {"global_step": 14, "run": {"run_id": "b"}}):
+        write_checkpoint(STATE | other, tmp_path / BEST)
+        assert newest_whole(tmp_path).state is None
+    assert "the best weights that it speaks of are not here" in caplog.text
     for step in (14, 28):  # a later one comes of a run killed after it; the same is written again
         write_checkpoint(STATE | {"global_step": step}, tmp_path / BEST)
         assert newest_whole(tmp_path).path == tmp_path / LAST
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_best_weights_come_back_from_their_copy(damage: str, tmp_path: Path) -> None:
+    best = STATE | {"global_step": 14}
+    WholeFiles().save_checkpoint(best, tmp_path / BEST)
+    write_checkpoint(STATE | {"callbacks": {"Checkpoints": {"best_step": 14}}, "global_step": 21}, tmp_path / LAST)
+    (tmp_path / BEST).write_bytes(DAMAGES[damage]((tmp_path / BEST).read_bytes()))
+    found = newest_whole(tmp_path)
+    assert found.path == tmp_path / LAST
+    put_in_order(tmp_path, found)
+    assert read_checkpoint(tmp_path / BEST)["global_step"] == 14
+    assert (tmp_path / "best.ckpt.damaged").is_file()
+    assert read_checkpoint(tmp_path / BEST_COPY)["global_step"] == 14
+
+
+def test_half_written_files_are_swept_away(tmp_path: Path) -> None:
+    written(tmp_path, 7)
+    (tmp_path / ".last.ckpt.123").write_bytes(b"half")
+    put_in_order(tmp_path, newest_whole(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {LAST, f"{LAST}.sha256"}
+
+
 WRITE_AND_DIE = """
 import os, pathlib, sys
-from leyden.checkpoint import write_checkpoint
+from leyden.checkpoint import FORMAT, STATE, write_checkpoint
 
 def dying(function):
     def call(*arguments, **options):
@@ -198,8 +227,8 @@ def dying(function):
     return call
 
 def write(step):
-    state = {"state_dict": {}, "global_step": step}
-    write_checkpoint(state, directory / "last.ckpt", directory / "previous.ckpt")
+    known = {"global_step": step, "leyden": {"format": FORMAT}, "run": {"run_id": "a"}}
+    write_checkpoint(dict.fromkeys(STATE, {}) | known, directory / "last.ckpt", directory / "previous.ckpt")
 
 for moment in range(1, 100):
     left, directory = moment, pathlib.Path(sys.argv[1], str(moment))

@@ -155,8 +155,9 @@ def test_signal_ends_cleanly_and_says_how_to_go_on(
     returned, messages = stop_in_training(directory, number)
     assert returned == code
     assert messages.strip().splitlines() == [
+        f"{signal.Signals(number).name}: stopping as soon as nothing is half done",
         f"stopped by {signal.Signals(number).name}, the state is saved; "
-        f"go on with: {command('leyden')} resume {directory}"
+        f"go on with: {command('leyden')} resume {directory}",
     ]
     record = json.loads((directory / "run.json").read_text(encoding="utf-8"))
     assert record["status"] == "interrupted"

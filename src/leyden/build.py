@@ -28,7 +28,7 @@ from leyden.hardware import keep_freed_memory, skip_needless_search_for_gpus
 from leyden.loggers import MetricsCsv
 from leyden.metrics import metric_names
 from leyden.optim import build_optimizer, check_hyperparameters
-from leyden.run import RunRecord, rank
+from leyden.run import RunRecord
 from leyden.signals import Signals
 
 log = logging.getLogger(__name__)
@@ -105,12 +105,9 @@ def find(callbacks: list[Callback], kind: type[T]) -> T | None:
     return next((callback for callback in callbacks if isinstance(callback, kind)), None)
 
 
-def build_loggers(config: DictConfig, run_directory: Path, is_new: bool = True) -> list[Logger]:
-    """metrics.csv always, then the logger of the config, where it names one; a new run begins with no rows."""
-    rows = run_directory / "metrics.csv"
-    if is_new and rank() == 0:
-        rows.unlink(missing_ok=True)
-    loggers: list[Logger] = [MetricsCsv(rows)]
+def build_loggers(config: DictConfig, run_directory: Path) -> list[Logger]:
+    """metrics.csv always, then the logger of the config, where it names one."""
+    loggers: list[Logger] = [MetricsCsv(run_directory / "metrics.csv")]
     if config.logger:
         logger = instantiate(config.logger, run_directory=run_directory)
         logger.log_hyperparams(OmegaConf.to_container(config))
@@ -164,6 +161,8 @@ def build_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # our loaders know their rank
     )
+    # Lightning's handlers broadcast from within a signal, where other ranks wait for something else.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     if config.deterministic:
         log.info(
             "deterministic: the same bits on devices of this kind, as many of them, with as many threads and the same "

@@ -12,7 +12,7 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,12 @@ from leyden.run import write_atomically
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # counts up when older checkpoints can no longer be gone on from
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+LAST, PREVIOUS, BEST, BEST_COPY = "last.ckpt", "previous.ckpt", "best.ckpt", "best_copy.ckpt"
+WEIGHTS = ("state_dict", "epoch", "global_step", "callbacks", "run", "leyden")  # what every checkpoint holds
+STATE = (
+    *WEIGHTS, "loops", "optimizer_states", "lr_schedulers", "position", "total_steps", "training_metrics",
+    "metrics_csv", "skipped", "frozen",
+)  # fmt: skip
 
 
 class DamagedCheckpoint(ValueError):
@@ -40,6 +45,8 @@ class WholeFiles(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
         write_checkpoint(checkpoint, path, path.with_name(PREVIOUS) if path.name == LAST else None)
+        if path.name == BEST:  # nothing but training from the start would bring it back
+            write_checkpoint(checkpoint, path.with_name(BEST_COPY))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         if not self.resumed:
@@ -62,21 +69,21 @@ def write_checkpoint(state: dict[str, Any], path: Path, previous: Path | None = 
     """Puts `state` in the place of `path`, whose old content goes to `previous` where one is given.
 
     Raises:
-        OSError: the file cannot be written; what stood there before still stands.
+        OSError: the file cannot be written; what stood there before stands there still, or in `previous`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside, checksum = path.with_name(f".{path.name}.{os.getpid()}"), checksum_path(path)
     try:
         digest = _write_and_verify(state, beside)
-        old = checksum.read_text(encoding="ascii").split()[0] if previous and checksum.exists() else None
+        old = checksum.read_text(encoding="ascii").split()[:1] if previous and checksum.exists() else None
         checksum.unlink(missing_ok=True)
         if previous is not None and path.exists():
             checksum_path(previous).unlink(missing_ok=True)
             path.replace(previous)
         beside.replace(path)
         write_atomically(checksum, f"{digest}  {path.name}\n")
-        if previous is not None and old is not None:
-            write_atomically(checksum_path(previous), f"{old}  {previous.name}\n")
+        if previous is not None and old:
+            write_atomically(checksum_path(previous), f"{old[0]}  {previous.name}\n")
         _flush_directory(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its writer
         beside.unlink(missing_ok=True)
@@ -120,39 +127,49 @@ def _flush_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, holds: Sequence[str] = WEIGHTS) -> dict[str, Any]:
     """Loads a checkpoint onto the CPU; only plain types and tensors are let in, no code runs.
 
     Raises:
-        DamagedCheckpoint: absent, damaged, or not a checkpoint of ours; names the file.
+        DamagedCheckpoint: absent, damaged, or without what it should hold; names the file.
         ValueError: of another format.
     """
     if not path.is_file():
-        raise DamagedCheckpoint(f"{path} does not exist: give the directory of a run that has trained for an epoch")
-    checksum = checksum_path(path)
-    if checksum.is_file() and checksum.read_bytes().split()[:1] != [file_digest(path).encode()]:
-        raise DamagedCheckpoint(f"{path} is damaged: its SHA-256 differs from the one in {checksum.name}")
+        raise DamagedCheckpoint(f"{path} {'is no file' if path.exists() else 'does not exist'}")
     try:
-        if not checksum.is_file():  # a kill within a write takes it away; torch does not look at its archive's own
-            with zipfile.ZipFile(path) as archive:
-                if (part := archive.testzip()) is not None:
-                    raise zipfile.BadZipFile(f"the checksum of {part} differs")
+        _check_sum(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a file that is refused a moment later
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except DamagedCheckpoint:
+        raise
     except Exception as error:  # torch raises pickle, zip, key and runtime errors, by where the damage is
         if code := re.search(r"GLOBAL (\S+)", str(error)):
             raise DamagedCheckpoint(f"{path} carries code ({code[1]}), none of it was run: do not use it") from None
         raise DamagedCheckpoint(
             f"{path} is damaged, or holds more than plain types ({type(error).__name__}): it is not loaded"
         ) from error
-    if not isinstance(state, dict) or "state_dict" not in state:
-        raise DamagedCheckpoint(f"{path} is no checkpoint of a run: it has no 'state_dict'")
-    if (found := state.get("leyden", {}).get("format", FORMAT)) != FORMAT:
+    written = state.get("leyden") if isinstance(state, dict) else None
+    if isinstance(written, dict) and written.get("format") != FORMAT:
         raise ValueError(
-            f"{path} has format {found}, this version of Leyden reads format {FORMAT}: use the version that wrote it"
+            f"{path} has format {written.get('format')}, this version of Leyden reads format {FORMAT}: "
+            "use the version that wrote it"
         )
+    missing = [key for key in holds if not isinstance(state, dict) or key not in state]
+    if missing:
+        raise DamagedCheckpoint(f"{path} is damaged or of another program: it has no '{missing[0]}'")
     return state
+
+
+def _check_sum(path: Path) -> None:
+    checksum = checksum_path(path)
+    if checksum.is_file():
+        if checksum.read_bytes().split()[:1] != [file_digest(path).encode()]:
+            raise DamagedCheckpoint(f"{path} is damaged: its SHA-256 differs from the one in {checksum.name}")
+        return
+    with zipfile.ZipFile(path) as archive:  # a kill within a write takes it away; torch does not look at the archive's
+        if (part := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"the checksum of {part} differs")
 
 
 def file_digest(path: Path) -> str:
@@ -168,49 +185,70 @@ class Found(NamedTuple):
     state: dict[str, Any] | None
     damaged: list[Path]
 
+    @property
+    def is_any(self) -> bool:
+        """Whether a run has saved anything here, whole or not."""
+        return self.path is not None or bool(self.damaged)
+
     def describe(self) -> dict[str, Any]:
         """What a run's record says of it."""
         step = self.state["global_step"] if self.state else 0
         return {"file": self.path and self.path.name, "step": step, "damaged": [path.name for path in self.damaged]}
 
 
-def newest_whole(directory: Path) -> Found:
+def newest_whole(directory: Path, run_id: str | None = None) -> Found:
     """Finds the state to go on from: `last.ckpt`, else `previous.ckpt`, else the beginning; names what is damaged.
 
-    A state also needs the `best.ckpt` that it speaks of, or a later one; lost, only training from the start gives it
-    back.
+    A state also needs the best weights that it speaks of, or later ones of its run; lost with their copy too, only
+    training from the start gives them back.
+
+    Raises:
+        ValueError: a checkpoint is of another run than `run_id`, or of another format.
     """
     damaged: list[Path] = []
-    best = _read_or_name(directory / BEST, damaged)
+    bests = [_read_or_name(directory / name, WEIGHTS, run_id, damaged) for name in (BEST, BEST_COPY)]
     for name in (LAST, PREVIOUS):
-        state = _read_or_name(directory / name, damaged)
+        state = _read_or_name(directory / name, STATE, run_id, damaged)
         if state is None:
             continue
-        best_step = state.get("callbacks", {}).get("Checkpoints", {}).get("best_step")
-        if best_step is None or (best is not None and best["global_step"] >= best_step):
+        step, run_id = state["callbacks"].get("Checkpoints", {}).get("best_step"), state["run"]["run_id"]
+        fit = [
+            best for best in bests if best and best["run"]["run_id"] == run_id and best["global_step"] >= (step or 0)
+        ]
+        if step is None or fit:
             return Found(directory / name, state, damaged)
-        log.warning("%s: its best weights are not in %s, so training begins at the start", directory / name, BEST)
-        break
+        log.warning("%s: the best weights that it speaks of are not here", directory / name)
     return Found(None, None, damaged)
 
 
-def _read_or_name(path: Path, damaged: list[Path]) -> dict[str, Any] | None:
+def _read_or_name(path: Path, holds: Sequence[str], run_id: str | None, damaged: list[Path]) -> dict[str, Any] | None:
     """The state in a file; None where it is absent, or damaged, which is named and noted."""
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        return read_checkpoint(path)
+        state = read_checkpoint(path, holds)
     except DamagedCheckpoint as error:
         log.warning("%s", error)
         damaged.append(path)
         return None
+    if run_id not in (None, state["run"]["run_id"]):
+        raise ValueError(f"{path} is of another run than run.json: put this run's own back, or delete it")
+    return state
 
 
-def set_aside(damaged: Iterable[Path]) -> None:
-    """Renames damaged files to `<name>.damaged`, so that none is taken for the one before later."""
-    for path in damaged:
+def put_in_order(directory: Path, found: Found) -> None:
+    """Renames damaged files to `<name>.damaged`, puts lost best weights back, sweeps half written files away."""
+    for path in found.damaged:
         checksum_path(path).unlink(missing_ok=True)
         path.replace(path.with_name(path.name + ".damaged"))
+    for path in directory.glob(".*.ckpt*"):
+        path.unlink()
+    best, copy = directory / BEST, directory / BEST_COPY
+    if found.state is None or not copy.is_file():
+        return
+    if not best.is_file() or read_checkpoint(best)["run"]["run_id"] != found.state["run"]["run_id"]:
+        log.warning("%s is put back from its copy", best)
+        write_checkpoint(read_checkpoint(copy), best)
 
 
 def describe(directory: Path) -> str:

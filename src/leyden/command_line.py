@@ -43,7 +43,9 @@ def resume(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         print(RESUME_HELP)
         return 0 if arguments and arguments[0] in ("-h", "--help") else 1
-    return _report(lambda signals: _resume_job(signals, Path(arguments[0]), arguments[1:]), arguments)
+    directory = Path(arguments[0]).resolve()
+    sys.argv = [sys.argv[0], "resume", str(directory), *arguments[1:]]  # for other ranks, whom Lightning starts so
+    return _report(lambda signals: _resume_job(signals, directory, arguments[1:]), arguments)
 
 
 def checkpoints(arguments: Sequence[str]) -> int:

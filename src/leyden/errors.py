@@ -32,7 +32,7 @@ class Interrupted(BaseException):
     def __str__(self) -> str:
         name = signal.Signals(self.number).name
         if self.directory is None:
-            return f"stopped by {name} before training began"
+            return f"stopped by {name} before training began or went on"
         go_on = f"{command('leyden')} resume {shlex.quote(str(self.directory))}"
         if not self.is_saved:
             return f"stopped by {name}, no state is saved; begin again with: {go_on}"
@@ -79,6 +79,10 @@ def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         shown = f"{group}={option}" if group else option
         return f"{shown}: there is no such file in conf/{group}: {suggest(option, list(error.options or []))}"
+    if isinstance(error, OverrideParseException) and "=" in error.override:
+        key, _, value = error.override.partition("=")
+        quoted = f"\"{key}='{value}'\""
+        return f"cannot read '{error.override}' on the command line: give the value quotes of its own, {quoted}"
     if isinstance(error, OverrideParseException):
         return f"cannot read '{error.override}' on the command line: expected key=value or group=option"
     if match := re.match(r"Could not override '([^']+)'", lines[0]):

@@ -6,11 +6,13 @@ network file systems know it too.
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 LOCK_FILE = ".lock"
+TRIES, SECONDS_BETWEEN_TRIES = 10, 0.05
 
 
 class Lock:
@@ -32,13 +34,17 @@ class Lock:
                 f"the run directory {self.directory} cannot be written ({error.strerror}): "
                 "give another place with runs_dir=…"
             ) from error
-        try:
-            fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self.descriptor)
-            raise ValueError(
-                f"another process is at work in {self.directory}: wait for its end, or give another directory"
-            ) from error
+        for left in reversed(range(TRIES)):
+            try:
+                fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if not left:
+                    os.close(self.descriptor)
+                    raise ValueError(
+                        f"another process is at work in {self.directory}: wait for its end, or give another directory"
+                    ) from error
+                time.sleep(SECONDS_BETWEEN_TRIES)  # someone may only have asked who holds it
         return self
 
     def __exit__(

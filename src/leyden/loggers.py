@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import logging
 import netrc
 import os
 from argparse import Namespace
@@ -15,6 +16,8 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from leyden.run import write_atomically
+
+log = logging.getLogger(__name__)
 
 FIRST_COLUMNS = ["epoch", "step"]
 
@@ -51,7 +54,7 @@ class MetricsCsv(Logger):
 
     def state_dict(self) -> dict[str, Any]:
         """All rows so far, those on the disk as its text: few, beside a network's weights."""
-        text = self.path.read_bytes().decode() if self.path.is_file() else ""
+        text = self.path.read_bytes().decode(errors="replace") if self.path.is_file() else ""
         return {"text": text, "pending": dict(self.pending)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -167,10 +170,13 @@ class WandbLogger(Logger):
 
 
 def finish(loggers: Sequence[Logger], summary: dict[str, Any], exit_code: int) -> None:
-    """Ends what has an end of its own, with the run's exit code."""
+    """Ends what has an end of its own, with the run's exit code; an error there does not hide how the run went."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger.finish(summary, exit_code)
+            try:
+                logger.finish(summary, exit_code)
+            except Exception as error:
+                log.warning("the W&B run %s could not be ended (%s)", logger.run_id, error)
 
 
 def _mode_for_this_machine() -> str:

@@ -1,5 +1,6 @@
 """Command line > **where a run begins** > train: at its first step, or where an earlier attempt left off."""
 
+import difflib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,17 +11,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from leyden.checkpoint import Found, set_aside
-from leyden.config import Origin, suggest
+from leyden.checkpoint import Found, newest_whole, put_in_order
+from leyden.config import Origin, check
 from leyden.run import rank, read_record
 from leyden.schedules import first_step_that_differs
 
 log = logging.getLogger(__name__)
 
-# What may differ from the attempt before, for no bit of the result depends on it …
+# What may differ from the attempt before, for no bit of the result depends on it: that the images which are found
+# elsewhere are the same is looked at by itself …
 FREE = (
-    "debug", "runs_dir", "resume", "logger", "trainer.profiler", "data.root", "data.num_workers", "callbacks.progress",
-    "callbacks.checkpoints.every_n_steps", "callbacks.checkpoints.every_n_minutes",
+    "debug", "runs_dir", "resume", "logger", "trainer.profiler", "data.root", "data.source.directory",
+    "data.num_workers", "callbacks.progress", "callbacks.checkpoints.every_n_steps",
+    "callbacks.checkpoints.every_n_minutes",
 )  # fmt: skip
 # … and what has rules of its own: images that cannot be read may be left out from here on, training may be longer.
 RULED = ("data.on_error", "epochs", "trainer.max_epochs")
@@ -33,6 +36,18 @@ class Start(NamedTuple):
     found: Found
     is_finished: bool
 
+    def describe(self) -> str:
+        """Where training goes on, in words."""
+        if self.found.state is None:
+            return "no checkpoint is whole: training begins at the start"
+        place = self.found.state["position"]
+        return f"going on from {self.found.path}: epoch {place['epoch']}, step {self.found.state['global_step']}"
+
+
+def what_is_saved(directory: Path) -> Found:
+    """The checkpoints of the run in a directory, as far as they are whole."""
+    return newest_whole(directory / "checkpoints", record_or_nothing(directory).get("run_id"))
+
 
 def starting_point(config: DictConfig, directory: Path, found: Found, origin: Origin) -> Start:
     """Decides where the run of this config begins in `directory`, where `found` lies.
@@ -42,65 +57,84 @@ def starting_point(config: DictConfig, directory: Path, found: Found, origin: Or
     """
     record = record_or_nothing(directory)
     if found.state is not None:
-        _check_same_run(record, found)
+        record.setdefault("run_id", found.state["run"]["run_id"])
     if rank() > 0:  # the first rank has seen to all that follows
         return Start(record, found, is_finished=False)
     is_finished = record.get("status") == "finished"
-    is_begun = is_finished or found.path is not None
+    is_begun = is_finished or found.is_any
     if is_begun and config.resume != "auto":
         raise ValueError(
             f"{directory} holds a run already ({record.get('status', 'its record is lost')}): "
             "give resume=auto to go on with it, or another directory"
         )
-    stored = stored_config(directory, found)
+    stored = config_of(found) or written_config(directory)
     if is_begun and stored is not None:
         _check_settings(stored, config, origin)
-        if config.epochs != stored.epochs:
+        if config.trainer.get("max_epochs") != stored.trainer.get("max_epochs"):
             _check_longer(stored, config, found)
             is_finished = False
-    set_aside(found.damaged)
+            if found.state and not found.state["global_step"]:
+                found = Found(None, None, found.damaged)  # no step is taken yet, and the schedule has begun as another
+    put_in_order(directory / "checkpoints", found)
     return Start(record if config.resume == "auto" else {}, found, is_finished)
 
 
-def stored_config(directory: Path, found: Found) -> DictConfig | None:
-    """The config that a run began with: as its checkpoint has it, else as config.yaml does; None when both are lost."""
+def config_of(found: Found) -> DictConfig | None:
+    """The config that a checkpoint was written with."""
+    if found.state is None:
+        return None
+    config = OmegaConf.create(found.state["run"]["config"])
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def written_config(directory: Path) -> DictConfig | None:
+    """What config.yaml says; None where it is absent or damaged, which is named."""
     path = directory / "config.yaml"
     try:
-        written = OmegaConf.load(path) if path.is_file() else None
+        config = OmegaConf.load(path) if path.is_file() else None
     except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException):
+        config = None
+    if path.is_file() and not isinstance(config, DictConfig):
         log.warning("%s is damaged", path)
-        written = None
-    if found.state is None:
-        return written if isinstance(written, DictConfig) else None
-    kept = OmegaConf.create(found.state["run"]["config"])
-    assert isinstance(kept, DictConfig)
-    if written != kept and rank() == 0:
-        log.warning("%s is not what the run began with: it is restored from %s", path, found.path)
-    return kept
+    return config if isinstance(config, DictConfig) and config else None
 
 
 def config_to_resume(directory: Path, found: Found, changes: Sequence[str]) -> tuple[DictConfig, Origin]:
     """The config of a run that is to go on, with changes of the form key=value.
 
+    That of the checkpoint counts; config.yaml only in what an attempt since may have changed.
+
     Raises:
-        ValueError: no run is there, its config is lost, or a change names no key.
+        ValueError: no run is there, its config is lost, or a change is none.
     """
     record = record_or_nothing(directory)
-    if found.state is not None:
-        _check_same_run(record, found)
-    config = stored_config(directory, found)
+    kept, config = config_of(found), written_config(directory)
+    if kept is not None and (config is None or any(not _is_ruled(key) for key in _differing(kept, config))):
+        log.warning("%s is not what the run began with: it is restored from %s", directory / "config.yaml", found.path)
+        config = kept
     if config is None:
         raise ValueError(f"{directory} holds no run to go on with: neither config.yaml nor a checkpoint is whole")
+    overrides = [*(record or (found.state or {}).get("run", {})).get("overrides", []), *changes]
     for change in changes:
-        key = change.partition("=")[0]
-        if "=" not in change or key not in dict(_leaves(config)):
-            raise ValueError(f"{change}: expected key=value, {suggest(key, [name for name, _ in _leaves(config)])}")
-        config.merge_with_dotlist([change])
-        if key == "epochs" and config.trainer.max_epochs is not None:
-            config.trainer.max_epochs = config.epochs
+        _apply(change, config)
     config.resume = "auto"
-    overrides = record.get("overrides") or (found.state or {}).get("run", {}).get("overrides", [])
-    return config, Origin([*overrides, *changes])
+    check(config, Origin(overrides))
+    return config, Origin(overrides)
+
+
+def _apply(change: str, config: DictConfig) -> None:
+    key = change.partition("=")[0]
+    keys = [name for name, _ in _leaves(config)]
+    if "=" not in change:
+        raise ValueError(f"{change}: expected key=value, as in epochs=40")
+    if key not in keys:
+        near = difflib.get_close_matches(key, keys, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "expected a key of its config.yaml that has a plain value"
+        raise ValueError(f"unknown key '{key}' (override {change}): {hint}")
+    config.merge_with_dotlist([change])
+    if key == "epochs" and config.trainer.max_epochs is not None:
+        config.trainer.max_epochs = config.epochs
 
 
 def record_or_nothing(directory: Path) -> dict[str, Any]:
@@ -117,25 +151,44 @@ def record_or_nothing(directory: Path) -> dict[str, Any]:
         return {}
 
 
+def check_same_data(start: Start, facts: Mapping[str, Any]) -> None:
+    """Holds the data against that of the attempt before.
+
+    Raises:
+        ValueError: other images, labels or classes, so that other ones would be in each split.
+    """
+    before = start.record.get("data") or (start.found.state or {}).get("run", {}).get("data")
+    if start.found.state is None or not before:
+        return
+    if before["layout"] != facts["layout"]:
+        counts = " and ".join(
+            f"{data['num_train']}, {data['num_val']} and {data['num_test']}" for data in (before, facts)
+        )
+        raise ValueError(
+            f"{facts['name']} is not the data that this run began with (images to train, validate and test: {counts}): "
+            "put the old images back, or train anew in another directory"
+        )
+    if before["fingerprint"] != facts["fingerprint"]:
+        log.warning("files of %s have changed since the attempt before: the result is that of neither", facts["name"])
+
+
 def warn_of_other_machine(found: Found, facts: Mapping[str, Any]) -> None:
     """Says when bits may differ because the attempt before ran elsewhere."""
     before = found.state["run"] if found.state else facts
-    for key in ("device", "precision"):
+    for key in ("device", "precision", "torch"):
         if before[key] != facts[key]:
-            log.warning("%s was %s before and is %s now: the last bits may differ", key, before[key], facts[key])
+            then, now = (_words(value) for value in (before[key], facts[key]))
+            log.warning("%s was %s before and is %s now: the last bits may differ", key, then, now)
 
 
-def _check_same_run(record: dict[str, Any], found: Found) -> None:
-    run_id = found.state["run"]["run_id"] if found.state else None
-    if record.setdefault("run_id", run_id) != run_id:
-        raise ValueError(f"{found.path} is of another run than run.json: put this run's own back, or delete it")
+def _words(value: Any) -> str:
+    return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _check_settings(stored: DictConfig, config: DictConfig, origin: Origin) -> None:
     before, now = dict(_leaves(stored)), dict(_leaves(config))
-    for key in sorted(before.keys() | now.keys()):
-        is_ruled = any(key == name or key.startswith(name + ".") for name in (*FREE, *RULED))
-        if not is_ruled and before.get(key) != now.get(key):
+    for key in _differing(stored, config):
+        if not _is_ruled(key):
             raise ValueError(
                 f"{key}={now.get(key)}{origin.of(key)}, but the run in this directory has {before.get(key)}: "
                 "go on with its own settings, or give another directory"
@@ -143,23 +196,34 @@ def _check_settings(stored: DictConfig, config: DictConfig, origin: Origin) -> N
 
 
 def _check_longer(stored: DictConfig, config: DictConfig, found: Found) -> None:
-    """Lets training be longer where each step taken so far would have been the same."""
-    change = f"epochs={config.epochs}"
-    if config.steps is not None or config.epochs is None or stored.epochs is None:
-        raise ValueError(f"{change}: steps={stored.steps} decides when this run ends, and its last epoch was cut short")
-    if config.epochs < stored.epochs:
-        raise ValueError(f"{change} is less than the {stored.epochs} that the run has: it may only be raised")
+    """Lets training be longer where each step taken so far, and the next, would have been the same."""
+    old, new = (item.trainer.get("max_epochs") for item in (stored, config))
+    if config.steps is not None or new is None or old is None:
+        raise ValueError(f"epochs={new}: steps={stored.steps} decides when this run ends, and its last epoch is cut")
+    if new < old:
+        raise ValueError(f"epochs={new} is less than the {old} that the run has: it may only be raised")
     if found.state is None:
-        raise ValueError(f"{change}: the run's checkpoints are lost: train anew")
-    before = found.state["total_steps"]
-    after = before // stored.trainer.max_epochs * config.trainer.max_epochs
+        raise ValueError(f"epochs={new}: the run's checkpoints are lost: train anew")
+    before, done = found.state["total_steps"], found.state["global_step"]
     make_schedule = hydra.utils.instantiate(config.schedule, _convert_="all")
-    differs = first_step_that_differs(make_schedule, before, after, found.state["global_step"])
+    # The rate of the next step is set already, and goes with the optimizer's state.
+    differs = first_step_that_differs(make_schedule, before, before // old * new, done + 1) if done else None
     if differs is not None:
         raise ValueError(
-            f"{change}: this schedule spreads over all of training, so with more epochs step {differs}, which is taken "
-            "already, would have had another learning rate: train anew, or choose schedule=constant or plateau"
+            f"epochs={new}: this schedule spreads over all of training, so with more epochs step {differs} of the "
+            f"{done} taken would have had another learning rate: train anew, or choose schedule=constant or plateau"
         )
+
+
+def _is_ruled(key: str) -> bool:
+    return any(key == name or key.startswith(name + ".") for name in (*FREE, *RULED))
+
+
+def _differing(first: DictConfig, second: DictConfig) -> list[str]:
+    """The keys whose values differ, those nearest to the root first: what others are made from."""
+    ours, theirs = dict(_leaves(first)), dict(_leaves(second))
+    keys = [key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)]
+    return sorted(keys, key=lambda key: (key.count("."), key))
 
 
 def _leaves(node: DictConfig | dict[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:

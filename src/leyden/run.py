@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ from leyden.errors import Interrupted, explain
 from leyden.lock import is_held
 
 STATUSES = ("running", "finished", "failed", "interrupted")
+KINDS = {"attempt": int, "attempts": list, "overrides": list, "heartbeat": dict, "metrics": dict, "data": dict}
+OF_AN_ATTEMPT = ("metrics", "intervals", "timings")  # what a new one does not take over
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "timm", "numpy", "wandb")
 LEAST_FREE_BYTES = 50 * 2**20  # less than this is not worth beginning with
 
@@ -46,7 +49,7 @@ def rank_error_path(directory: Path, number: int) -> Path:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replaces the file in one step, so that a reader or a kill meets the old text or the new one, whole."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     with beside.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -63,7 +66,7 @@ class RunRecord:
     def __init__(self, directory: Path, overrides: Sequence[str], record: Mapping[str, Any] | None = None) -> None:
         self.directory = directory
         self.main_process = rank() == 0
-        self.begin = time.perf_counter()
+        self.began = time.perf_counter()
         self.facts: dict[str, Any] = {**(record or {}), "overrides": list(overrides)}
 
     def __enter__(self) -> Self:
@@ -83,19 +86,24 @@ class RunRecord:
                 (self.directory / "error.txt").replace(self.directory / f"error_attempt{attempt - 1}.txt")
         self.log_handler = _log_to(self.directory / "log.txt")
         now = _now()
+        self.facts = {key: value for key, value in self.facts.items() if key not in OF_AN_ATTEMPT}
         self.facts |= {
             "status": "running", "reason": None, "started": now, "ended": None, "seconds": None,
             "heartbeat": {"time": now}, "pid": os.getpid(), "host": socket.gethostname(),
             "attempt": attempt, "attempts": attempts, "run_id": self.facts.get("run_id") or secrets.token_hex(8),
+            "working_directory": os.getcwd(),
         }  # fmt: skip
         command = shlex.join(["leyden", *sys.argv[1:]])
         self.update(**{"command": self.facts.get("command", command), "last_command": command, **_origin()})
         return self
 
-    def write_config(self, config: DictConfig) -> None:
-        """Keeps the resolved config, from which the run can be built again."""
+    def begin(self, config: DictConfig, resumed_from: Mapping[str, Any], is_new: bool) -> None:
+        """Keeps the resolved config, from which the run can be built again; a new run begins without rows."""
         if self.main_process:
             write_atomically(self.directory / "config.yaml", OmegaConf.to_yaml(config))
+            if is_new:
+                (self.directory / "metrics.csv").unlink(missing_ok=True)
+        self.update(resumed_from=resumed_from)
 
     def update(self, **facts: Any) -> None:
         """Adds facts to run.json at once."""
@@ -112,7 +120,7 @@ class RunRecord:
     @property
     def seconds(self) -> float:
         """Seconds since the run began, in this attempt."""
-        return round(time.perf_counter() - self.begin, 3)
+        return round(time.perf_counter() - self.began, 3)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -165,24 +173,42 @@ def read_record(directory: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ValueError(f"{directory} is no run directory: it has no run.json") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): delete it to begin anew") from error
+        raise ValueError(f"{path} is damaged ({error}): `leyden resume` restores what it can") from error
+    for key, kind in KINDS.items() if isinstance(record, dict) else ():
+        if not isinstance(record.get(key, kind()), kind):
+            raise ValueError(f"{path} is damaged: its {key} should be a {kind.__name__}")
     if not isinstance(record, dict) or record.get("status") not in STATUSES:
         raise ValueError(f"{path} is damaged: its status should be one of {', '.join(STATUSES)}")
     return record
 
 
+def working_directory(directory: Path) -> Path:
+    """Where a run was called from, which its relative paths count from; where that is gone or lost, here."""
+    try:
+        there = Path(read_record(directory)["working_directory"])
+    except (ValueError, KeyError):
+        return Path.cwd()
+    return there if there.is_dir() else Path.cwd()
+
+
 def describe_state(directory: Path) -> str:
     """How a run stands, in words; one that says `running` while nobody holds its lock was killed."""
-    record = read_record(directory)
+    try:
+        record = read_record(directory)
+    except ValueError as error:
+        return str(error)
     status, attempt = record["status"], record.get("attempt", 1)
-    alive = record.get("heartbeat", {})
-    last = ", ".join(f"{key} {value}" for key, value in alive.items() if key != "time")
-    if status == "running" and is_held(directory):
-        status = f"running as process {record.get('pid')} on {record.get('host')}"
-    elif status == "running":
-        status = "killed: it did not say how it ended, and no process is at work in it"
-    seen = f", last sign of life {alive['time']} ({last or 'before its first step'})" if alive else ""
-    return f"attempt {attempt}, {status}{seen}" + (f": {record['reason']}" if record.get("reason") else "")
+    if status != "running":
+        told = f", ended {record.get('ended')}"
+    else:
+        alive = record.get("heartbeat", {})
+        place = ", ".join(f"{key} {value}" for key, value in alive.items() if key != "time")
+        told = f", last sign of life {alive.get('time')} ({place or 'before its first step'})"
+        if is_held(directory):
+            status = f"running as process {record.get('pid')} on {record.get('host')}"
+        else:
+            status = "killed: it did not say how it ended, and no process is at work in it"
+    return f"attempt {attempt}, {status}{told}" + (f": {record['reason']}" if record.get("reason") else "")
 
 
 def _origin() -> dict[str, Any]:

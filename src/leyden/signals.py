@@ -5,12 +5,14 @@ between two steps asks for it. Only while data is read, where a step can take mi
 """
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Self
 
 from leyden.errors import Interrupted
+from leyden.run import rank
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -24,18 +26,12 @@ class Signals:
         self.previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        self.previous = {number: signal.getsignal(number) for number in CAUGHT}
-        self.install()
+        self.previous = {number: signal.signal(number, self._receive) for number in CAUGHT}
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
-
-    def install(self) -> None:
-        """Makes the signals come here, also after a library has put handlers of its own in between."""
-        for number in CAUGHT:
-            signal.signal(number, self._receive)
 
     def receive_from_another_rank(self) -> None:
         """Counts as SIGTERM where this rank has received nothing itself."""
@@ -67,5 +63,7 @@ class Signals:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a third need not wait for anything
         if self.received is None:
             self.received = number
+            if self.is_patient and rank() == 0:
+                os.write(2, f"{signal.Signals(number).name}: stopping as soon as nothing is half done\n".encode())
         if is_second or not self.is_patient:
             raise Interrupted(number)

@@ -1,9 +1,11 @@
 """Command line > config > **train**: compose, check, build, fit, test, record. Read `classifier.py` next."""
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 from pytorch_lightning.loggers import Logger
@@ -17,7 +19,7 @@ from leyden.build import (
     instantiate,
 )
 from leyden.callbacks import Checkpoints, Ema, Progress
-from leyden.checkpoint import LAST, Found, newest_whole
+from leyden.checkpoint import LAST, Found
 from leyden.config import Origin, check, check_groups
 from leyden.errors import Interrupted
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
@@ -26,10 +28,19 @@ from leyden.loggers import finish
 from leyden.losses import ClassificationLoss
 from leyden.optim import describe_groups
 from leyden.ranks import telling_which_rank_failed, wait_for_ranks
-from leyden.resume import Start, config_to_resume, starting_point, warn_of_other_machine
-from leyden.run import RunRecord, rank
+from leyden.resume import (
+    Start,
+    check_same_data,
+    config_to_resume,
+    starting_point,
+    warn_of_other_machine,
+    what_is_saved,
+)
+from leyden.run import RunRecord, rank, working_directory
 from leyden.signals import Signals
 from leyden.summary import summarise
+
+log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig, run_directory: Path, origin: Origin, signals: Signals) -> float | None:
@@ -39,17 +50,18 @@ def train(config: DictConfig, run_directory: Path, origin: Origin, signals: Sign
     """
     OmegaConf.resolve(config)
     with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
-        return _run(config, run_directory, origin, newest_whole(run_directory / "checkpoints"), signals)
+        return _run(config, run_directory, origin, what_is_saved(run_directory), signals)
 
 
 def resume(run_directory: Path, changes: Sequence[str], signals: Signals) -> float | None:
     """Goes on with the run of a directory, from its own config with changes of the form key=value."""
-    if not run_directory.is_dir():
-        raise ValueError(f"{run_directory} is no run directory: it does not exist")
+    if not any((run_directory / name).exists() for name in ("run.json", "config.yaml", "checkpoints")):
+        raise ValueError(f"{run_directory} holds no run: give the directory of one, as its end or its start names it")
     with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
-        found = newest_whole(run_directory / "checkpoints")
-        config, origin = config_to_resume(run_directory, found, changes)
-        return _run(config, run_directory, origin, found, signals)
+        found = what_is_saved(run_directory)
+        with contextlib.chdir(working_directory(run_directory)):  # its paths may be relative
+            config, origin = config_to_resume(run_directory, found, changes)
+            return _run(config, run_directory, origin, found, signals)
 
 
 def _run(config: DictConfig, directory: Path, origin: Origin, found: Found, signals: Signals) -> float | None:
@@ -59,20 +71,21 @@ def _run(config: DictConfig, directory: Path, origin: Origin, found: Found, sign
         value: float | None = start.record.get("metrics", {}).get(f"best/{config.monitor}")
         return value
     with RunRecord(directory, origin.overrides, start.record) as run:
-        run.facts["resumed_from"] = start.found.describe()
         check_groups(config, ["logger"], origin)
-        loggers = build_loggers(config, directory, is_new=start.found.path is None)
+        loggers = build_loggers(config, directory)
         try:
             check(config, origin)
-            run.write_config(config)
+            run.begin(config, start.found.describe(), is_new=start.found.state is None)
             best = fit_and_test(config, run, loggers, origin, start, signals)
             signals.check()
         except BaseException as error:
             finish(loggers, {}, exit_code=1)
             if isinstance(error, Interrupted):
                 error.directory, error.is_saved = directory, (directory / "checkpoints" / LAST).is_file()
+            if isinstance(error, SystemExit):
+                raise RuntimeError(f"a part of the run called sys.exit({error.code})") from error
             raise
-        finish(loggers, run.facts.get("metrics", {}), exit_code=0)
+    finish(loggers, run.facts.get("metrics", {}), exit_code=0)
     return best
 
 
@@ -96,13 +109,18 @@ def fit_and_test(
         classifier.loss.balance(data.class_counts)
     device = describe_device(accelerator)
     facts = {"device": device, "precision": trainer.precision, "seed": config.seed, "parameters": num_parameters}
-    run.update(data=data.facts(), **facts)
+    facts |= {"data": data.facts(), "torch": str(torch.__version__)}
+    check_same_data(start, facts["data"])
+    run.update(**facts)
     if checkpoints:
         kept = {"run_id": run.facts.get("run_id"), "overrides": list(origin.overrides), **facts}
         checkpoints.run = {"config": OmegaConf.to_yaml(config), **kept}
     if run.main_process:
         warn_of_other_machine(start.found, facts)
         print(describe_groups(classifier))
+        if start.record:
+            log.info("%s", start.describe())
+            print(start.describe())
 
     with telling_which_rank_failed(trainer, run):
         trainer.fit(classifier, datamodule=data, ckpt_path=start.found.path, weights_only=True)

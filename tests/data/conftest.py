@@ -1,4 +1,4 @@
-"""Small files that the tests of the readers share: IDX files and digits as PNG files."""
+"""Small files that the tests of the readers share: IDX files."""
 
 import gzip
 import struct
@@ -8,9 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
-
-from leyden.data import Digits
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
@@ -33,20 +30,5 @@ def write_set(tmp_path: Path) -> Callable[..., Path]:
             values = np.arange(count, dtype=np.uint8) % 10 if labels is None else labels[:count]
             write_idx(directory / f"{part}-labels-idx1-ubyte.gz", values)
         return directory
-
-    return write
-
-
-@pytest.fixture
-def write_digits(tmp_path: Path) -> Callable[..., Path]:
-    """Writes digits `begin` to `end` of the package as <directory>/<class>/<number>.png; returns the directory."""
-
-    def write(name: str = "digits", begin: int = 0, end: int = 300) -> Path:
-        images, labels, _ = Digits().load(tmp_path)
-        for number in range(begin, end):
-            path = tmp_path / name / str(int(labels[number])) / f"{number:04}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(images[number, 0].numpy()).save(path)
-        return tmp_path / name
 
     return write

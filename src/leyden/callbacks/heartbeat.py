@@ -29,4 +29,5 @@ class Heartbeat(pl.Callback):
         now = time.monotonic()
         if now >= self.next_beat:
             self.next_beat = now + SECONDS_BETWEEN_BEATS
-            self.beat(stage=str(trainer.state.stage), epoch=trainer.current_epoch, step=trainer.global_step)
+            stage = trainer.state.stage.value if trainer.state.stage else None
+            self.beat(stage=stage, epoch=trainer.current_epoch, step=trainer.global_step)

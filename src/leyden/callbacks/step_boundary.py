@@ -32,13 +32,9 @@ class StepBoundary(pl.Callback):
         trainer.should_stop = checkpoint["position"]["is_stopped"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.signals.install()  # Lightning's own, which would raise SystemExit, came before them
         if self.frozen is not None:
             for name, parameter in pl_module.named_parameters():
                 parameter.requires_grad = name not in self.frozen
-
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.signals.install()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stand_between_steps(trainer, pl_module, "epoch", is_due=trainer.current_epoch > 0 and self.frozen is None)

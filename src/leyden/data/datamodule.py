@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,22 +129,33 @@ class ImageDataModule(pl.LightningDataModule):
         Of files it covers the classes, the shape they are decoded to, and each one's path below the directory, size in
         bytes and label, but not its content: a file replaced by another of the same size goes unnoticed.
         """
-        shape = (len(self.labels), self.channels, self.image_size, self.image_size)
-        digest = hashlib.sha256(repr((self.class_names, shape)).encode())
         if self.files:
-            for path, label in zip(self.files.paths, self.labels.tolist(), strict=True):
-                digest.update(os.fsencode(f"{path}\0{_size(self.files.directory / path)}\0{label}\n"))
-            return digest.hexdigest()
+            return self._listing(lambda path: _size(self.files.directory / path) if self.files else -1)
+        digest = hashlib.sha256(repr((self.class_names, self._shape)).encode())
         assert self.images is not None
         for tensor in (self.labels, self.images):
             digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
+    @property
+    def _shape(self) -> tuple[int, int, int, int]:
+        return len(self.labels), self.channels, self.image_size, self.image_size
+
+    def _listing(self, describe_file: Callable[[str], object]) -> str:
+        """SHA-256 of classes, shape, and of each file its path, label and what is said of it."""
+        assert self.files is not None
+        digest = hashlib.sha256(repr((self.class_names, self._shape)).encode())
+        for path, label in zip(self.files.paths, self.labels.tolist(), strict=True):
+            digest.update(os.fsencode(f"{path}\0{describe_file(path)}\0{label}\n"))
+        return digest.hexdigest()
+
     def facts(self) -> dict[str, Any]:
-        """What a run's record says of its data, in plain types."""
+        """What a run's record says of its data, in plain types; `layout` decides who is in which split."""
+        fingerprint = self.fingerprint
         return {
             "name": self.source.name,
-            "fingerprint": self.fingerprint,
+            "fingerprint": fingerprint,
+            "layout": self._listing(lambda path: "") if self.files else fingerprint,
             "num_classes": self.num_classes,
             "class_names": list(self.class_names),
             "image_shape": [self.channels, self.image_size, self.image_size],

@@ -155,7 +155,7 @@ class DecodingLoader(EpochLoader):
             if paths[position] not in self.skipped:
                 self.skipped[paths[position]] = reason
                 log.warning("%s cannot be read (%s): it is left out", paths[position], reason)
-        if len(unreadable) == len(paths):
+        if len(unreadable) == len(paths) and self.sampler.seed is not None:  # there is no step without images
             raise ValueError(
                 f"none of the {len(paths)} images of a batch can be read, {first} for one ({reason}): "
                 "is the disk still there? mend or delete them"
