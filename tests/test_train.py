@@ -34,6 +34,7 @@ def test_run_directory_is_complete(train_run: Train) -> None:
         ".lock", "checkpoints/last.ckpt", "checkpoints/last.ckpt.sha256",
         "checkpoints/previous.ckpt", "checkpoints/previous.ckpt.sha256",
         "checkpoints/best.ckpt", "checkpoints/best.ckpt.sha256",
+        "checkpoints/best_copy.ckpt", "checkpoints/best_copy.ckpt.sha256",
     }  # fmt: skip
     record = run.record
     assert record["status"] == "finished"

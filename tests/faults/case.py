@@ -196,7 +196,8 @@ def newest_step(directory: Path) -> int:
     for path in (directory / "last.ckpt", directory / "previous.ckpt"):
         if is_whole(path):
             state = torch.load(path, map_location="cpu", weights_only=True)
-            has_best = is_whole(directory / "best.ckpt") or state["callbacks"]["Checkpoints"]["best_value"] is None
+            bests = (directory / "best.ckpt", directory / "best_copy.ckpt")
+            has_best = any(map(is_whole, bests)) or state["callbacks"]["Checkpoints"]["best_value"] is None
             return int(state["global_step"]) if has_best else 0
     return 0
 
