@@ -12,7 +12,7 @@ HOLD = """
 import pathlib, subprocess, sys
 from leyden.lock import Lock
 with Lock(pathlib.Path(sys.argv[1])):
-    child = subprocess.Popen(["sleep", "60"], close_fds=False)
+    child = subprocess.Popen(["sleep", "60"], close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     print(child.pid, flush=True)
     sys.stdin.read()
 """

@@ -9,8 +9,10 @@ import pytest
 
 from leyden import command_line
 from leyden.callbacks import Progress
-from leyden.config import CONFIG_DIRECTORY
-from running import FinishedRun, differences
+from leyden.config import CONFIG_DIRECTORY, Origin
+from leyden.signals import Signals
+from leyden.train import train
+from running import TINY, FinishedRun, compose_config, differences
 
 Train = Callable[..., FinishedRun]
 
@@ -31,12 +33,20 @@ MOMENTS = {
 RICH = ["epochs=4", "augment=strong", "backbone.dropout=0.2", "callbacks.ema.decay=0.9", "trainer.log_every_n_steps=4"]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """The run of RICH that nothing disturbs."""
+    directory = tmp_path_factory.mktemp("whole") / "run"
+    with Signals() as signals:
+        train(compose_config(*TINY, *RICH), directory, Origin(RICH), signals)
+    return FinishedRun(directory)
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("kill", [False, True], ids=["signal", "kill"])
 def test_run_that_goes_on_ends_in_the_same_bits(
-    moment: str, kill: bool, train_run: Train, interrupted: Callable[..., FinishedRun]
+    moment: str, kill: bool, whole: FinishedRun, interrupted: Callable[..., FinishedRun]
 ) -> None:
-    whole = train_run(*RICH)
     hook, count = MOMENTS[moment]
     run = interrupted(*RICH, "callbacks.checkpoints.every_n_steps=7", hook=hook, count=count, kill=kill)
     assert run.record["status"] == ("failed" if kill else "interrupted")
@@ -103,9 +113,8 @@ def test_every_part_goes_on_exactly(part: list[str], train_run: Train, interrupt
 
 
 def test_interrupted_three_times_it_is_still_the_same(
-    train_run: Train, interrupted: Callable[..., FinishedRun], monkeypatch: pytest.MonkeyPatch
+    whole: FinishedRun, interrupted: Callable[..., FinishedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train_run(*RICH)
     run = interrupted(*RICH, hook="on_train_batch_end", count=5)
     original = Progress.on_train_batch_end
     for count in (20, 20):
@@ -136,9 +145,8 @@ def damage(path: Path, how: str) -> None:
 @pytest.mark.parametrize("name", ["config.yaml", "run.json", "metrics.csv", "checkpoints/last.ckpt",
                                   "checkpoints/last.ckpt.sha256", "checkpoints/best.ckpt"])  # fmt: skip
 def test_damaged_file_costs_time_and_no_bit(
-    name: str, how: str, train_run: Train, interrupted: Callable[..., FinishedRun], caplog: pytest.LogCaptureFixture
+    name: str, how: str, whole: FinishedRun, interrupted: Callable[..., FinishedRun], caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = train_run(*RICH)
     run = interrupted(*RICH, "callbacks.checkpoints.every_n_steps=7", hook="on_train_batch_end", count=45)
     damage(run.directory / name, how)
     caplog.clear()
@@ -150,8 +158,9 @@ def test_damaged_file_costs_time_and_no_bit(
         assert run.record["resumed_from"]["file"] == "last.ckpt"
 
 
-def test_both_checkpoints_damaged_begin_at_the_start(train_run: Train, interrupted: Callable[..., FinishedRun]) -> None:
-    whole = train_run(*RICH)
+def test_both_checkpoints_damaged_begin_at_the_start(
+    whole: FinishedRun, interrupted: Callable[..., FinishedRun]
+) -> None:
     run = interrupted(*RICH, hook="on_train_batch_end", count=45)
     for name in ("last.ckpt", "previous.ckpt"):
         damage(run.directory / "checkpoints" / name, "cut")

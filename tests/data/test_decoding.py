@@ -208,10 +208,11 @@ def test_skipped_files_are_left_out_and_told_once(
     assert len(caplog.records) == 3
 
 
-def test_batch_without_a_readable_file_is_an_error(files: Files) -> None:
-    spoil(files, *range(25, 35))
-    with pytest.raises(ValueError, match="none of the 10 images of a batch can be read"):
-        list(loader(files, skipped={}))
+def test_training_batch_without_a_readable_file_is_an_error_and_another_is_empty(files: Files) -> None:
+    spoil(files, *range(len(files.paths)))
+    with pytest.raises(ValueError, match="none of the .* images of a batch can be read"):
+        list(loader(files, skipped={}, seed=0))
+    assert {len(batch.labels) for batch in loader(files, skipped={})} == {0}
 
 
 @pytest.mark.parametrize(("number", "pause"), [(0, 0.0), (1, 0.3)])

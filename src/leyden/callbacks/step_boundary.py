@@ -40,9 +40,8 @@ class StepBoundary(pl.Callback):
         self._stand_between_steps(trainer, pl_module, "epoch", is_due=trainer.current_epoch > 0 and self.frozen is None)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if self.frozen is not None:  # Lightning counts the way back to this batch as a step
-            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
-            self.frozen = None
+        if self.frozen is not None:
+            self._be_back(trainer)
         elif batch_idx and batch_idx % trainer.accumulate_grad_batches == 0:  # gradients that add up are not saved
             due = self.checkpoints is not None and self.checkpoints.is_due(trainer.global_step)
             self._stand_between_steps(trainer, pl_module, "batch", due)
@@ -59,6 +58,13 @@ class StepBoundary(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # An epoch gone on with counts as restarted in Lightning, which would keep the plateau schedule from its step.
         trainer.fit_loop._restarting = False
+        if self.frozen is not None:
+            self._be_back(trainer)
+
+    def _be_back(self, trainer: pl.Trainer) -> None:
+        """Ends the way back to where the run was, which Lightning may have counted as a step."""
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+        self.frozen = None
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stand_between_steps(trainer, pl_module, "end", is_due=True)
