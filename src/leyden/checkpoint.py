@@ -253,7 +253,7 @@ def put_in_order(directory: Path, found: Found) -> None:
 
 def describe(directory: Path) -> str:
     """What lies in a directory of checkpoints, a line for each: where training was, what it holds, what is damaged."""
-    lines = [f"{'file':14} {'epoch':>6} {'step':>8} {'MiB':>8}  {'written by':24} holds"]
+    lines = [f"{'file':14} {'epoch':>6} {'step':>8} {'MiB':>8}  {'written by':38} holds"]
     for path in sorted(directory.glob("*.ckpt*")):
         if path.suffix == ".sha256":
             continue
@@ -275,5 +275,5 @@ def describe(directory: Path) -> str:
             "config": state.get("run"),
         }
         holds = ", ".join(name for name, is_there in parts.items() if is_there)
-        lines.append(f"{path.name:14} {state['epoch']:6} {state['global_step']:8} {size:8.1f}  {by:24} {holds}")
+        lines.append(f"{path.name:14} {state['epoch']:6} {state['global_step']:8} {size:8.1f}  {by:38} {holds}")
     return "\n".join(lines)
