@@ -38,6 +38,20 @@ def test_signal_that_a_library_swallows_still_ends_the_run() -> None:
         signal.raise_signal(signal.SIGUSR1)
 
 
+def test_error_that_a_raised_signal_left_behind_is_the_signal_s() -> None:
+    with Signals() as signals, pytest.raises(Interrupted), signals.clearly():
+        try:
+            with signals.at_once():
+                signal.raise_signal(signal.SIGINT)
+        finally:
+            raise AttributeError("a library was interrupted in the midst of something")
+
+
+def test_error_of_its_own_stays_one() -> None:
+    with Signals() as signals, pytest.raises(ValueError, match="of its own"), signals.clearly():
+        raise ValueError("of its own")
+
+
 def test_handlers_are_put_back() -> None:
     before = [signal.getsignal(number) for number in CAUGHT]
     with Signals():

@@ -131,7 +131,7 @@ def _report(command: Callable[[Signals], None], arguments: Sequence[str]) -> int
     """Runs a command; an error becomes one sentence and an exit code."""
     show_warnings()
     try:
-        with Signals() as signals:
+        with Signals() as signals, signals.clearly():
             command(signals)
     except Interrupted as stopped:
         if rank() == 0:  # all ranks stop together

@@ -22,7 +22,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self.is_patient = True
+        self.is_patient, self.has_raised = True, False
         self.previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -57,6 +57,16 @@ class Signals:
             self.is_patient = True
         self.check()  # a library may have swallowed what was raised
 
+    @contextlib.contextmanager
+    def clearly(self) -> Iterator[None]:
+        """Within this an error that a signal caused by raising in the midst of something is the signal's."""
+        try:
+            yield
+        except Exception as error:
+            if self.has_raised and self.received is not None:
+                raise Interrupted(self.received) from error
+            raise
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         is_second = self.received is not None and number == signal.SIGINT
         if is_second:
@@ -66,4 +76,5 @@ class Signals:
             if self.is_patient and rank() == 0:
                 os.write(2, f"{signal.Signals(number).name}: stopping as soon as nothing is half done\n".encode())
         if is_second or not self.is_patient:
+            self.has_raised = True
             raise Interrupted(number)

@@ -74,9 +74,10 @@ def _run(config: DictConfig, directory: Path, origin: Origin, found: Found, sign
         check_groups(config, ["logger"], origin)
         loggers = build_loggers(config, directory)
         try:
-            check(config, origin)
-            run.begin(config, start.found.describe(), is_new=start.found.state is None)
-            best = fit_and_test(config, run, loggers, origin, start, signals)
+            with signals.clearly():
+                check(config, origin)
+                run.begin(config, start.found.describe(), is_new=start.found.state is None)
+                best = fit_and_test(config, run, loggers, origin, start, signals)
             signals.check()
         except BaseException as error:
             finish(loggers, {}, exit_code=1)
