@@ -39,12 +39,15 @@ def test_signal_that_a_library_swallows_still_ends_the_run() -> None:
 
 
 def test_error_that_a_raised_signal_left_behind_is_the_signal_s() -> None:
-    with Signals() as signals, pytest.raises(Interrupted), signals.clearly():
+    def library(signals: Signals) -> None:
         try:
             with signals.at_once():
                 signal.raise_signal(signal.SIGINT)
         finally:
-            raise AttributeError("a library was interrupted in the midst of something")
+            raise AttributeError("interrupted in the midst of something")
+
+    with Signals() as signals, pytest.raises(Interrupted), signals.clearly():
+        library(signals)
 
 
 def test_error_of_its_own_stays_one() -> None:
