@@ -211,11 +211,9 @@ def newest_whole(directory: Path, run_id: str | None = None) -> Found:
         state = _read_or_name(directory / name, STATE, run_id, damaged)
         if state is None:
             continue
-        step, run_id = state["callbacks"].get("Checkpoints", {}).get("best_step"), state["run"]["run_id"]
-        fit = [
-            best for best in bests if best and best["run"]["run_id"] == run_id and best["global_step"] >= (step or 0)
-        ]
-        if step is None or fit:
+        step = state["callbacks"].get("Checkpoints", {}).get("best_step")
+        ours = [best for best in bests if best is not None and best["run"]["run_id"] == state["run"]["run_id"]]
+        if step is None or any(best["global_step"] >= step for best in ours):
             return Found(directory / name, state, damaged)
         log.warning("%s: the best weights that it speaks of are not here", directory / name)
     return Found(None, None, damaged)
@@ -260,19 +258,18 @@ def describe(directory: Path) -> str:
         size = path.stat().st_size / 2**20
         try:
             state = read_checkpoint(path)
-        except DamagedCheckpoint as error:
+        except ValueError as error:
             lines.append(f"{path.name:14} {'-':>6} {'-':>8} {size:8.1f}  {error}")
             continue
-        written = state.get("leyden", {})
-        by = f"leyden {written.get('version')}, torch {written.get('torch')}"
+        by = f"leyden {state['leyden'].get('version')}, torch {state['leyden'].get('torch')}"
         num_weights = sum(value.numel() for value in state["state_dict"].values())
         parts = {
             f"{num_weights:,} weights": True,
             "optimizer": state.get("optimizer_states"),
             "schedule": state.get("lr_schedulers"),
-            "averaged weights": "Ema" in state.get("callbacks", {}),
+            "averaged weights": "Ema" in state["callbacks"],
             "training metrics": state.get("training_metrics"),
-            "config": state.get("run"),
+            "config": state["run"],
         }
         holds = ", ".join(name for name, is_there in parts.items() if is_there)
         lines.append(f"{path.name:14} {state['epoch']:6} {state['global_step']:8} {size:8.1f}  {by:38} {holds}")
