@@ -6,7 +6,7 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train preview test test-slow test-gpu test-network bench faults check format clean
+.PHONY: help setup train sweep report doctor preview test test-slow test-gpu test-network test-slurm test-ray bench faults faults-study check format clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,15 @@ setup: $(VENV)/stamp  ## install the tested versions into .venv (the other targe
 train: setup  ## train a network on real images and test it
 	@$(BIN)/leyden train $(ARGS)
 
+sweep: setup  ## compare optimizers on digits, each at its own learning rates: a study of 72 runs, minutes
+	@$(BIN)/leyden train -m study=optimizers $(ARGS)
+
+report: setup  ## tell which setting of a study is better: ARGS=runs/…, by default the newest study
+	@$(BIN)/leyden report $(or $(ARGS),$(patsubst %/,%,$(dir $(firstword $(shell ls -t runs/*/*/study.json 2>/dev/null)))))
+
+doctor: setup  ## tell what is wrong with a data set: ARGS="data=image_folder data.source.directory=…"
+	@$(BIN)/leyden doctor $(ARGS)
+
 preview: setup  ## draw what an augmentation does to the images
 	@$(BIN)/leyden preview $(ARGS)
 
@@ -48,11 +57,28 @@ test-gpu: $(VENV)/stamp-test  ## run the tests that need a GPU
 test-network: $(VENV)/stamp-test  ## run the tests that download data sets
 	@$(BIN)/python -m pytest -m network $(ARGS)
 
+$(VENV)/stamp-slurm: $(VENV)/stamp-test
+	@$(PIP) -e '.[test,slurm]' -c constraints.txt
+	@touch $@
+
+$(VENV)/stamp-ray: $(VENV)/stamp-test
+	@$(PIP) -e '.[test,ray]' -c constraints.txt
+	@touch $@
+
+test-slurm: $(VENV)/stamp-slurm  ## run the tests under a real Slurm on this machine (as root, installs Debian's)
+	@$(BIN)/python -m pytest -m slurm $(ARGS)
+
+test-ray: $(VENV)/stamp-ray  ## run the tests on a real Ray on this machine
+	@$(BIN)/python -m pytest -m ray $(ARGS)
+
 bench: $(VENV)/stamp-bench  ## measure speed and memory against reference loops; writes benchmarks/results.json
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 faults: $(VENV)/stamp-test  ## strike hundreds of runs, resume them, compare; ARGS=--write renews docs/reliability.md
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+faults-study: $(VENV)/stamp-test  ## kill a study at twenty random moments, give its line again, compare
+	@$(BIN)/python -m tests.faults.study $(ARGS)
 
 check: $(VENV)/stamp-test  ## what CI runs: linter, formatter, types, then `make test`
 	@$(BIN)/ruff check .

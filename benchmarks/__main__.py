@@ -5,18 +5,19 @@ Names as arguments choose lines; the others stay in the file as they were measur
 
 import json
 import logging
+import statistics
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import augmentation, loops, networks, processes
-from benchmarks.measure import Line, compare, in_turn, show
+from benchmarks import augmentation, image_files, loops, networks, processes, reports, shards, studies
+from benchmarks.measure import REPEATS, Line, compare, in_turn, show
 from benchmarks.networks import CNN, DIGITS, EXACT, MLP, MLP_B64, RESNET, SAVING, Case
 
 RESULTS = Path(__file__).with_name("results.json")
-Maker = Callable[[], Line]
+Maker = Callable[[], Line | Iterator[Line]]
 
 
 def throughput() -> Iterator[tuple[str, Maker]]:
@@ -118,6 +119,14 @@ def augmenting() -> Iterator[tuple[str, Maker]]:
         )
 
 
+def reading() -> Iterator[tuple[str, Maker]]:
+    """Data that lies in tar files."""
+    yield "data: shards, 2 workers, JPEG 500 x 375 to 224", partial(
+        compare, measure=shards.speeds, unit="images/s", target=0.85,
+        against="two processes that read the tar files and decode alone",
+    )  # fmt: skip
+
+
 def whole_processes() -> Iterator[tuple[str, Maker]]:
     """Start and memory."""
     imports = partial(processes.python_seconds, "import torch, pytorch_lightning")
@@ -136,6 +145,99 @@ def whole_processes() -> Iterator[tuple[str, Maker]]:
     )  # fmt: skip
     yield "memory: growth from epoch 5 to epoch 50", growth
     yield "memory: peak, Fashion-MNIST, MLP", peak
+
+
+def whole_studies() -> Iterator[tuple[str, Maker]]:
+    """Many runs of one command."""
+    for label, extra, target in (
+        ("W&B and checkpoints", [], 0.5),
+        ("csv only", studies.CSV_ONLY, 0.15),
+    ):
+        yield f"study: seconds beside training in each of 32 runs, {label}", partial(overhead, extra, target)
+    yield "study: runs one after the other", partial(
+        compare, measure=studies.runs_per_second_and_with_fresh_interpreters, unit="runs/s", target=5,
+        against="a fresh interpreter for each run",
+    )  # fmt: skip
+    yield "study: runs two at a time", partial(
+        compare, measure=studies.runs_per_second_of_two_and_one_at_a_time, unit="runs/s", target=1.7,
+        against="one at a time",
+    )  # fmt: skip
+    yield "study: plan of 1,000 runs", thousand
+    yield "memory: growth of a study from 10 to 200 runs", growth_of_study
+
+
+def files() -> Iterator[tuple[str, Maker]]:
+    """From image files to normalised batches."""
+    timm = "PNG decode and timm's transform in a DataLoader with 2 workers"
+    yield "data: crop + flips of ELPV from the cache", partial(
+        compare, measure=image_files.from_the_cache, unit="images/s", target=8, against=timm
+    )  # fmt: skip
+    yield "data: first epoch of ELPV, building the cache included", partial(
+        compare, measure=image_files.first_epoch, unit="images/s", target=1.3, against=timm
+    )  # fmt: skip
+    yield "data: 10,000 JPEG of 500 x 375, uncached", partial(
+        compare, measure=image_files.uncached_jpegs, unit="images/s", target=1.5,
+        against="torchvision's ImageFolder and RandomResizedCrop in 2 workers",
+    )  # fmt: skip
+    yield "data: training tf_efficientnet_lite0 from the cache", partial(
+        compare, measure=image_files.training_and_network_alone, unit="images/s", target=0.97,
+        against="the network alone on one batch in memory",
+    )  # fmt: skip
+    yield "data: memory of 10,000 JPEG, uncached", partial(memory, image_files.memory_of_uncached_jpegs)
+    yield "data: memory of a disk cache of 100,000", partial(memory, image_files.memory_of_the_disk_cache)
+
+
+def memory(measure: Callable[[], tuple[float, float]], name: str) -> Iterator[Line]:
+    """MiB at the highest above imports, and MiB gained over epochs."""
+    peak, grown = measure()
+    against = "imports; the ratio is the difference"
+    yield Line(f"{name}, peak", peak, 0.0, "MiB", peak, 500, True, against)
+    yield Line(f"{name}, growth", grown, 0.0, "MiB", grown, 10, True, "no growth; the ratio is the difference")
+
+
+def whole_reports() -> Iterator[tuple[str, Maker]]:
+    """Reports of a usual and of a large study."""
+    yield "report: 36 runs, beside imports", small_report
+    yield f"report: {reports.num_runs():,} runs of 50 epochs", large_report
+
+
+def small_report(name: str) -> Line:
+    """Seconds."""
+    seconds = statistics.median(reports.small_report() for _ in range(REPEATS))
+    return Line(name, seconds, 0.0, "s", seconds, 3, True, "nothing; the ratio is the figure")
+
+
+def large_report(name: str) -> Iterator[Line]:
+    """Seconds, MiB, MB and seconds in Chromium."""
+    seconds, peak, size, shown = reports.large_report()
+    against = "nothing; the ratio is the figure"
+    yield Line(f"{name}, written", seconds, 0.0, "s", seconds, 20, True, against)
+    yield Line(f"{name}, peak memory", peak, 0.0, "MiB", peak, 1024, True, against)
+    yield Line(f"{name}, size of the page", size, 0.0, "MB", size, 12, True, against)
+    if shown is not None:
+        yield Line(f"{name}, shown in Chromium", shown, 0.0, "s", shown, 3, True, against)
+
+
+def overhead(extra: list[str], target: float, name: str) -> Line:
+    """Seconds from end to end of runs, less those of their training loops."""
+    pairs = [studies.seconds_per_run_and_loop(extra) for _ in range(REPEATS)]
+    ours, loop = min(pairs, key=lambda pair: abs(pair[0] - pair[1] - statistics.median(a - b for a, b in pairs)))
+    return Line(name, ours, loop, "s", ours - loop, target, True, "their training loops; the ratio is the difference")
+
+
+def thousand(name: str) -> Iterator[Line]:
+    """Seconds and MiB of a plan; seconds of the command when all its runs are finished."""
+    seconds, grown, again = studies.plan_of_a_thousand()
+    against = "nothing; the ratio is the figure"
+    yield Line(f"{name}, composed and checked", seconds, 0.0, "s", seconds, 20, True, against)
+    yield Line(f"{name}, memory", grown, 0.0, "MiB", grown, 200, True, against)
+    yield Line(f"{name}, all finished", again, 0.0, "s", again, 20, True, against)
+
+
+def growth_of_study(name: str) -> Line:
+    """MiB that the parent gains, against none."""
+    value = studies.growth_of_the_parent()
+    return Line(name, value, 0.0, "MiB", value, 20, True, "no growth; the ratio is the difference")
 
 
 def growth(name: str) -> Line:
@@ -159,11 +261,17 @@ def main() -> int:
     wanted = sys.argv[1:]
     print(f"{'':58} {'ours':>12} {'reference':>12} {'':9} {'ratio':>8}   target met")
     lines = []
-    for group in (throughput, defaults, exactness, template, augmenting, whole_processes):
+    groups = (
+        throughput, defaults, exactness, template, augmenting, files, reading, whole_processes, whole_studies,
+        whole_reports,
+    )  # fmt: skip
+    for group in groups:
         for name, make in group():
             if not wanted or any(word in name for word in wanted):
-                lines.append(make(name))  # type: ignore[call-arg]
-                print(show(lines[-1]), flush=True)
+                made = make(name)  # type: ignore[call-arg]
+                for line in [made] if isinstance(made, Line) else made:
+                    lines.append(line)
+                    print(show(line), flush=True)
     known = {record["name"]: record for record in json.loads(RESULTS.read_text())} if wanted else {}
     known |= {line.name: line.record() for line in lines}
     RESULTS.write_text(json.dumps(list(known.values()), indent=2, ensure_ascii=False) + "\n")

@@ -59,7 +59,7 @@ def cosine(optimizer: torch.optim.Optimizer, num_steps: int) -> LambdaLR:
 def images_and_labels(case: Case) -> tuple[Tensor, Tensor]:
     """As many uint8 images as the run has for training."""
     source = RandomImages(case.image_size, (case.num_steps + 1) * case.batch_size)
-    images, labels, _ = source.load(None)  # type: ignore[arg-type]
+    images, labels = source.load(None)[:2]  # type: ignore[arg-type]
     return images, labels
 
 

@@ -24,6 +24,7 @@ from leyden.build import (
 from leyden.classifier import ImageClassifier
 from leyden.config import CONFIG_DIRECTORY, Origin, register
 from leyden.data import Images
+from leyden.data.sources import Task, official_parts
 from leyden.hardware import choose_precision
 from leyden.loggers import finish
 from leyden.run import RunRecord
@@ -36,6 +37,7 @@ class RandomImages:
     """Bytes of the shape of a real set: what is in them changes no timing."""
 
     name = "random"
+    task: Task = "single_label"
     class_names = tuple(str(number) for number in range(10))
     channels = 1
     mean, std = (0.2860,), (0.3530,)
@@ -48,7 +50,8 @@ class RandomImages:
         generator = torch.Generator().manual_seed(0)
         size = (self.num_images, 1, self.image_size, self.image_size)
         images = torch.randint(256, size, dtype=torch.uint8, generator=generator)
-        return Images(images, torch.arange(self.num_images) % 10, round(0.98 * self.num_images))
+        parts = official_parts(round(0.98 * self.num_images), self.num_images)
+        return Images(images, torch.arange(self.num_images) % 10, parts)
 
 
 @dataclass(frozen=True)

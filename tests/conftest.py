@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from leyden.callbacks import Progress
 from leyden.data import Digits
 from leyden.errors import Interrupted
 from running import SHORT, TINY, FinishedRun, Killed, compose_config
+from studies import PARTS, Study
 
 Train = Callable[..., FinishedRun]
 
 os.environ["WANDB_MODE"] = "offline"
+os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="leyden-tests-")  # no test finds what another session has left
 torch.set_num_threads(1)  # small networks are faster so, and their bits do not depend on the machine's cores
 
 
@@ -47,6 +51,14 @@ def train_run(tmp_path: Path) -> Callable[..., FinishedRun]:
 
 
 @pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Study:
+    """`leyden train -m` with small runs, where `ENDS` names a callback that breaks them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts_of_a_study.py").write_text(PARTS, encoding="utf-8")
+    return Study(tmp_path, capfd)
+
+
+@pytest.fixture
 def leyden(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `leyden <arguments>` in tmp_path as a user would; returns its exit code and what it printed."""
 
@@ -68,7 +80,7 @@ def write_digits(tmp_path: Path) -> Callable[..., Path]:
     """Writes digits `begin` to `end` of the package as <directory>/<class>/<number>.png; returns the directory."""
 
     def write(name: str = "digits", begin: int = 0, end: int = 300) -> Path:
-        images, labels, _ = Digits().load(tmp_path)
+        images, labels = Digits().load(tmp_path)[:2]
         for number in range(begin, end):
             path = tmp_path / name / str(int(labels[number])) / f"{number:04}.png"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from leyden.config import CONFIG_DIRECTORY, register
-from leyden.loggers import read_metrics
+from leyden.metric_names import read_metrics
 
 SHORT = ["backbone=mlp", "backbone.width=16", "trainer=cpu", "logger=csv"]
 TINY = ["backbone=mlp", "backbone.width=16", "epochs=2", "logger=csv", "trainer=cpu"]

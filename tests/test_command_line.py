@@ -204,18 +204,6 @@ def test_interruption_without_checkpoints_says_that_nothing_is_saved(tmp_path: P
     assert json.loads((directory / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
 
 
-def test_failing_job_of_a_multirun_leaves_the_others_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    code = command_line.train(["-m", *MLP, "logger=csv", "head.dropout=0,2,0.5"])
-    assert code == 1
-    assert "head.dropout=2" in capfd.readouterr().err
-    (sweep,) = (tmp_path / "runs" / "digits_mlp").iterdir()
-    states = [json.loads((sweep / job / "run.json").read_text())["status"] for job in "012"]
-    assert states == ["finished", "failed", "finished"]
-
-
 def test_options_may_follow_overrides(leyden: Leyden) -> None:
     done = leyden("train", "head.dropout=0.1", "--cfg", "job")
     assert done.returncode == 0, done.stderr

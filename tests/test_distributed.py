@@ -1,6 +1,7 @@
 """Two processes (gloo, on the CPU) against one: the same weights, the same metrics, every image counted once."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,19 +11,30 @@ import pytest
 import torch
 
 from running import FinishedRun
+from task_sources import MULTI_LABEL, REGRESSION, TESTS
 
 Leyden = Callable[..., subprocess.CompletedProcess[str]]
 VIT = ["backbone=vit", "backbone.width=24", "backbone.depth=2"]  # without batch norm, which sees a rank's share
+MLP = ["backbone=mlp", "backbone.width=32"]
 COMMON = ["epochs=2", "logger=csv", "trainer.accelerator=cpu"]
 
 
-def run(leyden: Leyden, directory: Path, *overrides: str) -> FinishedRun:
-    done = leyden("train", f"hydra.run.dir={directory}", *overrides, *COMMON)
+def run(leyden: Leyden, directory: Path, *overrides: str, **environment: str) -> FinishedRun:
+    done = leyden("train", f"hydra.run.dir={directory}", *overrides, *COMMON, **environment)
     assert done.returncode == 0, done.stderr
     return FinishedRun(directory)
 
 
-@pytest.mark.parametrize("extra", [[], ["augment=strong", "callbacks.ema.decay=0.9"]], ids=["plain", "strong and ema"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [],
+        ["augment=strong", "callbacks.ema.decay=0.9"],
+        ["loss.class_weights=[1,9,1,1,5,1,1,1,20,1]", "data.sampler=balanced"],
+        ["loss=focal", "loss.class_weights=[1,9,1,1,5,1,1,1,20,1]", "loss.label_smoothing=0.1"],
+    ],
+    ids=["plain", "strong and ema", "weighted", "focal and weighted"],
+)
 def test_two_processes_give_the_weights_of_one(leyden: Leyden, tmp_path: Path, extra: list[str]) -> None:
     # Mixing pairs images within a rank's share and dropout draws per rank, so neither can agree: both stay out.
     extra = [*extra, "augment.mix=null"] if extra else extra
@@ -45,6 +57,16 @@ def test_evaluation_counts_every_image_once(leyden: Leyden, tmp_path: Path) -> N
     assert (tmp_path / "two" / "log_rank1.txt").is_file()
     rows = two.rows
     assert len([row for row in rows if row["val/accuracy"]]) == 2  # one process writes, not two
+
+
+@pytest.mark.parametrize("task", [MULTI_LABEL, REGRESSION], ids=["several labels", "numbers"])
+def test_two_processes_gather_the_metrics_of_one(leyden: Leyden, tmp_path: Path, task: list[str]) -> None:
+    settings = [*task, *MLP, "trainer.precision=32", "callbacks.ema.decay=0.9"]
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    one = run(leyden, tmp_path / "one", "trainer=cpu", *settings, PYTHONPATH=path)
+    two = run(leyden, tmp_path / "two", "trainer=ddp", *settings, PYTHONPATH=path)
+    assert two.metrics == pytest.approx(one.metrics, rel=1e-4)
+    assert two.record["intervals"].keys() == one.record["intervals"].keys()
 
 
 def test_failure_of_another_rank_is_a_failure(leyden: Leyden, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from leyden.heads import LinearHead
+from leyden.heads import LinearHead, Number
 
 
 def test_head_drops_features_in_training_only() -> None:
@@ -22,3 +23,21 @@ def test_head_without_dropout_is_one_linear_layer() -> None:
 def test_dropout_out_of_range_is_refused(dropout: float) -> None:
     with pytest.raises(ValueError, match=f"head.dropout={dropout}"):
         LinearHead(8, 3, dropout)
+
+
+def test_number_is_in_the_units_of_the_training_labels() -> None:
+    head = LinearHead(5, 1)
+    number = Number(head)
+    number.fit_labels(torch.tensor([10.0, 20.0, 30.0, 40.0]))
+    features = torch.randn(7, 5)
+    assert number(features).shape == (7,)
+    torch.testing.assert_close(number(features), 25 + 125**0.5 * head(features)[:, 0])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert number(features).dtype == torch.float32
+
+
+def test_number_of_equal_labels_is_theirs() -> None:
+    number = Number(nn.Linear(5, 1))
+    number.fit_labels(torch.full((9,), 3.0))
+    assert number.state_dict()["mean"] == 3
+    assert number.state_dict()["deviation"] == 1

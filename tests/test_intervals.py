@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import f1_score
+from sklearn.metrics import average_precision_score, f1_score, r2_score
 
-from leyden.intervals import intervals, wilson
+from leyden.intervals import (
+    intervals,
+    multi_label_intervals,
+    paired_precision_difference,
+    regression_intervals,
+    spearman_interval,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (10, 10), (3, 10), (354, 359), (9364, 10_000)])
@@ -77,3 +84,84 @@ def test_intervals_hold_their_estimates_and_repeat() -> None:
     for name, value in truths.items():
         low, high = found[name]
         assert low < value < high
+
+
+def draw_several(generator: np.random.Generator, num_images: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and labels of three classes."""
+    labels = (generator.random((num_images, 3)) < [0.5, 0.3, 0.1]).astype(np.float32)
+    return generator.normal(size=(num_images, 3)) + 1.5 * labels, labels
+
+
+def test_bootstrap_of_several_labels_equals_resampling_by_hand() -> None:
+    generator = np.random.default_rng(0)
+    scores, labels = draw_several(generator, 300)
+    losses = generator.random(300)
+    found = multi_label_intervals(scores, labels, scores > 0.8, losses, "abc")
+    precisions, f1s = [], []
+    for _ in range(2000):
+        chosen = generator.integers(300, size=300)
+        precisions.append(average_precision_score(labels[chosen], scores[chosen], average=None))
+        f1s.append(f1_score(labels[chosen], scores[chosen] > 0.8, average="macro"))
+    bounds = np.percentile(precisions, [2.5, 97.5], axis=0)
+    for place, name in enumerate("abc"):
+        assert found[f"average_precision/{name}"] == pytest.approx(bounds[:, place], abs=0.02)
+    expected = np.percentile(np.mean(precisions, axis=1), [2.5, 97.5])
+    assert found["mean_average_precision"] == pytest.approx(expected, abs=0.01)
+    assert found["macro_f1"] == pytest.approx(np.percentile(f1s, [2.5, 97.5]), abs=0.01)
+
+
+def test_class_that_never_occurs_has_an_interval_that_says_nothing() -> None:
+    scores, labels = draw_several(np.random.default_rng(0), 100)
+    labels[:, 1] = 0
+    found = multi_label_intervals(scores, labels, scores > 0, np.ones(100), "abc")
+    assert found["average_precision/b"] == (0, 1)
+
+
+def test_bootstrap_of_numbers_equals_resampling_by_hand() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.normal(50, 4, size=300)
+    values = labels + generator.standard_t(4, size=300)
+    found = regression_intervals(values, labels, deviation=4.0)
+    maes, r2s = [], []
+    for _ in range(4000):
+        chosen = generator.integers(300, size=300)
+        maes.append(np.abs(values[chosen] - labels[chosen]).mean())
+        r2s.append(r2_score(labels[chosen], values[chosen]))
+    assert found["mae"] == pytest.approx(np.percentile(maes, [2.5, 97.5]), abs=0.02)
+    assert found["r2"] == pytest.approx(np.percentile(r2s, [2.5, 97.5]), abs=0.01)
+    assert found["loss"] == pytest.approx([bound**2 / 16 for bound in found["rmse"]])
+
+
+def test_rank_correlation_interval_covers_the_truth_as_often_as_it_says() -> None:
+    generator, covered, truth = np.random.default_rng(0), 0, 0.8
+    rho = 6 / np.pi * np.arcsin(truth / 2)  # of a normal distribution with that correlation
+    for _ in range(1000):
+        first, noise = generator.normal(size=(2, 200))
+        found = stats.spearmanr(first, truth * first + (1 - truth**2) ** 0.5 * noise).statistic
+        low, high = spearman_interval(found, 200)
+        covered += low <= rho <= high
+    assert 0.93 < covered / 1000 < 0.97
+    assert spearman_interval(0.5, 3) == (-1, 1)
+    assert spearman_interval(1.0, 30) == (1, 1)
+
+
+def test_paired_difference_is_surer_than_two_intervals() -> None:
+    generator = np.random.default_rng(0)
+    scores, labels = draw_several(generator, 400)
+    worse = scores + 0.8 * generator.normal(size=scores.shape)
+    mean, (low, high), p_value = paired_precision_difference(labels, scores, worse)
+    expected = average_precision_score(labels, scores) - average_precision_score(labels, worse)
+    assert mean == pytest.approx(expected)
+    assert low < mean < high
+    single = multi_label_intervals(scores, labels, scores > 0, np.ones(400), "abc")["mean_average_precision"]
+    assert high - low < single[1] - single[0]
+    assert p_value < 0.05
+    assert paired_precision_difference(labels, scores, scores)[::2] == (0, 1)
+
+
+def test_few_resamples_are_enough_of_very_many_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, labels = draw_several(np.random.default_rng(0), 500)
+    arguments = scores, labels, scores > 0, np.ones(500), "abc"
+    many = multi_label_intervals(*arguments)["mean_average_precision"]
+    monkeypatch.setattr("leyden.intervals.MOST_SUMMED_SCORES", 1)
+    assert multi_label_intervals(*arguments)["mean_average_precision"] == pytest.approx(many, abs=0.02)

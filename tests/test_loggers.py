@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from leyden.loggers import MetricsCsv, WandbLogger, finish, read_metrics
+from leyden.loggers import MetricsCsv, WandbLogger, finish
+from leyden.metric_names import read_metrics
 from running import FinishedRun, read_wandb
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from leyden.losses import ClassificationLoss, CrossEntropy, Focal
+from leyden.losses import BinaryCrossEntropy, ClassificationLoss, CrossEntropy, Focal, Huber, MeanSquaredError
 
 GENERATOR = torch.Generator().manual_seed(0)
 LOGITS = 3 * torch.randn(32, 5, generator=GENERATOR)
@@ -67,14 +67,14 @@ def test_focal_loss_of_two_classes_equals_torchvisions() -> None:
 def test_balanced_weights_make_every_class_count_the_same() -> None:
     loss = CrossEntropy(5, class_weights="balanced")
     counts = torch.tensor([10, 20, 30, 40, 100])
-    loss.balance(counts)
+    loss.fit_labels(torch.arange(5).repeat_interleave(counts))
     assert loss.class_weights is not None
     torch.testing.assert_close(loss.class_weights * counts, torch.full((5,), 200 / 5))
 
 
 def test_balanced_weights_of_an_empty_class_are_refused() -> None:
     with pytest.raises(ValueError, match="class 1 has no training image"):
-        CrossEntropy(3, class_weights="balanced").balance(torch.tensor([3, 0, 2]))
+        CrossEntropy(3, class_weights="balanced").fit_labels(torch.tensor([0, 0, 2, 2]))
 
 
 def test_gradient_of_focal_loss_is_finite_for_certain_answers() -> None:
@@ -98,3 +98,48 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], expected: s
         CrossEntropy(5, **settings)
     with pytest.raises(ValueError, match=r"loss\.gamma=-1"):
         Focal(5, gamma=-1)
+
+
+SEVERAL = (torch.rand(32, 5, generator=GENERATOR) < 0.3).float()
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_binary_cross_entropy_equals_pytorchs(weights: list[float] | None) -> None:
+    expected = nn.BCEWithLogitsLoss(pos_weight=None if weights is None else torch.tensor(weights))(LOGITS, SEVERAL)
+    torch.testing.assert_close(BinaryCrossEntropy(5, class_weights=weights)(LOGITS, SEVERAL), expected)
+
+
+def test_smoothed_binary_cross_entropy_is_that_of_moved_targets() -> None:
+    moved = torch.where(SEVERAL > 0, 0.95, 0.05)
+    expected = F.binary_cross_entropy(LOGITS.sigmoid(), moved)
+    torch.testing.assert_close(BinaryCrossEntropy(5, label_smoothing=0.1)(LOGITS, SEVERAL), expected)
+
+
+def test_balanced_weights_of_several_labels_make_yes_and_no_count_the_same() -> None:
+    loss = BinaryCrossEntropy(5, class_weights="balanced")
+    loss.fit_labels(SEVERAL)
+    assert loss.class_weights is not None
+    torch.testing.assert_close(loss.class_weights * SEVERAL.sum(0), (1 - SEVERAL).sum(0))
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, "class 2 has no training"), (1, "class 2 is on every training")])
+def test_balanced_weights_of_a_class_that_tells_nothing_are_refused(value: int, expected: str) -> None:
+    labels = SEVERAL.clone()
+    labels[:, 2] = value
+    with pytest.raises(ValueError, match=expected):
+        BinaryCrossEntropy(5, class_weights="balanced").fit_labels(labels)
+
+
+@pytest.mark.parametrize(
+    ("loss", "reference"), [(MeanSquaredError(), nn.MSELoss()), (Huber(0.5), nn.HuberLoss(delta=0.5))]
+)
+def test_losses_of_numbers_are_pytorchs_of_standardised_ones(loss: Any, reference: nn.Module) -> None:
+    labels, values = 1000 * LOGITS[:, 0] + 7000, 1000 * LOGITS[:, 1] + 7000
+    loss.fit_labels(labels)
+    spread = labels.std(correction=0)
+    torch.testing.assert_close(loss(values, labels), reference((values - labels) / spread, torch.zeros(32)))
+
+
+def test_bounds_of_huber_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"loss\.delta=0 is out of range"):
+        Huber(0)

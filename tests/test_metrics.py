@@ -1,14 +1,27 @@
 """Metrics against scikit-learn and torchmetrics, in one batch, in many, and over ranks."""
 
-from typing import Any
+from pathlib import Path
 
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, recall_score, top_k_accuracy_score
+from scipy.stats import spearmanr
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    recall_score,
+    root_mean_squared_error,
+    top_k_accuracy_score,
+)
 from torch import Tensor
 from torchmetrics.classification import MulticlassCalibrationError
 
-from leyden.metrics import ClassificationMetrics, direction, metric_names
+from leyden.metric_names import metric_names
+from leyden.metrics import ClassificationMetrics, MultiLabelMetrics, RegressionMetrics, Thresholds, metrics_for
 
 
 def answers(num_images: int, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -86,15 +99,109 @@ def test_reduced_precision_logits_are_summed_in_full() -> None:
     assert computed(half, labels, 64) == pytest.approx(computed(half.float(), labels, 4000), abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("val/accuracy", "max"), ("val/loss", "min"), ("val/ece", "min"), ("val/macro_f1", "max"), ("val/ema_loss", "min"),
-     ("val/accuracy_gap", "min"), ("val/recall/bag", "max"), ("val/recall/fleece", "max")],
-)  # fmt: skip
-def test_direction_says_what_is_better(name: str, expected: Any) -> None:
-    assert direction(name) == expected
+def several_labels(num_images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Logits and labels of four classes, which occur unequally often."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = (torch.rand(num_images, 4, generator=generator) < torch.tensor([0.5, 0.2, 0.1, 0.05])).float()
+    return torch.randn(num_images, 4, generator=generator) + 2 * labels - 1.5, labels
 
 
-def test_class_names_become_metric_names() -> None:
-    assert metric_names(["Ankle boot", "T-shirt/top"])[-2:] == ["recall/ankle_boot", "recall/t-shirt_top"]
-    assert metric_names(["A", "a", "b"])[-3:] == ["recall/a_0", "recall/a_1", "recall/b"]
+@pytest.mark.parametrize("batch_size", [7, 5000])
+def test_metrics_of_several_labels_equal_scikit_learns(batch_size: int) -> None:
+    logits, labels = several_labels(1500)
+    metrics = MultiLabelMetrics("abcd", Thresholds(4), is_choosing=False)
+    metrics.thresholds.logits.copy_(torch.tensor([0.1, 0.0, -0.3, -0.4]))
+    for begin in range(0, 1500, batch_size):
+        metrics.update(logits[begin : begin + batch_size], labels[begin : begin + batch_size])
+    found = metrics.compute()
+    precisions = average_precision_score(labels, logits, average=None)
+    assert [found[f"average_precision/{name}"] for name in "abcd"] == pytest.approx(precisions.tolist())
+    assert found["mean_average_precision"] == pytest.approx(precisions.mean())
+    answers = logits >= metrics.thresholds.logits
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, answers, average="macro"))
+    expected = [log_loss(labels[:, place], logits[:, place].double().sigmoid()) for place in range(4)]
+    assert found["loss"] == pytest.approx(sum(expected) / 4)
+    assert list(found) == metric_names("abcd", "multi_label")
+
+
+def test_thresholds_are_chosen_on_validation_and_applied_to_the_test() -> None:
+    val, test = metrics_for("multi_label", "abcd")
+    val.update(*several_labels(800, seed=1))
+    logits, labels = several_labels(800, seed=2)
+    test.update(logits, labels)
+    even_odds = test.compute()["macro_f1"]
+    val.compute()
+    chosen = val.state_dict()["thresholds.logits"]
+    assert chosen.abs().min() > 0
+    test._computed = None
+    found = test.compute()["macro_f1"]
+    assert found == pytest.approx(f1_score(labels, logits >= chosen, average="macro"))
+    assert found > even_odds
+    assert torch.equal(test.state_dict()["thresholds.logits"], chosen)
+
+
+def test_class_on_no_image_does_not_count_towards_mean_average_precision() -> None:
+    logits, labels = several_labels(500)
+    labels[:, 2] = 0
+    metrics = metrics_for("multi_label", "abcd")[0]
+    metrics.update(logits, labels)
+    found = metrics.compute()
+    expected = average_precision_score(labels[:, [0, 1, 3]], logits[:, [0, 1, 3]])
+    assert found["mean_average_precision"] == pytest.approx(expected)
+    assert found["average_precision/c"] == 0
+
+
+@pytest.mark.parametrize("batch_size", [7, 5000])
+def test_metrics_of_numbers_equal_scikit_learns_and_scipys(batch_size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(20, (1000,), generator=generator).float() * 100 + 5000
+    values = labels + 300 * torch.randn(1000, generator=generator)
+    metrics = RegressionMetrics()
+    metrics.fit_labels(labels)
+    for begin in range(0, 1000, batch_size):
+        metrics.update(values[begin : begin + batch_size], labels[begin : begin + batch_size])
+    assert metrics.compute() == pytest.approx(
+        {
+            "loss": 1 - r2_score(labels, values),
+            "mae": mean_absolute_error(labels, values),
+            "rmse": root_mean_squared_error(labels, values),
+            "r2": r2_score(labels, values),
+            "spearman": spearmanr(labels, values).statistic,
+        },
+        rel=1e-6,
+    )
+    assert list(metrics.compute()) == metric_names((), "regression")
+
+
+def test_rank_without_images_may_add_an_empty_batch() -> None:
+    metrics = RegressionMetrics()
+    metrics.update(torch.tensor([1.0, 2.0]), torch.tensor([1.5, 2.0]))
+    metrics.update(torch.zeros(0), torch.zeros(0))
+    assert metrics.compute()["mae"] == pytest.approx(0.25)
+
+
+def compute_on_rank(rank: int, directory: Path) -> None:
+    """One of two processes, which has images of its own and one batch without any."""
+    torch.distributed.init_process_group("gloo", f"file://{directory}/meeting", rank=rank, world_size=2)
+    val, test = metrics_for("multi_label", "abcd")
+    numbers = metrics_for("regression", ())[0]
+    logits, labels = several_labels(301)
+    for begin, end in [(0, 100), (100, 200)] if rank == 0 else [(200, 301), (301, 301)]:
+        for metrics in (val, test):
+            metrics.update(logits[begin:end], labels[begin:end])
+        numbers.update(logits[begin:end, 0], labels[begin:end].sum(1))
+    torch.save([metrics.compute() for metrics in (val, test, numbers)], directory / f"rank{rank}")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_ranks_compute_what_one_does(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(compute_on_rank, (tmp_path,), nprocs=2)
+    val, test = metrics_for("multi_label", "abcd")
+    numbers = metrics_for("regression", ())[0]
+    logits, labels = several_labels(301)
+    val.update(logits, labels)
+    test.update(logits, labels)
+    numbers.update(logits[:, 0], labels.sum(1))
+    expected = [metrics.compute() for metrics in (val, test, numbers)]
+    for rank in range(2):
+        assert torch.load(tmp_path / f"rank{rank}") == expected

@@ -13,6 +13,7 @@ from leyden.config import CONFIG_DIRECTORY, Origin
 from leyden.signals import Signals
 from leyden.train import train
 from running import TINY, FinishedRun, compose_config, differences
+from task_sources import MULTI_LABEL, REGRESSION, with_data
 
 Train = Callable[..., FinishedRun]
 
@@ -84,7 +85,7 @@ def test_every_backbone_family_goes_on_exactly(
 
 
 PARTS = [
-    [f"{group}={path.stem}"]
+    with_data(f"{group}={path.stem}")
     for group in ("optimizer", "schedule", "loss", "augment")
     for path in sorted((CONFIG_DIRECTORY / group).glob("*.yaml"))
 ] + [
@@ -100,6 +101,9 @@ PARTS = [
     ["loss.class_weights=balanced", "loss.label_smoothing=0.1", "trainer.gradient_clip_val=0.1"],
     ["trainer.precision=bf16-mixed"],
     ["data.labels_per_class=20", "batch_size=32"],
+    ["data.sampler=balanced", "fold=1"],
+    [*MULTI_LABEL, "augment=strong", "loss.class_weights=balanced"],
+    [*REGRESSION, "augment=strong"],
 ]  # fmt: skip
 
 

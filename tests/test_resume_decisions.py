@@ -90,10 +90,10 @@ def test_change_that_would_not_be_exact_is_refused_with_the_reason(
 
 def test_what_is_no_run_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert command_line.resume([str(tmp_path / "nothing")]) == 1
-    assert "holds no run: give the directory of one" in capfd.readouterr().err
+    assert "holds neither a run nor a study: give the directory of one" in capfd.readouterr().err
     assert not (tmp_path / "nothing").exists()
     assert command_line.resume([str(tmp_path)]) == 1
-    assert "holds no run: give the directory of one" in capfd.readouterr().err
+    assert "holds neither a run nor a study: give the directory of one" in capfd.readouterr().err
 
 
 def test_what_is_frozen_when_a_run_stops_is_frozen_when_it_goes_on(
@@ -166,7 +166,7 @@ def test_resumed_run_goes_on_in_its_own_wandb_run(interrupted: Callable[..., Fin
     folders = sorted(
         path for path in (tmp_path / "logs" / "wandb").iterdir() if path.is_dir() and not path.is_symlink()
     )
-    assert len({path.name.rsplit("-", 1)[1] for path in folders}) == 1  # one id
+    assert len({path.name.split("-")[3] for path in folders}) == 1  # one id; two of a second have a number after it
     assert [read_wandb_run(path)["state"] for path in folders] == ["failed", "finished"]
 
 
@@ -211,7 +211,7 @@ def test_run_in_another_state_of_its_data_is_refused_or_told(
     command: Callable[..., tuple[int, str, str]], write_digits: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = write_digits(end=60)
-    files = [f"data.source.directory={images}", "data.source.image_size=8", "data.source.channels=1"]
+    files = [f"data.root={images}", "data.source.image_size=8", "data.source.channels=1"]
     files += ["data=image_folder", "data.source.mean=[0.3]", "data.source.std=[0.4]", "data.num_workers=0"]
 
     def ending(callback: Progress, *arguments: Any) -> None:
@@ -230,6 +230,18 @@ def test_run_in_another_state_of_its_data_is_refused_or_told(
     assert command("batch_size=8", "epochs=2", *files, "resume=auto")[0] == 0
 
 
+def test_run_whose_images_have_moved_goes_on_where_they_are(
+    train_run: Train, interrupted: Callable[..., FinishedRun], tmp_path: Path, write_digits: Callable[..., Path]
+) -> None:
+    files = [f"data.root={write_digits('images', end=120)}", "data.source.image_size=8", "data.source.channels=1"]
+    files += ["data=image_folder", "data.source.mean=[0.3]", "data.source.std=[0.4]", "epochs=2", "batch_size=8"]
+    whole = train_run(*files, "data.num_workers=0")
+    run = interrupted(*files, "data.num_workers=0", hook="on_train_batch_end", count=5)
+    (tmp_path / "images").rename(tmp_path / "moved")
+    assert command_line.resume([str(run.directory), f"data.root={tmp_path / 'moved'}"]) == 0
+    assert differences(whole, run) == []
+
+
 @pytest.mark.parametrize("workers", ["data.num_workers=0", "data.num_workers=2"])
 def test_run_goes_on_from_another_directory_with_any_number_of_workers(
     workers: str, train_run: Train, interrupted: Callable[..., FinishedRun], tmp_path: Path,
@@ -237,7 +249,7 @@ def test_run_goes_on_from_another_directory_with_any_number_of_workers(
 ) -> None:  # fmt: skip
     write_digits("images", end=120)
     monkeypatch.chdir(tmp_path)
-    files = ["data.source.directory=images", "data.source.image_size=8", "data.source.channels=1", "batch_size=8"]
+    files = ["data.root=images", "data.source.image_size=8", "data.source.channels=1", "batch_size=8"]
     files += ["data=image_folder", "data.source.mean=[0.3]", "data.source.std=[0.4]", "epochs=2", "augment=strong"]
     whole = train_run(*files, "data.num_workers=0")
     run = interrupted(*files, "data.num_workers=2", hook="on_train_batch_end", count=5)

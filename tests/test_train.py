@@ -11,8 +11,9 @@ from pytorch_lightning.callbacks import LambdaCallback
 from leyden.build import HOOKS_OF_A_STEP, without_empty_hooks
 from leyden.callbacks import Progress
 from leyden.config import CONFIG_DIRECTORY
-from leyden.metrics import metric_names
+from leyden.metric_names import metric_names
 from running import FinishedRun
+from task_sources import with_data
 
 Train = Callable[..., FinishedRun]
 
@@ -31,6 +32,7 @@ def test_run_directory_is_complete(train_run: Train) -> None:
     names = {path.relative_to(run.directory).as_posix() for path in run.directory.rglob("*") if path.is_file()}
     assert names == {
         "run.json", "config.yaml", "metrics.csv", "log.txt", "learning_curves.png", "confusion_matrix.png",
+        "confusion_matrix.csv", "test_predictions.npz",
         ".lock", "checkpoints/last.ckpt", "checkpoints/last.ckpt.sha256",
         "checkpoints/previous.ckpt", "checkpoints/previous.ckpt.sha256",
         "checkpoints/best.ckpt", "checkpoints/best.ckpt.sha256",
@@ -87,7 +89,7 @@ PARTS = [
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_trains_is_saved_and_tested(part: str, train_run: Train) -> None:
-    run = train_run(part, "epochs=1")
+    run = train_run(*with_data(part), "epochs=1")
     assert run.record["status"] == "finished"
     assert run.checkpoint("last")["optimizer_states"]
 

@@ -10,7 +10,12 @@ from collections.abc import Sequence
 COMMANDS = {
     "train": "train a network: leyden train data=digits backbone=mlp optimizer.lr=0.01",
     "resume": "go on with a run that was stopped: leyden resume <run directory>",
+    "status": "tell how the runs of a study stand: leyden status <study's directory>",
+    "report": "tell which setting of a study is better, and how sure that is: leyden report <study's directory>",
+    "compare": "compare two runs, or the best settings of two studies: leyden compare <one> <other>",
     "checkpoints": "tell what is saved of a run: leyden checkpoints <run directory>",
+    "draw": "draw the pictures of a run, or of all runs of a study: leyden draw <directory>",
+    "doctor": "tell what is wrong with a data set: leyden doctor data=image_folder data.source.directory=photos",
     "preview": "draw what an augmentation does: leyden preview data=fashion_mnist augment=standard",
 }
 
@@ -55,7 +60,7 @@ def complete(query: Sequence[str]) -> int:
     program, *words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) < 2:
         print(" ".join(COMMANDS))
-    elif words[0] in ("train", "preview"):
+    elif words[0] in ("train", "doctor", "preview"):
         os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
         from leyden import command_line
 

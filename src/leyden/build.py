@@ -7,6 +7,7 @@ import contextlib
 import functools
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,21 +20,32 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
-from leyden.callbacks import Checkpoints, Ema, Heartbeat, StepBoundary
+from leyden.callbacks import Checkpoints, Ema, Heartbeat, Pruning, StepBoundary
+from leyden.check import check_monitor, import_target
 from leyden.checkpoint import WholeFiles
 from leyden.classifier import ImageClassifier
-from leyden.config import Origin, check_monitor
+from leyden.config import Origin
 from leyden.data import ImageDataModule
+from leyden.data.sources import Task
 from leyden.hardware import keep_freed_memory, skip_needless_search_for_gpus
+from leyden.heads import Number
 from leyden.loggers import MetricsCsv
-from leyden.metrics import metric_names
+from leyden.metric_names import HEADLINES, is_of_one_class, metric_names
+from leyden.metrics import metrics_for
 from leyden.optim import build_optimizer, check_hyperparameters
 from leyden.run import RunRecord
 from leyden.signals import Signals
+from leyden.study.trial import trial_of
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LOSSES: dict[Task, str] = {
+    "single_label": "cross_entropy",
+    "multi_label": "binary_cross_entropy",
+    "regression": "mse",
+}
 
 HOOKS_OF_A_STEP = (
     "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward",
@@ -48,26 +60,54 @@ def instantiate(node: Any, **facts: Any) -> Any:
 
 def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifier:
     """The network with all that its training step needs; its first weights are drawn from torch's generator."""
+    check_loss(config, data)
     make_optimizer = instantiate(config.optimizer)
     check_hyperparameters(make_optimizer)
     backbone: nn.Module = instantiate(config.backbone, channels=data.channels, image_size=data.image_size)
-    head: nn.Module = instantiate(config.head, num_features=backbone.num_features, num_classes=data.num_classes)
+    head: nn.Module = instantiate(config.head, num_features=backbone.num_features, num_classes=data.num_outputs)
     if config.compile:
         backbone.compile()
         head.compile()
+    if data.task == "regression":
+        head = Number(head)
     facts = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
+    of_classes = {} if data.task == "regression" else {"num_classes": data.num_classes}
     return ImageClassifier(
-        augment=instantiate(config.augment, **facts, seed=config.seed),
+        augment=instantiate(config.augment, **facts, seed=config.seed, image_size=data.image_size),
         backbone=backbone.to(memory_format=torch.channels_last),  # convolutions are up to 1.6 times as fast so
         head=head,
-        loss=instantiate(config.loss, num_classes=data.num_classes),
+        loss=instantiate(config.loss, **of_classes),
         make_optimizer=functools.partial(build_optimizer, make_optimizer),
         make_schedule=instantiate(config.schedule),
-        class_names=data.class_names,
+        metrics=metrics_for(data.task, data.class_names),
         seed=config.seed,
         monitor=config.monitor,
         log_every_n_steps=config.trainer.log_every_n_steps,
     )
+
+
+def check_loss(config: DictConfig, data: ImageDataModule) -> None:
+    """Refuses a loss that is for other labels than these, before it meets them.
+
+    Raises:
+        ValueError: says which loss to give, and what to monitor with it.
+    """
+    name = str(config.loss["_target_"])
+    task = getattr(import_target(name, "loss", Origin()), "task", data.task)
+    if task != data.task:
+        monitor = f"val/{HEADLINES[data.task]}"
+        also = "" if config.monitor == monitor else f" monitor={monitor}"
+        raise ValueError(
+            f"loss: {name} is for {task} data, and {data.source.name} is {data.task}: "
+            f"give loss={LOSSES[data.task]}{also}"
+        )
+
+
+def fit_labels(classifier: ImageClassifier, data: ImageDataModule) -> None:
+    """Tells each part that asks for it what the training labels are: for class weights, for the unit of numbers."""
+    for part in classifier.children():
+        if callable(fit := getattr(part, "fit_labels", None)):
+            fit(data.training_labels)
 
 
 def build_callbacks(
@@ -76,16 +116,25 @@ def build_callbacks(
     """The callbacks that are switched on, before them the one that stands between two steps."""
     built = [instantiate(node) for node in config.callbacks.values() if node]
     callbacks = [callback for callback in built if getattr(callback, "is_on", True)]
-    names = [f"val/{name}" for name in (*metric_names(data.class_names), "accuracy_gap")]
-    if find(callbacks, Ema):
-        names += [name.replace("val/", "val/ema_") for name in names if "/recall/" not in name and "gap" not in name]
+    names = validation_names(data.task, data.class_names, has_ema=find(callbacks, Ema) is not None)
     check_monitor("monitor", config.monitor, names, origin)
     for key, node in config.callbacks.items():
         if node and "monitor" in node:
             check_monitor(f"callbacks.{key}.monitor", node.monitor, names, origin)
     if checkpoints := find(callbacks, Checkpoints):
         checkpoints.directory = run.directory / "checkpoints"
+    if trial := trial_of(run.directory):  # this run is one of a search that may end it early
+        callbacks.append(Pruning(trial, config.monitor))
     return [StepBoundary(signals, checkpoints), *callbacks, Heartbeat(run.beat)]
+
+
+def validation_names(task: Task, class_names: Sequence[str], has_ema: bool) -> list[str]:
+    """The validation metrics that a run logs."""
+    computed = metric_names(class_names, task)
+    names = [f"val/{name}" for name in computed] + ["val/accuracy_gap"] * (task == "single_label")
+    if has_ema:
+        names += [f"val/ema_{name}" for name in computed if not is_of_one_class(name)]
+    return names
 
 
 def without_empty_hooks(callbacks: list[Callback]) -> list[Callback]:
@@ -139,6 +188,7 @@ def build_trainer(
     # What an interval longer than an epoch would lose, we log at the epoch's end.
     warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     warnings.filterwarnings("ignore", message="You passed .*precision='16-mixed'")  # we warn below
+    warnings.filterwarnings("ignore", message="The `srun` command is available")  # a node to log in to may train, too
     length = {"max_epochs": -1, "max_steps": config.steps} if config.steps else {}
     sync_batchnorm = config.trainer.sync_batchnorm
     if sync_batchnorm and accelerator == "cpu":

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from leyden.run import write_atomically
+from leyden.run import sync, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def write_checkpoint(state: dict[str, Any], path: Path, previous: Path | None = 
         write_atomically(checksum, f"{digest}  {path.name}\n")
         if previous is not None and old:
             write_atomically(checksum_path(previous), f"{old[0]}  {previous.name}\n")
-        _flush_directory(path.parent)
+        sync(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its writer
         beside.unlink(missing_ok=True)
         raise OSError(
@@ -116,15 +116,6 @@ class _Hashing:
 
     def flush(self) -> None:
         """Nothing: the file beneath is flushed by its owner."""
-
-
-def _flush_directory(directory: Path) -> None:
-    """Makes renames outlast a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_checkpoint(path: Path, holds: Sequence[str] = WEIGHTS) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Data > batch > **augment > backbone > head > loss > metrics** > checkpoint: the whole step in sight; read this first.
 
-Shapes: B images of a batch, C channels, H x W pixels, K classes.
+Shapes: B images of a batch, C channels, H x W pixels, K classes. Where several labels are learnt, labels are [B, K]
+as logits are; where a number is, both are [B].
 """
 
 import inspect
@@ -14,20 +15,20 @@ from pytorch_lightning.utilities.enums import GradClipAlgorithmType
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torchmetrics import Metric
 
 from leyden.augment import Augmentation
 from leyden.data import Batch
-from leyden.metrics import ClassificationMetrics
 from leyden.random import mix_seed, seed_generators
 from leyden.training_metrics import NonFiniteLoss, TrainingMetrics, is_last_batch
 
 
 class ImageClassifier(pl.LightningModule):
-    """Learns to tell `class_names` apart from batches of uint8 images.
+    """Learns what the labels of batches of uint8 images say: a class, any number of them, or a number.
 
     `make_optimizer(module, device=…, has_scaler=…)` and `make_schedule(optimizer, total_steps=…)` give the optimizer
     and its schedule; `seed` and the position in training (epoch, batch, rank) decide all that is random in a step,
-    so a step can be repeated from its position alone.
+    so a step can be repeated from its position alone. Loss and metrics are those of the data's task.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class ImageClassifier(pl.LightningModule):
         loss: nn.Module,
         make_optimizer: Callable[..., Optimizer],
         make_schedule: Callable[..., LRScheduler | ReduceLROnPlateau],
-        class_names: tuple[str, ...],
+        metrics: tuple[Metric, Metric],
         seed: int,
         monitor: str = "val/accuracy",
         log_every_n_steps: int = 50,
@@ -48,10 +49,9 @@ class ImageClassifier(pl.LightningModule):
         self.make_optimizer, self.make_schedule = make_optimizer, make_schedule
         self.seed, self.monitor, self.log_every_n_steps = seed, monitor, log_every_n_steps
         self.position = (0, 0, 0)  # epoch, batch, rank: where in training the step at hand is
-        self.train_metrics = TrainingMetrics()
-        self.val_metrics = ClassificationMetrics(class_names)
-        self.test_metrics = ClassificationMetrics(class_names)
-        self.test_outputs: list[tuple[Tensor, Tensor, Tensor]] = []  # logits [B, K], labels [B], indices [B]
+        self.val_metrics, self.test_metrics = metrics
+        self.train_metrics = TrainingMetrics(has_accuracy=self.val_metrics.headline == "accuracy")
+        self.test_outputs: list[tuple[Tensor, Tensor, Tensor]] = []  # logits [B, K], labels and indices [B]
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the name of each hook on the module, forty times a step; nn.Module would look at every one
@@ -146,7 +146,8 @@ class ImageClassifier(pl.LightningModule):
         metrics = {f"val/{name}": value for name, value in self.val_metrics.compute().items()}
         self.val_metrics.reset()
         self._log(self.train_metrics.read_interval(self.trainer))  # validation may come within an epoch
-        if train := self.train_metrics.compute(self.trainer):
+        train = self.train_metrics.compute(self.trainer)
+        if "train/accuracy" in train:
             metrics["val/accuracy_gap"] = train["train/accuracy"] - metrics["val/accuracy"]
         self._log(metrics)
         self.log_dict(metrics, logger=False)  # what early stopping, the plateau schedule and the checkpoints read

@@ -3,21 +3,25 @@
 Torch is imported only once a config has been composed, so that `--help`, `--cfg job` and completion answer at once.
 """
 
+import contextlib
 import functools
+import itertools
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 
 from leyden.config import CONFIG_DIRECTORY, Origin, register
 from leyden.errors import Interrupted, explain
-from leyden.run import rank, show_warnings
+from leyden.run import is_study, membership, rank, show_warnings
 from leyden.signals import Signals
 
 RESUME_HELP = """Go on with a run that was stopped, from its last checkpoint, with its own config.
@@ -30,12 +34,29 @@ Epochs may be raised where the schedule allows it; beside that only what changes
 
 def train(arguments: Sequence[str]) -> int:
     """`leyden train …`: one run, or with -m one for each combination."""
-    return _report(lambda signals: _with_hydra(functools.partial(_train_job, signals), arguments), arguments)
+    return _report(lambda signals: _with_hydra(functools.partial(_train_job, signals), signals, arguments), arguments)
+
+
+def train_composed(settings: Mapping[str, Any], directory: Path, origin: Origin) -> int:
+    """One job of a study, whose config was composed and checked before."""
+    from leyden.train import train as train_one
+
+    config = OmegaConf.create(dict(settings))
+    config.resume = "auto"
+    return _report(lambda signals: train_one(config, directory, origin, signals, is_checked=True), origin.overrides)
 
 
 def preview(arguments: Sequence[str]) -> int:
     """`leyden preview …`: a picture of what the chosen augmentation does to the chosen data."""
-    return _report(lambda signals: _with_hydra(functools.partial(_preview_job, signals), arguments), arguments)
+    return _report(lambda signals: _with_hydra(functools.partial(_preview_job, signals), signals, arguments), arguments)
+
+
+def doctor(arguments: Sequence[str]) -> int:
+    """`leyden doctor …`: of the chosen data; `leyden doctor <directory>`: of the labels that runs were tested with."""
+    if arguments and not arguments[0].startswith("-") and not _is_override(arguments[0]):
+        what = "Tell which labels may be wrong, by the stored answers of a run or of a study over folds."
+        return _about_directory(what, "doctor", _doctor_directory_job, arguments)
+    return _report(lambda signals: _with_hydra(functools.partial(_doctor_job, signals), signals, arguments), arguments)
 
 
 def resume(arguments: Sequence[str]) -> int:
@@ -44,48 +65,106 @@ def resume(arguments: Sequence[str]) -> int:
         print(RESUME_HELP)
         return 0 if arguments and arguments[0] in ("-h", "--help") else 1
     directory = Path(arguments[0]).resolve()
+    if is_study(directory):
+        return _report(lambda signals: _resume_study(signals, directory, arguments[1:]), arguments)
     sys.argv = [sys.argv[0], "resume", str(directory), *arguments[1:]]  # for other ranks, whom Lightning starts so
     return _report(lambda signals: _resume_job(signals, directory, arguments[1:]), arguments)
 
 
+def status(arguments: Sequence[str]) -> int:
+    """`leyden status <directory>`: how the runs of a study, or a single one, stand, at any time."""
+    return _about_directory("Tell how the runs of a study, or a single run, stand.", "status", _status_job, arguments)
+
+
+def report(arguments: Sequence[str]) -> int:
+    """`leyden report <directory>…`: which setting of a study, or of any runs, is better, and how sure that is."""
+    what = "Tell which setting of a study, or of some runs, is better, and how sure that is, in report.html there."
+    return _about_directories(what, "report <directory> …", _report_job, arguments, fewest=1, most=None)
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """`leyden compare <one> <other>`: two runs, or the best settings of two studies."""
+    what = "Compare two runs, or the best settings of two studies."
+    return _about_directories(what, "compare <directory> <directory>", _compare_job, arguments, fewest=2, most=2)
+
+
 def checkpoints(arguments: Sequence[str]) -> int:
     """`leyden checkpoints <run directory>`: what is saved there."""
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("Tell what is saved of a run, and whether it is whole.\n\nusage: leyden checkpoints <run directory>")
+    what = "Tell what is saved of a run, and whether it is whole."
+    return _about_directory(what, "checkpoints", _checkpoints_job, arguments)
+
+
+def draw(arguments: Sequence[str]) -> int:
+    """`leyden draw <directory>`: the pictures of a run, or of all of a study's."""
+    return _about_directory("Draw the pictures of a run, or of all runs of a study.", "draw", _draw_job, arguments)
+
+
+def _about_directory(what: str, command: str, job: Callable[[Path], None], arguments: Sequence[str]) -> int:
+    """A command whose one argument is a directory."""
+    return _about_directories(what, f"{command} <directory>", job, arguments, fewest=1, most=1)
+
+
+def _about_directories(
+    what: str, usage: str, job: Callable[..., None], arguments: Sequence[str], fewest: int, most: int | None
+) -> int:
+    """A command whose arguments are directories."""
+    is_too_many = most is not None and len(arguments) > most
+    if len(arguments) < fewest or is_too_many or any(argument.startswith("-") for argument in arguments):
+        print(f"{what}\n\nusage: leyden {usage}")
         return 0 if arguments and arguments[0] in ("-h", "--help") else 1
-    return _report(lambda signals: _checkpoints_job(Path(arguments[0])), arguments)
+    return _report(lambda signals: job(*map(Path, arguments)), arguments)
 
 
-def _with_hydra(job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> None:
-    """Composes the config from the command line and calls `job` with it, as often as a multirun asks.
-
-    A job that fails leaves the others of its sweep alone; the first error is raised when all are done.
-    """
+def _with_hydra(job: Callable[[DictConfig], Any], signals: Signals, arguments: Sequence[str]) -> None:
+    """Composes the config from the command line and calls `job` with it; a multirun goes to its sweeper instead."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole; `explain` makes the sentence
-    register()
+    register(_name_of_study(arguments))
     if "" not in sys.path:
         sys.path.insert(0, "")  # a user's own parts lie where the command is typed, as `python -m leyden` has it
     whole = sys.argv
-    sys.argv = [whole[0], *sorted(arguments, key=_is_override)]  # argparse wants options first
+    withheld = _on_swept_groups(arguments) if {"-m", "--multirun"} & set(arguments) else []
+    shown = [word for word in arguments if word not in withheld]
+    sys.argv = [whole[0], *sorted(shown, key=_is_override)]  # argparse wants options first
     failures: list[BaseException] = []
 
-    def guarded(config: DictConfig) -> Any:
+    def guarded(config: DictConfig) -> None:
         sys.argv = whole  # Lightning starts the other ranks of a run by repeating its command line
-        if failures and isinstance(failures[-1], Interrupted):
-            return None  # a signal ended the job before: it meant the sweep
         try:
-            return job(config)
+            job(config)
         except (Exception, Interrupted) as error:  # raised through Hydra, it would be printed a second time
             failures.append(error)
-            return None
 
+    # For the sweeper, to whom Hydra hands this function.
+    guarded.signals, guarded.withheld = signals, withheld  # type: ignore[attr-defined]
     hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name="train")(guarded)()
-    if failures and isinstance(failures[-1], Interrupted):
-        failures.insert(0, failures.pop())  # its exit code is the sweep's
-    for error in failures[1:]:
-        print(f"error: {explain(error, arguments)}", file=sys.stderr)
-    if failures:
-        raise failures[0]
+    for error in failures:
+        raise error
+
+
+def _on_swept_groups(arguments: Sequence[str]) -> list[str]:
+    """The overrides inside a group that is swept: Hydra would hold them against the option that it has by default."""
+    words = [word for word in arguments if _is_override(word)]
+    overrides = OverridesParser.create().parse_overrides(words)
+    swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
+    tops = {override.key_or_group.partition(".")[0] for override in overrides} if "experiment" in swept else swept
+    return [
+        word
+        for word, override in zip(words, overrides, strict=True)
+        if "." in override.key_or_group and override.key_or_group.partition(".")[0] in tops - {"hydra"}
+    ]
+
+
+def _name_of_study(arguments: Sequence[str]) -> str | None:
+    """The name that `study=…` gives where no preset has it."""
+    named = next((word.partition("=")[2] for word in reversed(arguments) if word.startswith("study=")), None)
+    own: list[str] = [word.partition("=")[2] for word in arguments if word.startswith("--config-dir=")]
+    own += [after for word, after in itertools.pairwise(arguments) if word in ("--config-dir", "-cd")]
+    is_preset = any((Path(place) / "study" / f"{named}.yaml").is_file() for place in [str(CONFIG_DIRECTORY), *own])
+    if named is None or is_preset or "," in named:  # of several the plan will tell
+        return None
+    if not re.fullmatch(r"[^\W\d][\w.-]*", named):
+        raise ValueError(f"study={named}: expected a letter, then letters, digits, dots, dashes and underscores")
+    return named
 
 
 def _is_override(word: str) -> bool:
@@ -96,7 +175,13 @@ def _train_job(signals: Signals, config: DictConfig) -> Any:
     from leyden.train import train as train_one
 
     signals.check()  # libraries take seconds to import, and break where that is interrupted
-    return train_one(config, Path(HydraConfig.get().runtime.output_dir), _origin(), signals)
+    directory, origin = Path(HydraConfig.get().runtime.output_dir), _origin()
+    if (config.plan or origin.choices.get("study")) and not membership(directory):
+        with contextlib.suppress(OSError):  # Hydra has made it
+            directory.rmdir()
+        word = "plan=true" if config.plan else f"study={origin.choices['study']}"
+        raise ValueError(f"{word} is for a study of several runs: add -m")
+    return train_one(config, directory, origin, signals)
 
 
 def _preview_job(signals: Signals, config: DictConfig) -> None:
@@ -106,11 +191,42 @@ def _preview_job(signals: Signals, config: DictConfig) -> None:
         preview_one(config, Path(HydraConfig.get().runtime.output_dir), _origin())
 
 
+def _doctor_job(signals: Signals, config: DictConfig) -> None:
+    from leyden.doctor.examine import examine
+
+    with signals.at_once():
+        if not examine(config, Path(HydraConfig.get().runtime.output_dir), _origin()):
+            raise SystemExit(1)
+
+
+def _doctor_directory_job(directory: Path) -> None:
+    from leyden.doctor.examine import examine_answers
+
+    examine_answers(directory.resolve())
+
+
 def _resume_job(signals: Signals, directory: Path, changes: Sequence[str]) -> None:
     from leyden.train import resume as resume_one
 
     signals.check()
     resume_one(directory, changes, signals)
+
+
+def _resume_study(signals: Signals, directory: Path, changes: Sequence[str]) -> None:
+    """Gives the commands of a study once more, which finishes what is missing."""
+    from leyden.study.record import commands_to_finish, read_study
+
+    study = read_study(directory)
+    there = Path(study["working_directory"])
+    errors: list[ValueError] = []
+    with contextlib.chdir(there if there.is_dir() else "."):  # its paths may be relative
+        for arguments in commands_to_finish(directory, study, changes):
+            try:
+                _with_hydra(functools.partial(_train_job, signals), signals, arguments)
+            except ValueError as error:  # the others go on
+                errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def _checkpoints_job(directory: Path) -> None:
@@ -121,13 +237,46 @@ def _checkpoints_job(directory: Path) -> None:
     print(describe(directory / "checkpoints"))
 
 
+def _report_job(*directories: Path) -> None:
+    from leyden.report.write import write_report
+
+    made, page = write_report(directories)
+    print("\n".join([*made["answer"], *made["failures"], *made["warnings"], str(page)]))
+
+
+def _compare_job(first: Path, second: Path) -> None:
+    from leyden.report.compare import compare as compare_two
+
+    print(compare_two(first, second))
+
+
+def _draw_job(directory: Path) -> None:
+    from leyden.draw import draw as draw_pictures
+
+    for picture in draw_pictures(directory):
+        print(picture)
+
+
+def _status_job(directory: Path) -> None:
+    from leyden.run import describe_state
+    from leyden.study.display import print_table
+    from leyden.study.record import rows_of
+
+    if is_study(directory):
+        print_table(*rows_of(directory))
+    elif not (directory / "run.json").is_file():
+        raise ValueError(f"{directory} holds neither a run nor a study")
+    else:
+        print(f"{directory}: {describe_state(directory)}")
+
+
 def _origin() -> Origin:
     settings = HydraConfig.get()
     directories = [Path(source.path) for source in settings.runtime.config_sources if source.schema == "file"]
     return Origin(list(settings.overrides.task), dict(settings.runtime.choices), directories)
 
 
-def _report(command: Callable[[Signals], None], arguments: Sequence[str]) -> int:
+def _report(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
     """Runs a command; an error becomes one sentence and an exit code."""
     show_warnings()
     try:

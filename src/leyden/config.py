@@ -1,43 +1,33 @@
-"""Command line > **config** > data: the typed root and the check that runs before anything is built.
+"""Command line > **config** > check: the typed root that every composition starts from, and where its keys come from.
 
-Hydra merges recipe files before it locks the tree and never looks inside a `_target_` node, so plain YAML lets a
-misspelt key through in silence. Two things close that gap: `Config`, the schema that every composition starts from,
-and `check`, which holds each `_target_` node against the signature of what it names.
+Hydra merges recipe files before it locks the tree, so plain YAML lets a misspelt key through in silence; merged onto
+`Config`, it is an error. `check.py` does the same for what the groups hold.
 """
 
 import difflib
-import inspect
-import math
-import types
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 PACKAGE = Path(__file__).resolve().parent
 # In a clone conf/ stands beside src/; in a wheel it is packed into the package.
 CONFIG_DIRECTORY = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
-PLAIN = {bool, int, float, str}
-LISTS = (list, tuple, Sequence)
-HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
-
-# What the composition root passes beside a node's own keys: the facts of the data and of the parts built before.
-PASSED_BY_TRAIN = {
-    "augment": {"num_classes", "mean", "std", "seed"},
-    "backbone": {"channels", "image_size"},
-    "head": {"num_features", "num_classes"},
-    "loss": {"num_classes"},
-    "optimizer": {"params"},
-    "schedule": {"optimizer", "total_steps"},
-    "trainer": {"callbacks", "logger", "plugins"},
-    "logger": {"run_directory"},
-}
-GROUPS = ("data", "augment", "backbone", "head", "loss", "optimizer", "schedule", "trainer", "logger", "callbacks")
+STUDY_KEYS = (
+    "plan", "jobs", "devices_per_run", "runs_per_device", "on_error", "retry", "time_limit", "mixed",
+)  # fmt: skip
+REPEATS = ("seed", "fold")  # in which runs of one setting differ
+# What no bit of a run's result depends on, and so may differ from one attempt to the next: that the images found
+# elsewhere are the same is looked at by itself.
+FREE = (
+    "debug", "runs_dir", "pictures", "resume", "logger", "trainer.profiler", "data.root", "data.source.directory",
+    "data.source.file", "data.source.path", "data.num_workers", "data.cache", "data.cache_directory",
+    "data.memory_share", "callbacks.progress",
+    "callbacks.checkpoints.every_n_steps", "callbacks.checkpoints.every_n_minutes", *STUDY_KEYS,
+)  # fmt: skip
 
 
 @dataclass
@@ -49,12 +39,23 @@ class Config:
     epochs: int | None = MISSING  # passes over the training images …
     steps: int | None = MISSING  # … or optimizer steps, which take precedence when given
     batch_size: int = MISSING  # images per optimizer step and accumulated batch, over all devices together
+    fold: int | None = MISSING  # of a cross-validation, from 0
+    folds: int = MISSING  # as many as it has
     monitor: str = MISSING  # the validation metric that picks the best checkpoint
     compile: bool = MISSING  # torch.compile of backbone and head
     resume: str = MISSING  # never, or auto: go on with the run that lies in the run directory
     deterministic: bool = MISSING  # only operations that give the same bits each time
     debug: bool = MISSING  # show the traceback of an error
     runs_dir: str = MISSING
+    pictures: bool | None = MISSING  # draw them when a run ends; null: unless it is one of a study's
+    plan: bool = MISSING  # from here on what only a study (-m) reads: say what would run, and end
+    jobs: Any = MISSING  # so many runs at once, or auto: as many as the machine has room for
+    devices_per_run: int | None = MISSING  # 0: the CPU
+    runs_per_device: int = MISSING
+    on_error: str = MISSING  # continue, stop or retry
+    retry: int = MISSING  # how often a failed run is tried again at once
+    time_limit: float | None = MISSING  # seconds that a run may take
+    mixed: bool = MISSING  # lets runs of other settings or code into a study's directory
     data: dict[str, Any] = field(default_factory=dict)
     augment: dict[str, Any] = field(default_factory=dict)
     backbone: dict[str, Any] = field(default_factory=dict)
@@ -67,17 +68,23 @@ class Config:
     callbacks: dict[str, Any] = field(default_factory=dict)
 
 
-def register() -> None:
-    """Puts the schema where the defaults list of conf/train.yaml finds it (`- schema`)."""
+def register(study: str | None = None) -> None:
+    """Puts the schema where the defaults list of conf/train.yaml finds it (`- schema`).
+
+    `study` is a name that need not be a preset's: it is then an option that changes nothing.
+    """
     from hydra.core.config_store import ConfigStore
 
     ConfigStore.instance().store(name="schema", node=Config, provider="leyden")
     OmegaConf.register_new_resolver("direction", _direction, replace=True)
     OmegaConf.register_new_resolver("choice", _choice, replace=True)
+    OmegaConf.register_new_resolver("study_name", _study_name, replace=True)
+    if study is not None:
+        ConfigStore.instance().store(group="study", name=study, node={}, package="_global_", provider="leyden")
 
 
 def _direction(metric: str) -> str:
-    from leyden.metrics import direction
+    from leyden.metric_names import direction
 
     return direction(metric)
 
@@ -88,6 +95,19 @@ def _choice(group: str, _root_: DictConfig) -> str:
 
     settings = _root_.get("hydra") or HydraConfig.get()
     return str(settings.runtime.choices[group])
+
+
+def _study_name(_root_: DictConfig) -> str:
+    """The study that was chosen, or the keys that a sweep varies: a name that stays when values are added."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    hydra = _root_.hydra
+    if chosen := hydra.runtime.choices.get("study"):
+        return str(chosen)
+    overrides = OverridesParser.create().parse_overrides([str(word) for word in hydra.overrides.task])
+    keys = [override.key_or_group for override in overrides if override.is_sweep_override()]
+    keys += [str(key).lstrip("+") for key in hydra.sweeper.get("params") or ()]
+    return "_".join(sorted({key.replace("/", ".").split(".")[-1] for key in keys})) or "study"
 
 
 @dataclass(frozen=True)
@@ -126,262 +146,18 @@ def _sets(file: Path, path: str) -> bool:
     return True
 
 
-def check(config: DictConfig, origin: Origin | None = None) -> None:
-    """Refuses a wrong config before anything is built or read.
-
-    Raises:
-        ValueError: names the key, what was given, what is expected, and the override or file it came from.
-    """
-    origin = origin or Origin()
-    _check_root(config, origin)
-    check_groups(config, GROUPS, origin)
-    _check_rules(config, origin)
-
-
-def check_groups(config: DictConfig, groups: Sequence[str], origin: Origin) -> None:
-    """Holds every `_target_` node of some groups against the signature of what it names."""
-    _check_parts(config, groups, origin)
-    for group in groups:
-        if "_target_" not in config[group] and group not in ("logger", "callbacks"):
-            raise ValueError(f"{group} has no _target_{origin.of(group)}: choose one, as in {group}=…")
-        for path, node in _targets(config[group], group):
-            _check_node(path, node, PASSED_BY_TRAIN.get(path, set()), origin)
-
-
-def _check_parts(config: DictConfig, groups: Sequence[str], origin: Origin) -> None:
-    """Refuses a part that names no class, as one does whose name is misspelt: it would be an empty new one."""
-    for path in ("callbacks", "augment.operations", "augment", "data", "logger"):
-        parts = OmegaConf.select(config, path)
-        if path.split(".")[0] not in groups or not parts:
-            continue
-        if not isinstance(parts, DictConfig):
-            raise ValueError(f"{path}={parts!s}{origin.of(path)}: expected parts by their names")
-        single = {"augment": ("mix",), "data": ("source",), "logger": ()}.get(path)
-        for name in map(str, parts) if single is None else [name for name in single if name in parts]:
-            if parts[name] is not None and not (isinstance(parts[name], DictConfig) and "_target_" in parts[name]):
-                known = [str(other) for other in parts if other != name] if single is None else []
-                hint = f"{suggest(name, known)}, or " if known else ""
-                raise ValueError(f"{path}.{name}{origin.of(f'{path}.{name}')} names no class: {hint}give it a _target_")
-        if path == "logger" and "_target_" not in parts:
-            raise ValueError(
-                f"logger.{next(iter(parts))!s}{origin.of('logger')}: this logger has no keys: give logger=wandb"
-            )
-
-
-def _check_root(config: DictConfig, origin: Origin) -> None:
-    known = [item.name for item in fields(Config)]
-    for key in map(str, config):
-        if key not in known:
-            raise ValueError(f"unknown key '{key}'{origin.of(key)}: {suggest(key, known)}")
-    try:
-        OmegaConf.merge(OmegaConf.structured(Config), config)
-    except OmegaConfBaseException as error:
-        raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}{origin.of(str(error.full_key))}") from error
-    missing = [key for key in known if OmegaConf.is_missing(config, key)]
-    if missing:
-        raise ValueError(f"{missing[0]} has no value: give one on the command line, as in {missing[0]}=…")
-
-
-def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
-    """Every mapping below `node` that has a `_target_`, with its dotted path, outer ones first."""
-    if isinstance(node, DictConfig):
-        if "_target_" in node:
-            yield path, node
-        for key in map(str, node):
-            if not OmegaConf.is_missing(node, key):
-                yield from _targets(node[key], f"{path}.{key}")
-    elif isinstance(node, ListConfig):
-        for position, item in enumerate(node):
-            yield from _targets(item, f"{path}.{position}")
-
-
-def import_target(name: str, path: str, origin: Origin) -> Callable[..., Any]:
-    """Imports the class or function that `name` (dotted) stands for, one part after the other.
-
-    Raises:
-        ValueError: no such module or attribute; names the nearest one that exists.
-    """
-    import importlib
-
-    where = f"{path}._target_={name}{origin.of(path + '._target_')}"
-    parts = name.split(".")
-    if len(parts) < 2 or not all(parts):
-        raise ValueError(f"{where}: expected a class or function with its module, as in torch.optim.AdamW")
-    found: Any = None
-    for position, part in enumerate(parts):
-        so_far = ".".join(parts[: position + 1])
-        if found is not None and hasattr(found, part):
-            found = getattr(found, part)
-            continue
-        try:
-            found = importlib.import_module(so_far)
-        except ModuleNotFoundError as error:
-            if error.name is None or not so_far.startswith(error.name):
-                raise ValueError(
-                    f"{where}: importing {so_far} failed because module '{error.name}' is missing"
-                ) from error
-            if found is None:
-                raise ValueError(f"{where}: there is no module '{part}' to import") from error
-            names = [item for item in dir(found) if not item.startswith("_")]
-            raise ValueError(f"{where}: {found.__name__} has no '{part}': {suggest(part, names)}") from error
-    if not callable(found):
-        raise ValueError(f"{where}: this is a {type(found).__name__}, expected a class or function")
-    return found
-
-
-def _check_node(path: str, node: DictConfig, passed: set[str], origin: Origin) -> None:
-    target = import_target(str(node["_target_"]), path, origin)
-    parameters = inspect.signature(target).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    keys = [str(key) for key in node if key not in HYDRA_KEYS]
-    for key in keys:
-        if key not in parameters and not takes_any:
-            names = [name for name in parameters if name not in passed]
-            raise ValueError(f"unknown key '{path}.{key}'{origin.of(f'{path}.{key}')}: {suggest(key, names)}")
-        if key in parameters:
-            _check_value(f"{path}.{key}", _value(node, key, path, origin), parameters[key], target, origin)
-    if node.get("_partial_") or "_args_" in node:
-        return
-    for name, parameter in parameters.items():
-        required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL
-        if required and parameter.kind is not parameter.VAR_KEYWORD and name not in passed and name not in keys:
-            raise ValueError(f"{path}.{name} has no value: {node['_target_']} needs one, as in {path}.{name}=…")
-
-
-def _value(node: DictConfig, key: str, path: str, origin: Origin) -> Any:
-    try:
-        return node[key]
-    except OmegaConfBaseException as error:  # a missing value, or an interpolation that leads nowhere
-        raise ValueError(f"{path}.{key}: {str(error).splitlines()[0]}{origin.of(f'{path}.{key}')}") from error
-
-
-def _check_value(
-    path: str, value: Any, parameter: inspect.Parameter, target: Callable[..., Any], origin: Origin
-) -> None:
-    """Refuses text where a number or a switch is expected, which would otherwise fail deep inside the target."""
-    wrong = _mismatch(value, _annotation(parameter, target), parameter.default)
-    if wrong:
-        shown = "null" if value is None else value
-        raise ValueError(f"{path}={shown}{origin.of(path)}: expected {wrong}")
-
-
-def _mismatch(value: Any, annotation: Any, default: Any) -> str | None:
-    """What was expected where a value cannot be what an annotation or a default says; None where it can.
-
-    Judges numbers, switches, text, and lists of them; whatever else an annotation allows is not ours to judge.
-    """
-    members = set(typing.get_args(annotation)) if _is_union(annotation) else {annotation}
-    plain = members & PLAIN
-    lists = [member for member in members if typing.get_origin(member) in LISTS]
-    if not plain and not lists and isinstance(default, bool | int | float):
-        plain = {bool} if isinstance(default, bool) else {int, float}
-    if not plain and not lists:
-        return None
-    if isinstance(value, ListConfig) and lists:
-        return _mismatch_of_items(value, typing.get_args(lists[0]), is_pair=typing.get_origin(lists[0]) is tuple)
-    known_type = isinstance(value, bool | int | float | str | ListConfig | None)
-    open_ended = members - PLAIN - set(lists) - {type(None), None} and not isinstance(value, bool | int | float | str)
-    if not known_type or open_ended or (value is None and (type(None) in members or default is None)):
-        return None
-    if value is None or isinstance(value, ListConfig) or not _fits(value, plain):
-        return _words(plain, bool(lists))
-    return None
-
-
-def _mismatch_of_items(values: ListConfig, items: tuple[Any, ...], is_pair: bool) -> str | None:
-    if is_pair and Ellipsis not in items and len(values) != len(items):
-        return f"a list of {len(items)}"
-    kinds = (set(typing.get_args(items[0])) if _is_union(items[0]) else set(items[:1])) & PLAIN
-    if kinds and not all(_fits(value, kinds) for value in values):
-        return f"a list, each item {_words(kinds, False)}"
-    return None
-
-
-def _fits(value: Any, plain: set[Any]) -> bool:
-    if isinstance(value, bool):
-        return bool in plain or str in plain
-    if isinstance(value, int):
-        return bool(plain & {int, float, str})
-    if isinstance(value, float):
-        return bool(plain & {float, str}) or (int in plain and value == math.inf)
-    return isinstance(value, str) and str in plain
-
-
-def _words(plain: set[Any], takes_list: bool) -> str:
-    words = ["text"] if str in plain else []
-    if plain & {int, float}:
-        words.append("a number" if float in plain else "a whole number")
-    if bool in plain:
-        words.append("true or false")
-    return " or ".join([*words, "a list"] if takes_list else words)
-
-
-def _annotation(parameter: inspect.Parameter, target: Callable[..., Any]) -> Any:
-    function = target.__init__ if inspect.isclass(target) else target
-    try:
-        return typing.get_type_hints(function).get(parameter.name)
-    except (NameError, TypeError, AttributeError):  # annotations of other libraries may not resolve at run time
-        return None
-
-
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
-
-
-def _check_rules(config: DictConfig, origin: Origin) -> None:
-    """The rules that cross fields or bound a root key; each names the field to change."""
-    for key, lowest in {"epochs": 1, "steps": 1, "batch_size": 1, "seed": 0}.items():
-        value = config[key]
-        if value is not None and not lowest <= value < 2**32:
-            raise ValueError(f"{key}={value} is out of range{origin.of(key)}: give a whole number from {lowest}")
-    if config.epochs is None and config.steps is None:
-        raise ValueError("epochs and steps are both null: give one of them, as in epochs=20")
-    if config.resume not in ("never", "auto"):
-        raise ValueError(f"resume={config.resume}{origin.of('resume')}: expected never or auto")
-    if str(config.name).strip() in ("", ".", "..") or "/" in str(config.name):
-        raise ValueError(f"name={config.name!r}{origin.of('name')}: expected a name for a directory, without a slash")
-    _check_trainer(config, origin)
-    devices = config.trainer.get("devices")
-    if isinstance(devices, int) and devices > 1 and config.batch_size % devices:
-        raise ValueError(
-            f"batch_size={config.batch_size} does not divide over trainer.devices={devices}: "
-            f"give a multiple of {devices}, as batch_size counts the images on all devices together"
-        )
-
-
-def _check_trainer(config: DictConfig, origin: Origin) -> None:
-    """Bounds that Lightning leaves open, or meets only once it trains."""
-    for key in ("accumulate_grad_batches", "check_val_every_n_epoch", "log_every_n_steps", "devices", "num_nodes"):
-        value = config.trainer.get(key, 1)
-        if value is None or (isinstance(value, int) and value < 1 and not (key == "devices" and value == -1)):
-            path = f"trainer.{key}"
-            raise ValueError(
-                f"{path}={'null' if value is None else value} is out of range{origin.of(path)}: give 1 or more"
-            )
-    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "gradient_clip_val"):
-        value = config.trainer.get(key)
-        if isinstance(value, int | float) and not value > 0:
-            path = f"trainer.{key}"
-            raise ValueError(f"{path}={value} is out of range{origin.of(path)}: give a number above 0, or null")
-    longest = config.trainer.get("max_epochs", 1)
-    if config.steps is None and (longest is None or longest < 1):
-        raise ValueError(f"trainer.max_epochs{origin.of('trainer.max_epochs')} would not end: give epochs=… or steps=…")
-    every, epochs = config.trainer.get("check_val_every_n_epoch", 1), config.trainer.get("max_epochs")
-    if config.steps is None and isinstance(epochs, int) and isinstance(every, int) and every > epochs > 0:
-        raise ValueError(
-            f"trainer.check_val_every_n_epoch={every} is more than the {epochs} epochs: give at most {epochs}"
-        )
-
-
-def check_monitor(path: str, monitor: str, names: Sequence[str], origin: Origin) -> None:
-    """Refuses a metric to monitor that no part of this run logs; `names` are those it does log."""
-    if monitor not in names:
-        raise ValueError(f"{path}={monitor}{origin.of(path)}: no such metric is logged: {suggest(str(monitor), names)}")
-
-
 def suggest(word: str, known: Sequence[str]) -> str:
     """ "did you mean 'x'?", or the known words where none is near."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"
     return f"expected one of {', '.join(sorted(known))}" if known else "there are none"
+
+
+def leaves(node: Mapping[Any, Any] | DictConfig, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Each plain value or list of a config with its dotted path."""
+    for key, value in node.items():
+        if isinstance(value, DictConfig | Mapping):
+            yield from leaves(value, f"{path}{key!s}.")
+        else:
+            yield f"{path}{key!s}", value

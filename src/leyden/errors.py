@@ -1,5 +1,6 @@
 """Command line > **errors**: turns what went wrong into one sentence for the person at the keyboard."""
 
+import errno
 import re
 import shlex
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -64,7 +66,10 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     if match := re.match(r"(\S+) does not have a deterministic implementation", text):
         return f"deterministic=true: {match[1]} has no such implementation here: choose another part, or false"
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
-        return f"memory ran out ({text[:200]}): lower batch_size, raising trainer.accumulate_grad_batches in its place"
+        said = text[:200] or "MemoryError"
+        return f"memory ran out ({said}): lower batch_size, raising trainer.accumulate_grad_batches in its place"
+    if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
+        return "the disk is full: free some space, or give another place with runs_dir=…"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}: is it the right place, and may you write there?"
     if isinstance(error, ValueError | ArithmeticError | OSError | Interrupted) and text:
@@ -79,6 +84,10 @@ def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         shown = f"{group}={option}" if group else option
         return f"{shown}: there is no such file in conf/{group}: {suggest(option, list(error.options or []))}"
+    if match := re.match(r"Ambiguous value for argument '([^']+)'", lines[0]):
+        return f"{match[1]}: several values make a study: add -m; a list is written key=[1,2]"
+    if isinstance(error, OverrideParseException) and error.override.rstrip().endswith(","):
+        return f"cannot read '{error.override}': values stand between commas, without spaces and without one at the end"
     if isinstance(error, OverrideParseException) and "=" in error.override:
         key, _, value = error.override.partition("=")
         quoted = f"\"{key}='{value}'\""
@@ -103,6 +112,8 @@ def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
 def _nearest(path: str, arguments: Sequence[str]) -> str:
     """The key that was probably meant, among those that stand beside it in the config without this override."""
     parent, _, key = path.rpartition(".")
+    if parent.startswith("hydra"):
+        return f"+{path}=… gives an argument that the file does not list"
     if not parent:
         return suggest(key, root_keys())
     node: object = _compose_without(path, arguments)
@@ -123,7 +134,9 @@ def _compose_without(path: str, arguments: Sequence[str]) -> DictConfig:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    kept = [word for word in arguments if "=" in word and not word.startswith("-") and word.split("=")[0] != path]
+    words = [word for word in arguments if "=" in word and not word.startswith("-") and word.split("=")[0] != path]
+    overrides = OverridesParser.create().parse_overrides(words)
+    kept = [word for word, override in zip(words, overrides, strict=True) if not override.is_sweep_override()]
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
@@ -135,3 +148,14 @@ def _compose_without(path: str, arguments: Sequence[str]) -> DictConfig:
 def root_keys() -> list[str]:
     """What may stand at the root of the config or be chosen there."""
     return [item.name for item in fields(Config)] + ["experiment"]
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why an image could not be read, in words that do not repeat its path."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image of a known format"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Summary > **figures**: a run's learning curves and confusion matrix as PNG. Matplotlib is imported on first use."""
+"""Summary > **figures**: a run's learning curves and what it answered, as PNG. Matplotlib is imported on first use."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,20 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leyden.loggers import read_metrics
+from leyden.metric_names import HEADLINES, is_percentage, read_metrics
 
 # Okabe & Ito's palette: told apart by the colour-blind, and in grey by lightness and dash.
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#666666"
 NAMED_CLASSES = 30  # more classes than this are shown without names and counts
+NAMED_BARS = 80  # and so are more bars than this
 DOTS_PER_INCH = 150
 
 
 def learning_curves(metrics: Path, path: Path, test: dict[str, float], best_epoch: int | None = None) -> None:
-    """Draws loss and accuracy against epochs from a metrics.csv, with the test result as a line."""
+    """Draws loss and the task's headline against epochs from a metrics.csv, with the test result as a line."""
     rows = [row for row in read_metrics(metrics) if row.get("val/loss") or row.get("train/loss")]
     figure = _figure(9, 3.6)
-    for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("loss", "accuracy (%)"), strict=True):
-        scale = 100 if name == "accuracy" else 1
+    headline = next(name for name in HEADLINES.values() if f"test/{name}" in test)
+    for axes, name in zip(figure.subplots(1, 2), ("loss", headline), strict=True):
+        scale = 100 if is_percentage(name) else 1
         for split, colour, style in (("train", ORANGE, "--"), ("val", BLUE, "-")):
             points = [
                 (int(row["epoch"]), scale * float(row[f"{split}/{name}"])) for row in rows if row.get(f"{split}/{name}")
@@ -30,12 +32,12 @@ def learning_curves(metrics: Path, path: Path, test: dict[str, float], best_epoc
                 label = "training" if split == "train" else "validation"
                 axes.plot(*zip(*points, strict=True), style, color=colour, marker=marker, markersize=3, label=label)
         value = scale * test[f"test/{name}"]
-        text = f"test: {value:.2f} %" if name == "accuracy" else f"test: {value:.3f}"
+        text = f"test: {value:.2f} %" if is_percentage(name) else f"test: {value:.3f}"
         axes.axhline(value, color=GREY, linewidth=1, linestyle=":", label=text)
         if best_epoch is not None:
             axes.axvline(best_epoch, color=GREY, linewidth=0.8, alpha=0.6, label=f"best epoch: {best_epoch}")
         axes.set_xlabel("epoch")
-        axes.set_ylabel(title)
+        axes.set_ylabel(name.replace("_", " ") + " (%)" * is_percentage(name))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize=8)
@@ -61,6 +63,35 @@ def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], path
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, matrix[row, column], ha="center", va="center", color=colour, fontsize=8)
     figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight")  # long class names differ in what they need
+
+
+def average_precisions(classes: Sequence[tuple[str, float, float, float]], path: Path) -> None:
+    """Draws the average precision of each class with its 95 % interval, the best first."""
+    names, *columns = zip(*sorted(classes, key=lambda row: row[1]), strict=True)
+    values, lows, highs = (100 * np.array(column) for column in columns)
+    figure = _figure(7, min(24.0, 1.2 + 0.28 * len(names)))
+    axes = figure.subplots()
+    places = np.arange(len(names))
+    axes.barh(places, values, color=BLUE, alpha=0.75)
+    axes.hlines(places, lows, highs, color="black", linewidth=1.2)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("average precision (%), with 95 % interval")
+    axes.set_yticks(*((places, names) if len(names) <= NAMED_BARS else ([],)))
+    figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight")
+
+
+def predicted_against_true(predictions: NDArray[Any], labels: NDArray[Any], path: Path) -> None:
+    """Draws each test image's number as answered against the true one; on the line they are the same."""
+    figure = _figure(5, 5)
+    axes = figure.subplots()
+    ends = [min(labels.min(), predictions.min()), max(labels.max(), predictions.max())]
+    axes.plot(ends, ends, color=GREY, linewidth=1, linestyle=":")
+    size = float(np.clip(4000 / len(labels), 1, 20))
+    axes.scatter(labels, predictions, s=size, color=BLUE, alpha=0.4, linewidths=0)
+    axes.set_xlabel("true value")
+    axes.set_ylabel("predicted value")
+    axes.grid(alpha=0.25)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def _figure(width: float, height: float) -> Any:

@@ -1,6 +1,7 @@
-"""Backbone > **head** > loss: from features to one logit per class."""
+"""Backbone > **head** > loss: from features to one logit per class, or to a number."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 class LinearHead(nn.Sequential):
@@ -11,3 +12,35 @@ class LinearHead(nn.Sequential):
             raise ValueError(f"head.dropout={dropout} is out of range: give a number from 0 to below 1")
         linear = nn.Linear(num_features, num_classes)
         super().__init__(*([nn.Dropout(dropout), linear] if dropout else [linear]))
+
+
+class Number(nn.Module):
+    """What any head's single output [B, 1] means where a number is learnt: mean + deviation · output, [B].
+
+    Mean and standard deviation are those of the training labels, so the network learns numbers about zero and answers
+    in the labels' own units, here and wherever it is used later.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("deviation", torch.ones(()))
+
+    def fit_labels(self, labels: Tensor) -> None:
+        """Takes its unit from the training labels [N]."""
+        self.mean.fill_(float(labels.double().mean()))
+        self.deviation.fill_(deviation(labels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        # Not in half precision, which has two or three digits.
+        return self.mean + self.deviation * self.head(features).flatten().float()
+
+
+def deviation(labels: Tensor) -> float:
+    """The standard deviation of numbers [N]; 1 where they are all the same."""
+    found = float(labels.double().std(correction=0))
+    return found if found > 0 else 1.0

@@ -12,18 +12,20 @@ from types import TracebackType
 from typing import Self
 
 LOCK_FILE = ".lock"
-TRIES, SECONDS_BETWEEN_TRIES = 10, 0.05
+PATIENCE, SECONDS_BETWEEN_TRIES = 0.5, 0.05  # someone may only have asked who holds it
 
 
 class Lock:
     """Holds the lock of a run directory, which it makes, while it is a context manager.
 
     Raises:
-        ValueError: on entering, when the directory cannot be written or another process is at work in it.
+        ValueError: on entering, when the directory cannot be written or another process is at work in it, still
+            after `patience` seconds.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, patience: float = PATIENCE) -> None:
         self.directory = directory
+        self.patience = patience
 
     def __enter__(self) -> Self:
         try:
@@ -34,17 +36,18 @@ class Lock:
                 f"the run directory {self.directory} cannot be written ({error.strerror}): "
                 "give another place with runs_dir=…"
             ) from error
-        for left in reversed(range(TRIES)):
+        begun = time.monotonic()
+        while True:
             try:
                 fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError as error:
-                if not left:
+                if time.monotonic() - begun > self.patience:
                     os.close(self.descriptor)
                     raise ValueError(
                         f"another process is at work in {self.directory}: wait for its end, or give another directory"
                     ) from error
-                time.sleep(SECONDS_BETWEEN_TRIES)  # someone may only have asked who holds it
+                time.sleep(SECONDS_BETWEEN_TRIES)
         return self
 
     def __exit__(

@@ -1,6 +1,7 @@
 """Metrics > **loggers** > run directory: `metrics.csv` always, Weights & Biases beside it."""
 
 import csv
+import functools
 import hashlib
 import io
 import logging
@@ -8,6 +9,7 @@ import netrc
 import os
 from argparse import Namespace
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -15,10 +17,13 @@ from urllib.parse import urlparse
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from leyden.run import write_atomically
+from leyden.config import REPEATS
+from leyden.metric_names import read_metrics
+from leyden.run import membership, rank, write_atomically
 
 log = logging.getLogger(__name__)
 
+MOST_LETTERS = 64  # of a tag or a job type in W&B
 FIRST_COLUMNS = ["epoch", "step"]
 
 
@@ -93,12 +98,6 @@ class MetricsCsv(Logger):
         self._write_row()
 
 
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows of a `metrics.csv`, as text; a cell without a value is empty."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 class WandbLogger(Logger):
     """Logs to one W&B run, which begins at the first metric and ends with the run's own exit code.
 
@@ -120,11 +119,16 @@ class WandbLogger(Logger):
         if mode not in ("auto", "online", "offline"):
             raise ValueError(f"logger.mode={mode}: expected auto, online or offline")
         self.mode = _mode_for_this_machine() if mode == "auto" else mode
+        self.study = membership(run_directory)
         self.settings: dict[str, Any] = {"project": project, "name": name, "group": group, "tags": list(tags or [])}
+        if self.study:
+            self.settings |= self._place_in_study(group)
         self.directory = Path(directory).resolve()  # W&B writes from a process of its own
         self.run_id = hashlib.sha256(str(run_directory.resolve()).encode()).hexdigest()[:12]
         self.config: dict[str, Any] = {}
         self.run: Any = None
+        self.beginning: Future[Any] | None = None  # while W&B begins the run, which takes half a second
+        self.pending: list[dict[str, Any]] = []  # metrics that it has not been given yet
 
     @property
     def name(self) -> str:
@@ -137,36 +141,76 @@ class WandbLogger(Logger):
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         self.config = dict(params) if isinstance(params, dict) else vars(params)
+        if self.study:
+            self.config["study"] = self.study
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self._start().log(metrics | {"step": step})
+        self.pending.append(metrics | {"step": step})
+        if self.begin().done():
+            self._hand_over()
 
     @rank_zero_only
     def finish(self, summary: dict[str, Any], exit_code: int) -> None:
         """Ends the W&B run; a nonzero exit code makes it read as failed."""
-        run = self._start()
-        run.summary.update(summary)
-        run.finish(exit_code=exit_code)
-        self.run = None
+        self.begin()
+        self._hand_over()
+        self.run.summary.update(summary)
+        self.run.finish(exit_code=exit_code)
+        self.run = self.beginning = None
 
-    def _start(self) -> Any:
-        if self.run is None:
+    def describe(self) -> dict[str, Any]:
+        """The run's id at W&B, its address there if online, and where its files are."""
+        run = self.begin().result()
+        return {"id": self.run_id, "address": run.url or None, "directory": str(self.directory / "wandb")}
+
+    def begin(self) -> Future[Any]:
+        """Lets W&B begin the run beside training, which need not wait for it."""
+        if self.beginning is None:
             import wandb
 
             self.directory.mkdir(parents=True, exist_ok=True)
-            settings = wandb.Settings(silent=True, console="off", quiet=True)
-            self.run = wandb.init(
+            begin = functools.partial(
+                wandb.init,
                 **self.settings,
                 id=self.run_id,
                 dir=str(self.directory),
                 mode=self.mode,  # type: ignore[arg-type]
                 resume="allow",
                 config=self.config,
-                settings=settings,
+                settings=wandb.Settings(silent=True, console="off", quiet=True),
             )
+            executor = ThreadPoolExecutor(1, thread_name_prefix="wandb")
+            self.beginning = executor.submit(begin)
+            executor.shutdown(wait=False)
+        return self.beginning
+
+    def _hand_over(self) -> None:
+        assert self.beginning is not None
+        if self.run is None:
+            self.run = self.beginning.result()
             self.run.define_metric("*", step_metric="step")
-        return self.run
+        pending, self.pending = self.pending, []
+        for metrics in pending:
+            self.run.log(metrics)
+
+    def _place_in_study(self, group: str | None) -> dict[str, Any]:
+        """Groups the run with its study; `job_type` is its setting, alike for runs that differ by their seed alone."""
+        words = {key: f"{key}={value}" for key, value in self.study["factors"].items()}
+        setting = " ".join(word for key, word in words.items() if key not in REPEATS)
+        return {
+            "group": group or self.study["name"],
+            "job_type": setting[:MOST_LETTERS] or "seeds",
+            "name": " ".join(words.values())[: 2 * MOST_LETTERS],
+            "tags": [*self.settings["tags"], *(word[:MOST_LETTERS] for word in words.values())],
+        }
+
+
+def begin(loggers: Sequence[Logger]) -> None:
+    """Begins what takes its time to begin, beside what follows; on the first rank."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and rank() == 0:
+            logger.begin()
 
 
 def finish(loggers: Sequence[Logger], summary: dict[str, Any], exit_code: int) -> None:

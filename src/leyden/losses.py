@@ -1,4 +1,6 @@
-"""Head > **loss** > metrics: what training makes small, from class labels or soft targets alike.
+"""Head > **loss** > metrics: what training makes small, from labels or soft targets alike.
+
+A loss says by `task` what labels it is for; one that does not, as PyTorch's own, is for whatever it is given.
 
 Shapes: B images of a batch, K classes.
 """
@@ -11,13 +13,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leyden.data.sources import Task
+from leyden.heads import deviation
+
+
+def share_of_ranks(weight: Tensor) -> Tensor | float:
+    """A batch's weight beside the mean of all ranks: by it, losses averaged over ranks are that of the whole batch."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        return 1.0
+    mean = weight.detach().clone()
+    distributed.all_reduce(mean)
+    return weight / (mean / distributed.get_world_size())
+
 
 class ClassificationLoss(nn.Module):
-    """What the losses share: label smoothing and class weights.
+    """What the losses of classes share: label smoothing and class weights.
 
     `class_weights` is None, K numbers above 0, or "balanced": N / (K · images of the class) in training.
     """
 
+    task: Task = "single_label"
     class_weights: Tensor | None
 
     def __init__(
@@ -42,17 +58,27 @@ class ClassificationLoss(nn.Module):
                 raise ValueError(f"loss.class_weights={given}: expected {num_classes} numbers above 0")
         self.register_buffer("class_weights", weights)
 
-    def balance(self, class_counts: Tensor) -> None:
-        """Sets balanced weights from the training images of each class (int64 [K]); else does nothing."""
-        if not self.is_balanced:
-            return
-        if (class_counts == 0).any():
-            empty = class_counts.tolist().index(0)
-            raise ValueError(
-                f"loss.class_weights=balanced, but class {empty} has no training image: give weights by hand"
-            )
+    def fit_labels(self, labels: Tensor) -> None:
+        """Sets balanced weights from the training labels; else does nothing."""
+        if self.is_balanced:
+            assert self.class_weights is not None
+            self.class_weights.copy_(self.balanced(labels))
+
+    def balanced(self, labels: Tensor) -> Tensor:
+        """The weights under which all classes count the same, [K], for labels int64 [N]."""
+        counts = torch.bincount(labels, minlength=self.num_classes)
+        self._refuse((counts == 0), "has no training image")
+        return counts.sum() / (self.num_classes * counts)
+
+    def _refuse(self, is_wrong: Tensor, why: str) -> None:
+        if is_wrong.any():
+            label = is_wrong.tolist().index(True)
+            raise ValueError(f"loss.class_weights=balanced, but class {label} {why}: give weights by hand")
+
+    def weight_of(self, targets: Tensor) -> Tensor:
+        """The sum of the class weights of a batch, Σ w: of labels int64 [B], or expected under targets [B, K]."""
         assert self.class_weights is not None
-        self.class_weights.copy_(class_counts.sum() / (self.num_classes * class_counts))
+        return self.class_weights[targets].sum() if targets.ndim == 1 else (targets * self.class_weights).sum()
 
     def soft(self, targets: Tensor) -> Tensor:
         """Targets as probabilities [B, K], smoothed: (1 − ε) · target + ε / K (Szegedy et al. 2016)."""
@@ -69,12 +95,14 @@ class CrossEntropy(ClassificationLoss):
     """
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        if targets.ndim == 1:
-            return F.cross_entropy(logits, targets, self.class_weights, label_smoothing=self.label_smoothing)
         if self.class_weights is None:
             return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-        weighted = -(self.soft(targets) * self.class_weights * logits.log_softmax(1)).sum()
-        return weighted / (targets * self.class_weights).sum()
+        weight = self.weight_of(targets)
+        if targets.ndim == 1:
+            loss = F.cross_entropy(logits, targets, self.class_weights, label_smoothing=self.label_smoothing)
+        else:
+            loss = -(self.soft(targets) * self.class_weights * logits.log_softmax(1)).sum() / weight
+        return loss * share_of_ranks(weight)
 
 
 class Focal(ClassificationLoss):
@@ -99,6 +127,65 @@ class Focal(ClassificationLoss):
         soft = self.soft(targets)
         if self.class_weights is None:
             return -(soft * hardness * log_probabilities).sum(1).mean()
-        plain = F.one_hot(targets, self.num_classes) if targets.ndim == 1 else targets
+        weight = self.weight_of(targets)
         weighted = -(soft * self.class_weights * hardness * log_probabilities).sum()
-        return weighted / (plain * self.class_weights).sum()
+        return weighted / weight * share_of_ranks(weight)
+
+
+class BinaryCrossEntropy(ClassificationLoss):
+    """Sigmoid cross-entropy of logits [B, K] with any number of labels each, [B, K] from 0 to 1; mean over all.
+
+    Class weights are those of a yes beside a no; balanced: images without the class / images with it. Smoothed targets
+    are (1 − ε) · target + ε / 2.
+    """
+
+    task: Task = "multi_label"
+
+    def balanced(self, labels: Tensor) -> Tensor:
+        """The weights under which yes and no count the same in every class, [K], for labels [N, K]."""
+        counts = labels.sum(0)
+        self._refuse(counts == 0, "has no training image")
+        self._refuse(counts == len(labels), "is on every training image")
+        return (len(labels) - counts) / counts
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits.float(), smooth, pos_weight=self.class_weights)
+
+
+class RegressionLoss(nn.Module):
+    """What the losses of numbers share: errors in standard deviations of the training labels.
+
+    So one learning rate suits ages and prices alike.
+    """
+
+    task: Task = "regression"
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("deviation", torch.ones(()))
+
+    def fit_labels(self, labels: Tensor) -> None:
+        """Takes its unit from the training labels [N]."""
+        self.deviation.fill_(deviation(labels))
+
+
+class MeanSquaredError(RegressionLoss):
+    """The mean of squared errors of numbers [B]."""
+
+    def forward(self, values: Tensor, targets: Tensor) -> Tensor:
+        return F.mse_loss(values / self.deviation, targets / self.deviation)
+
+
+class Huber(RegressionLoss):
+    """Half the squared error, from `delta` standard deviations on a line (Huber 1964), so that outliers pull less."""
+
+    def __init__(self, delta: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < delta < math.inf:
+            raise ValueError(f"loss.delta={delta} is out of range: give a number above 0")
+        self.delta = delta
+
+    def forward(self, values: Tensor, targets: Tensor) -> Tensor:
+        return F.huber_loss(values / self.deviation, targets / self.deviation, delta=self.delta)

@@ -1,19 +1,40 @@
-"""Loss > **metrics** > checkpoint: how good the answers are, summed up on the device over a whole split.
+"""Loss > **metrics** > checkpoint: how good the answers are, summed up or gathered on the device over a whole split.
 
-Shapes: B images of a batch, K classes.
+Shapes: B images of a batch, N of a split, K classes.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
-NUM_CALIBRATION_BINS = 15
-TOP_5_FROM = 10  # top-5 accuracy says something only for more classes than this
+from leyden.data.sources import Task
+from leyden.heads import deviation
+from leyden.metric_names import (
+    HEADLINES,
+    NUM_CALIBRATION_BINS,
+    TOP_5_FROM,
+    average_precision_names,
+    recall_names,
+)
+from leyden.scores import average_precisions, best_threshold, f1, mean_of_known, r2, spearman
+
+
+def metrics_for(task: Task, class_names: Sequence[str]) -> tuple[Metric, Metric]:
+    """The metrics of validation and those of the test, which go by what validation has chosen."""
+    if task == "regression":
+        return RegressionMetrics(), RegressionMetrics()
+    if task == "multi_label":
+        thresholds = Thresholds(len(class_names))
+        chosen = MultiLabelMetrics(class_names, thresholds, is_choosing=True)
+        return chosen, MultiLabelMetrics(class_names, thresholds, is_choosing=False)
+    return ClassificationMetrics(class_names), ClassificationMetrics(class_names)
 
 
 class ClassificationMetrics(Metric):
@@ -24,6 +45,7 @@ class ClassificationMetrics(Metric):
     """
 
     full_state_update = False
+    headline = HEADLINES["single_label"]
     confusion_matrix: Tensor  # int64 [K, K], rows are true classes
     calibration: Tensor  # float32 [3, bins]: images, sum of confidences, correct answers
     sums: Tensor  # float32 [2]: cross-entropy, answers right among the first five
@@ -67,30 +89,112 @@ class ClassificationMetrics(Metric):
         return found | dict(zip(recall_names(self.class_names), recalls, strict=True))
 
 
+class GatheredMetrics(Metric):
+    """Keeps outputs and labels on the device, for what no sum over images gives; ranks put theirs together."""
+
+    full_state_update = False
+    outputs: Any  # list of float32 [B, ...], or one tensor once ranks have put theirs together
+    labels: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("outputs", [], dist_reduce_fx="cat")
+        self.add_state("labels", [], dist_reduce_fx="cat")
+
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """Adds outputs and labels, float [B, K] or [B]."""
+        self.outputs.append(outputs.detach().float())
+        self.labels.append(labels)
+
+    def gathered(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Outputs and labels of the whole split, on the host."""
+        outputs, labels = (dim_zero_cat(kept).cpu().numpy() for kept in (self.outputs, self.labels))
+        assert len(outputs), "no image was evaluated"
+        return outputs, labels
+
+
+class Thresholds(nn.Module):
+    """The logit of each class from which on the answer is yes; kept in checkpoints, beside the weights they go with."""
+
+    logits: Tensor  # float32 [K]
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.register_buffer("logits", torch.zeros(num_classes))
+
+
+class MultiLabelMetrics(GatheredMetrics):
+    """Loss, average precision of each class and their mean, macro F1 of logits [N, K] against labels of 0 and 1.
+
+    Where it `is_choosing`, `compute` sets each class's threshold to that of the best F1, which flatters this F1;
+    another that shares the thresholds takes them as they are. Means are over the classes that occur.
+    """
+
+    headline = HEADLINES["multi_label"]
+
+    def __init__(self, class_names: Sequence[str], thresholds: Thresholds, is_choosing: bool) -> None:
+        super().__init__()
+        self.class_names, self.thresholds, self.is_choosing = tuple(class_names), thresholds, is_choosing
+
+    def compute(self) -> dict[str, float]:
+        """The metrics by name, as plain numbers."""
+        logits, labels = self.gathered()
+        if self.is_choosing:
+            best = [best_threshold(*columns) for columns in zip(logits.T, labels.T, strict=True)]
+            self.thresholds.logits.copy_(torch.tensor(best))
+        answers = logits >= self.thresholds.logits.cpu().numpy()
+        once = np.ones((1, len(labels)))
+        precisions = average_precisions(logits, labels, once)[0]
+        found = {
+            "loss": float(binary_cross_entropy(logits, labels).mean()),
+            "mean_average_precision": float(mean_of_known(precisions)),
+            "macro_f1": float(mean_of_known(f1(answers, labels, once))[0]),
+        }
+        names = average_precision_names(self.class_names)
+        return found | dict(zip(names, np.nan_to_num(precisions).tolist(), strict=True))
+
+
+class RegressionMetrics(GatheredMetrics):
+    """Loss, mean absolute and root mean squared error, R² and Spearman's rank correlation of numbers [N].
+
+    The loss is the squared error in units of the training labels' variance, as training sees it: 1 is what their mean
+    would give. Errors are in the labels' own units.
+    """
+
+    headline = HEADLINES["regression"]
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("deviation", torch.ones(()))
+
+    def fit_labels(self, labels: Tensor) -> None:
+        """Takes its unit from the training labels [N]."""
+        self.deviation.fill_(deviation(labels))
+
+    def compute(self) -> dict[str, float]:
+        """The metrics by name, as plain numbers."""
+        values, labels = (array.astype(np.float64) for array in self.gathered())
+        errors = values - labels
+        return {
+            "loss": float((errors**2).mean() / float(self.deviation) ** 2),
+            "mae": float(np.abs(errors).mean()),
+            "rmse": float(np.sqrt((errors**2).mean())),
+            "r2": float(r2(values, labels, np.ones((1, len(labels))))[0]),
+            "spearman": spearman(values, labels),
+        }
+
+
+def binary_cross_entropy(logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean over classes for each image [N], of logits and labels [N, K]."""
+    logits = logits.astype(np.float64)
+    found: NDArray[np.float64] = (np.logaddexp(0.0, logits) - logits * labels).mean(1)
+    return found
+
+
 def _to_host(*tensors: Tensor) -> list[Tensor]:
     """Copies tensors to the host in one transfer, as float64 (float32 where the device has no more)."""
     dtype = torch.float32 if tensors[0].device.type == "mps" else torch.float64
     flat = torch.cat([tensor.flatten().to(dtype) for tensor in tensors]).cpu().double()
     pieces = flat.split([tensor.numel() for tensor in tensors])
     return [piece.view(tensor.shape) for piece, tensor in zip(pieces, tensors, strict=True)]
-
-
-def recall_names(class_names: Sequence[str]) -> list[str]:
-    """`recall/<class>` for every class, in lower case, with underscores for spaces and slashes.
-
-    Classes whose names are the same then have their number behind them.
-    """
-    plain = [name.lower().replace(" ", "_").replace("/", "_") for name in class_names]
-    counts = Counter(plain)
-    return [f"recall/{name}" if counts[name] == 1 else f"recall/{name}_{label}" for label, name in enumerate(plain)]
-
-
-def metric_names(class_names: Sequence[str]) -> list[str]:
-    """What `ClassificationMetrics` computes for these classes."""
-    top_5 = ["top5_accuracy"] if len(class_names) > TOP_5_FROM else []
-    return ["loss", "accuracy", *top_5, "macro_f1", "ece", *recall_names(class_names)]
-
-
-def direction(name: str) -> Literal["max", "min"]:
-    """Whether more (`max`) or less (`min`) of a metric is better."""
-    return "min" if "/recall/" not in name and name.endswith(("loss", "ece", "gap")) else "max"

@@ -1,7 +1,7 @@
 """Augment > **preview**: a picture of what an augmentation does: originals, augmented copies, what was drawn."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch import Tensor
 from leyden.augment import Augmentation
 from leyden.augment.policy import NAMES
 from leyden.build import instantiate
-from leyden.config import Origin, check
+from leyden.check import check
+from leyden.config import Origin
 from leyden.data import Batch, ImageDataModule
 
 NUM_IMAGES, NUM_COPIES = 8, 5
@@ -22,16 +23,14 @@ PARAMETERLESS = ("identity", "autocontrast", "equalize")
 
 
 def preview(config: DictConfig, directory: Path, origin: Origin) -> Path:
-    """Draws the first training images under the config's augmentation to `directory`/preview.png."""
+    """Draws some training images under the config's augmentation to `directory`/preview.png."""
     OmegaConf.resolve(config)
     check(config, origin)
     data: ImageDataModule = instantiate(config.data)
-    augment: Augmentation = instantiate(
-        config.augment, num_classes=data.num_classes, mean=data.mean, std=data.std, seed=config.seed
-    )
-    data.prepare_data()
+    facts = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std, "image_size": data.image_size}
+    augment: Augmentation = instantiate(config.augment, **facts, seed=config.seed)
     data.setup("fit")
-    batch = data.first_training_images(NUM_IMAGES)
+    batch = data.some_training_images(NUM_IMAGES)
     path = directory / "preview.png"
     directory.mkdir(parents=True, exist_ok=True)
     draw_preview(augment, batch, data.class_names, path)
@@ -53,13 +52,20 @@ def draw_preview(augment: Augmentation, batch: Batch, class_names: tuple[str, ..
     grid[0, 0].set_ylabel("original", fontsize=9)
     for axes, image, label in zip(grid[0], batch.images, batch.labels, strict=True):
         _show(axes, image.float() / 255)
-        axes.set_title(class_names[int(label)], fontsize=9)
+        axes.set_title(describe_label(label, class_names), fontsize=9)
     for epoch, (row, (images, _), texts) in enumerate(zip(grid[1:], epochs, captions, strict=True)):
         row[0].set_ylabel(f"epoch {epoch}", fontsize=9)
         for axes, image, text in zip(row, images, texts, strict=True):
             _show(axes, image)
             axes.set_xlabel(text, fontsize=7)
     figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight")  # the layout's own height can clip a title
+
+
+def describe_label(label: Tensor, class_names: Sequence[str]) -> str:
+    """A label in words: a class, several, or a number."""
+    if label.ndim:
+        return ", ".join(class_names[place] for place in label.nonzero().flatten().tolist()) or "none"
+    return f"{float(label):.4g}" if label.is_floating_point() else class_names[int(label)]
 
 
 def _show(axes: Any, image: Tensor) -> None:

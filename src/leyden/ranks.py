@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
@@ -46,7 +47,22 @@ def telling_which_rank_failed(trainer: Trainer, run: RunRecord) -> Iterator[None
                 with contextlib.suppress(TimeoutExpired):
                     if process.wait(timeout=SECONDS_TO_SEE_A_RANK_DIE):
                         raise _failure_of(number, process, run.directory) from error
+            if not _processes(trainer) and (told := _told_by_others(run)):
+                raise ChildProcessError(told) from error
         raise
+
+
+def _told_by_others(run: RunRecord) -> str | None:
+    """What ranks that a scheduler has started say, to whom it was no lost connection either."""
+    give_up = time.monotonic() + SECONDS_TO_SEE_A_RANK_DIE
+    while run.main_process and time.monotonic() < give_up:
+        for path in sorted(run.directory.glob("error_rank*.txt")):
+            lines = path.read_text(encoding="utf-8").strip().splitlines() or [""]
+            if lines[-1] and not _is_lost_connection(RuntimeError(lines[-1])):
+                number = path.stem.removeprefix("error_rank")
+                return f"rank {number} of this run ended before its time: {lines[-1]}"
+        time.sleep(0.1)
+    return None
 
 
 def _processes(trainer: Trainer) -> list[Popen[Any]]:
@@ -54,7 +70,7 @@ def _processes(trainer: Trainer) -> list[Popen[Any]]:
 
 
 def _is_lost_connection(error: BaseException) -> bool:
-    words = ("gloo", "nccl", "connection closed", "connection reset")
+    words = ("gloo", "nccl", "connection closed", "connection reset", "disterror", "distnetworkerror")
     return isinstance(error, torch.distributed.DistError) or any(word in str(error).lower() for word in words)
 
 

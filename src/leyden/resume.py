@@ -2,7 +2,7 @@
 
 import difflib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,21 +11,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from leyden.check import check
 from leyden.checkpoint import Found, newest_whole, put_in_order
-from leyden.config import Origin, check
+from leyden.config import FREE, Origin, leaves
 from leyden.run import rank, read_record
 from leyden.schedules import first_step_that_differs
 
 log = logging.getLogger(__name__)
 
-# What may differ from the attempt before, for no bit of the result depends on it: that the images which are found
-# elsewhere are the same is looked at by itself …
-FREE = (
-    "debug", "runs_dir", "resume", "logger", "trainer.profiler", "data.root", "data.source.directory",
-    "data.num_workers", "callbacks.progress", "callbacks.checkpoints.every_n_steps",
-    "callbacks.checkpoints.every_n_minutes",
-)  # fmt: skip
-# … and what has rules of its own: images that cannot be read may be left out from here on, training may be longer.
+# What may differ beside FREE has rules of its own: images that cannot be read may be left out from here on, training
+# may be longer.
 RULED = ("data.on_error", "epochs", "trainer.max_epochs")
 
 
@@ -34,7 +29,7 @@ class Start(NamedTuple):
 
     record: dict[str, Any]
     found: Found
-    is_finished: bool
+    is_finished: bool  # or pruned: nothing is left to do
 
     def describe(self) -> str:
         """Where training goes on, in words."""
@@ -60,7 +55,7 @@ def starting_point(config: DictConfig, directory: Path, found: Found, origin: Or
         record.setdefault("run_id", found.state["run"]["run_id"])
     if rank() > 0:  # the first rank has seen to all that follows
         return Start(record, found, is_finished=False)
-    is_finished = record.get("status") == "finished"
+    is_finished = record.get("status") in ("finished", "pruned")
     is_begun = is_finished or found.is_any
     if is_begun and config.resume != "auto":
         raise ValueError(
@@ -125,14 +120,17 @@ def config_to_resume(directory: Path, found: Found, changes: Sequence[str]) -> t
 
 def _apply(change: str, config: DictConfig) -> None:
     key = change.partition("=")[0]
-    keys = [name for name, _ in _leaves(config)]
+    keys = [name for name, _ in leaves(config)]
     if "=" not in change:
         raise ValueError(f"{change}: expected key=value, as in epochs=40")
     if key not in keys:
         near = difflib.get_close_matches(key, keys, n=1)
         hint = f"did you mean '{near[0]}'?" if near else "expected a key of its config.yaml that has a plain value"
         raise ValueError(f"unknown key '{key}' (override {change}): {hint}")
+    before = OmegaConf.select(config, "data.root")
     config.merge_with_dotlist([change])
+    if key == "data.root" and OmegaConf.select(config, "data.source.directory") == before:
+        config.data.source.directory = config.data.root
     if key == "epochs" and config.trainer.max_epochs is not None:
         config.trainer.max_epochs = config.epochs
 
@@ -186,7 +184,7 @@ def _words(value: Any) -> str:
 
 
 def _check_settings(stored: DictConfig, config: DictConfig, origin: Origin) -> None:
-    before, now = dict(_leaves(stored)), dict(_leaves(config))
+    before, now = dict(leaves(stored)), dict(leaves(config))
     for key in _differing(stored, config):
         if not _is_ruled(key):
             raise ValueError(
@@ -221,15 +219,6 @@ def _is_ruled(key: str) -> bool:
 
 def _differing(first: DictConfig, second: DictConfig) -> list[str]:
     """The keys whose values differ, those nearest to the root first: what others are made from."""
-    ours, theirs = dict(_leaves(first)), dict(_leaves(second))
+    ours, theirs = dict(leaves(first)), dict(leaves(second))
     keys = [key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)]
     return sorted(keys, key=lambda key: (key.count("."), key))
-
-
-def _leaves(node: DictConfig | dict[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each plain value or list of a config with its dotted path."""
-    for key, value in node.items():
-        if isinstance(value, DictConfig | dict):
-            yield from _leaves(value, f"{path}{key!s}.")
-        else:
-            yield f"{path}{key!s}", value

@@ -30,7 +30,8 @@ from leyden import __version__
 from leyden.errors import Interrupted, explain
 from leyden.lock import is_held
 
-STATUSES = ("running", "finished", "failed", "interrupted")
+STUDY_FILE = "study.json"  # of a study's directory, in which its runs have theirs
+STATUSES = ("running", "finished", "pruned", "failed", "interrupted")
 KINDS = {"attempt": int, "attempts": list, "overrides": list, "heartbeat": dict, "metrics": dict, "data": dict}
 OF_AN_ATTEMPT = ("metrics", "intervals", "timings")  # what a new one does not take over
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "timm", "numpy", "wandb")
@@ -50,11 +51,24 @@ def rank_error_path(directory: Path, number: int) -> Path:
 def write_atomically(path: Path, text: str) -> None:
     """Replaces the file in one step, so that a reader or a kill meets the old text or the new one, whole."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:  # a full disk needs the room
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Makes a file, or of a directory the renames in it, outlast a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class RunRecord:
@@ -68,6 +82,7 @@ class RunRecord:
         self.main_process = rank() == 0
         self.began = time.perf_counter()
         self.facts: dict[str, Any] = {**(record or {}), "overrides": list(overrides)}
+        self.ending: dict[str, Any] = {"status": "finished", "reason": None}
 
     def __enter__(self) -> Self:
         if not self.main_process:
@@ -93,6 +108,8 @@ class RunRecord:
             "attempt": attempt, "attempts": attempts, "run_id": self.facts.get("run_id") or secrets.token_hex(8),
             "working_directory": os.getcwd(),
         }  # fmt: skip
+        if of_study := membership(self.directory):
+            self.facts["study"] = of_study
         command = shlex.join(["leyden", *sys.argv[1:]])
         self.update(**{"command": self.facts.get("command", command), "last_command": command, **_origin()})
         return self
@@ -117,6 +134,10 @@ class RunRecord:
         with contextlib.suppress(OSError):
             self.update(heartbeat={"time": _now(), **place})
 
+    def prune(self, reason: str) -> None:
+        """Makes the run one that a search has ended early: not finished, and no failure."""
+        self.ending = {"status": "pruned", "reason": reason}
+
     @property
     def seconds(self) -> float:
         """Seconds since the run began, in this attempt."""
@@ -126,7 +147,7 @@ class RunRecord:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            self.update(status="finished", reason=None, ended=_now(), seconds=self.seconds)
+            self.update(**self.ending, ended=_now(), seconds=self.seconds)
         else:
             self.record_failure("interrupted" if isinstance(error, Interrupted) else "failed", error)
         logging.getLogger().removeHandler(self.log_handler)
@@ -180,6 +201,22 @@ def read_record(directory: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("status") not in STATUSES:
         raise ValueError(f"{path} is damaged: its status should be one of {', '.join(STATUSES)}")
     return record
+
+
+def is_study(directory: Path) -> bool:
+    """Whether a study, and not a single run, lies in a directory."""
+    return (directory / STUDY_FILE).is_file()
+
+
+def membership(directory: Path) -> dict[str, Any]:
+    """The study that the run in `directory` is a job of, and its factors there; empty for a run of its own."""
+    if not is_study(directory.parent):
+        return {}
+    try:
+        study = json.loads((directory.parent / STUDY_FILE).read_text(encoding="utf-8"))
+        return {"name": study["name"], "job": directory.name, "factors": study["jobs"][directory.name]["factors"]}
+    except (ValueError, KeyError):  # damaged, which its own reader tells; or a run that merely lies there
+        return {}
 
 
 def working_directory(directory: Path) -> Path:
@@ -240,12 +277,19 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+class Terminal(logging.Handler):
+    """Prints to what standard error is when something is said, not when it was made."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints a record on a line."""
+        print(self.format(record), file=sys.stderr)
+
+
 def show_warnings() -> None:
     """Lets our own warnings be seen on the terminal, from the first rank."""
     ours = logging.getLogger("leyden")
     if not ours.handlers and rank() == 0:
-        terminal = logging.StreamHandler()
-        terminal.setLevel(logging.WARNING)
+        terminal = Terminal(logging.WARNING)
         terminal.setFormatter(logging.Formatter("warning: %(message)s"))
         ours.addHandler(terminal)
 

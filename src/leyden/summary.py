@@ -1,14 +1,16 @@
 """Checkpoint > **summary** > run directory: what came of a run: numbers with intervals, two pictures, a few lines.
 
-Shapes: N test images, K classes.
+Shapes: N test images, K classes. Outputs are logits [N, K], or numbers [N] where those are learnt.
 """
 
 import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
@@ -18,10 +20,13 @@ from torch.nn import functional as F
 from leyden.callbacks import Checkpoints, Progress
 from leyden.classifier import ImageClassifier
 from leyden.data import ImageDataModule
+from leyden.draw import CLASSES_FILE, MATRIX_FILE, draw_run, write_classes, write_matrix
 from leyden.errors import command
-from leyden.figures import confusion_matrix, learning_curves
-from leyden.intervals import intervals
+from leyden.intervals import Interval, intervals, multi_label_intervals, regression_intervals
 from leyden.loggers import WandbLogger
+from leyden.metric_names import HEADLINES, average_precision_names, is_percentage
+from leyden.metrics import ClassificationMetrics, MultiLabelMetrics, RegressionMetrics, binary_cross_entropy
+from leyden.report.predictions import Predictions, write_predictions
 from leyden.run import RunRecord
 
 
@@ -32,62 +37,138 @@ def summarise(
     data: ImageDataModule,
     checkpoints: Checkpoints | None,
     progress: Progress | None,
+    pictures: bool,
 ) -> None:
-    """Records test metrics with 95 % intervals, draws the pictures and prints the end of the run (rank 0)."""
+    """Records test metrics with 95 % intervals, draws pictures if asked for and prints the end of the run (rank 0)."""
     test = {f"test/{name}": value for name, value in classifier.test_metrics.compute().items()}
     test |= {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/ema_")}
-    logits, labels = gather_test_outputs(classifier, trainer)
+    outputs, labels = gather_test_outputs(classifier, trainer)
     if not trainer.is_global_zero:
         return
+    outcome = OUTCOMES[data.task](classifier, outputs, labels, data.class_names, run.directory)
+    bounds = {f"test/{name}": list(pair) for name, pair in outcome.intervals.items()}
+    best = best_metrics(checkpoints)
+    speed = progress.images_per_second if progress else None
+    timings: dict[str, Any] = {}
+    if progress:
+        timings = {"first_step": progress.first_step_time, "training_loop": round(progress.loop_seconds, 3)}
+    run.update(metrics=test | best, intervals=bounds, timings={"training_images_per_second": speed, **timings})
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            run.update(wandb=logger.describe())
+    write_predictions(run.directory, *outcome.predictions)
+    drawn = [path.name for path in draw_run(run.directory)] if pictures else []
+    print_end(run, trainer.loggers, HEADLINES[data.task], test, bounds, best, speed, drawn)
+
+
+class Outcome(NamedTuple):
+    """What test outputs say beside the metrics."""
+
+    intervals: dict[str, Interval]
+    predictions: Predictions
+
+
+def single_label_outcome(
+    classifier: ImageClassifier, logits: Tensor, labels: Tensor, class_names: Sequence[str], directory: Path
+) -> Outcome:
+    """Of one class per image; writes the confusion matrix."""
     probabilities = logits.softmax(1)
     confidences, predictions = probabilities.max(1)
+    own = probabilities.gather(1, labels[:, None]).squeeze(1).numpy()
     losses = F.cross_entropy(logits, labels, reduction="none")
     arrays = labels.numpy(), predictions.numpy(), confidences.double().numpy(), losses.double().numpy()
-    bounds = {f"test/{name}": list(pair) for name, pair in intervals(*arrays, data.class_names).items()}
-    best: dict[str, Any] = {}
-    if checkpoints and checkpoints.best_value is not None:
-        best = {"best/epoch": checkpoints.best_epoch, f"best/{checkpoints.monitor}": checkpoints.best_value}
-    speed = progress.images_per_second if progress else None
-    run.update(
-        metrics=test | best,
-        intervals=bounds,
-        timings={"training_images_per_second": speed, "first_step": progress and progress.first_step_time},
-    )
+    assert isinstance(classifier.test_metrics, ClassificationMetrics)
     matrix = classifier.test_metrics.confusion_matrix.cpu().numpy()
-    confusion_matrix(matrix, data.class_names, run.directory / "confusion_matrix.png")
-    curves = run.directory / "learning_curves.png"
-    learning_curves(run.directory / "metrics.csv", curves, test, best.get("best/epoch"))
-    print_end(run, trainer.loggers, test, bounds, best, speed)
+    write_matrix(matrix, class_names, directory / MATRIX_FILE)
+    return Outcome(intervals(*arrays, class_names), Predictions(*arrays[:3], own))
+
+
+def multi_label_outcome(
+    classifier: ImageClassifier, logits: Tensor, labels: Tensor, class_names: Sequence[str], directory: Path
+) -> Outcome:
+    """Of any number of labels per image; writes the table of the classes."""
+    metrics = classifier.test_metrics
+    assert isinstance(metrics, MultiLabelMetrics)
+    thresholds = metrics.thresholds.logits.cpu()
+    answers, truth = (logits >= thresholds).numpy(), labels.numpy()
+    losses = binary_cross_entropy(logits.numpy(), truth)
+    bounds = multi_label_intervals(logits.numpy(), truth, answers, losses, class_names)
+    test, names = metrics.compute(), average_precision_names(class_names)
+    columns = class_names, truth.sum(0), names, thresholds.sigmoid().tolist()
+    rows = [
+        (name, int(count), test[key], *bounds[key], threshold)
+        for name, count, key, threshold in zip(*columns, strict=True)
+    ]
+    write_classes(rows, directory / CLASSES_FILE)
+    return Outcome(bounds, Predictions(truth.astype(np.int64), answers.astype(np.int64), logits.sigmoid().numpy()))
+
+
+def regression_outcome(
+    classifier: ImageClassifier, values: Tensor, labels: Tensor, class_names: Sequence[str], directory: Path
+) -> Outcome:
+    """Of numbers; the stored predictions are their table."""
+    assert isinstance(classifier.test_metrics, RegressionMetrics)
+    answers, truth = values.double().numpy(), labels.double().numpy()
+    bounds = regression_intervals(answers, truth, float(classifier.test_metrics.deviation))
+    return Outcome(bounds, Predictions(truth, answers))
+
+
+OUTCOMES = {
+    "single_label": single_label_outcome,
+    "multi_label": multi_label_outcome,
+    "regression": regression_outcome,
+}
+
+
+def end_pruned(run: RunRecord, checkpoints: Checkpoints | None, reason: str) -> None:
+    """Records and prints the end of a run that a search has given up: its test images were not looked at."""
+    run.update(metrics=best_metrics(checkpoints))
+    run.prune(reason)
+    if run.main_process:
+        print(f"\n{reason}\ndirectory       {run.directory}", flush=True)
+
+
+def best_metrics(checkpoints: Checkpoints | None) -> dict[str, Any]:
+    """The best epoch and its monitored value, where a validation has named one."""
+    if checkpoints is None or checkpoints.best_value is None:
+        return {}
+    return {"best/epoch": checkpoints.best_epoch, f"best/{checkpoints.monitor}": checkpoints.best_value}
 
 
 def gather_test_outputs(classifier: ImageClassifier, trainer: Trainer) -> tuple[Tensor, Tensor]:
-    """Logits [N, K] and labels [N] of all test images from all ranks."""
-    logits, labels, _ = (torch.cat(parts).cpu() for parts in zip(*classifier.test_outputs, strict=True))
+    """Outputs and labels of all test images from all ranks, in the order of the images' own numbers."""
+    outputs = [torch.cat(parts).cpu() for parts in zip(*classifier.test_outputs, strict=True)]
     if trainer.world_size > 1:
         gathered: list[Any] = [None] * trainer.world_size
-        torch.distributed.all_gather_object(gathered, (logits, labels))
-        logits, labels = (torch.cat(parts) for parts in zip(*gathered, strict=True))
-    return logits, labels
+        torch.distributed.all_gather_object(gathered, outputs)
+        outputs = [torch.cat(parts) for parts in zip(*gathered, strict=True)]
+    found, labels, indices = outputs
+    order = indices.argsort()
+    return found[order], labels[order]
 
 
 def print_end(
     run: RunRecord,
     loggers: Sequence[Logger],
+    headline: str,
     test: dict[str, float],
     bounds: dict[str, list[float]],
     best: dict[str, Any],
     speed: float | None,
+    pictures: Sequence[str],
 ) -> None:
     """The last lines of a run: the result, how it came about, where it is, what to do next."""
-    low, high = bounds["test/accuracy"]
-    lines = [f"test accuracy   {test['test/accuracy']:.2%}  (95 % interval {low:.2%} to {high:.2%})"]
+    form = ".2%" if is_percentage(headline) else ".4g"
+    value, low, high = (f"{number:{form}}" for number in (test[f"test/{headline}"], *bounds[f"test/{headline}"]))
+    lines = [f"{f'test {headline}':15} {value}  (95 % interval {low} to {high})"]
     if best:
-        (_, epoch), (name, value) = best.items()
-        lines.append(f"best epoch      {epoch}  ({name.removeprefix('best/')} {value:.4f})")
+        (_, epoch), (name, number) = best.items()
+        lines.append(f"best epoch      {epoch}  ({name.removeprefix('best/')} {number:.4f})")
     seconds = f"{run.seconds:.1f} s in all"
     lines.append(f"time            {seconds}" + (f", {speed:,.0f} images/s in training" if speed else ""))
     lines.append(f"directory       {run.directory}")
-    lines.append("look at it      learning_curves.png, confusion_matrix.png and metrics.csv there")
+    look = f"{', '.join(pictures)} and metrics.csv there"
+    lines.append(f"look at it      {look if pictures else 'metrics.csv there; `leyden draw` draws pictures'}")
     lines += [f"{'' if number else 'next':16}{words}" for number, words in enumerate(next_commands(run, loggers))]
     print("\n" + "\n".join(lines), file=sys.stdout, flush=True)
 

@@ -16,16 +16,17 @@ from leyden.build import (
     build_loggers,
     build_trainer,
     find,
+    fit_labels,
     instantiate,
 )
-from leyden.callbacks import Checkpoints, Ema, Progress
+from leyden.callbacks import Checkpoints, Ema, Progress, Pruning
+from leyden.check import check, check_groups
 from leyden.checkpoint import LAST, Found
-from leyden.config import Origin, check, check_groups
+from leyden.config import Origin
 from leyden.errors import Interrupted
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
 from leyden.lock import Lock
-from leyden.loggers import finish
-from leyden.losses import ClassificationLoss
+from leyden.loggers import begin, finish
 from leyden.optim import describe_groups
 from leyden.ranks import telling_which_rank_failed, wait_for_ranks
 from leyden.resume import (
@@ -38,25 +39,29 @@ from leyden.resume import (
 )
 from leyden.run import RunRecord, rank, working_directory
 from leyden.signals import Signals
-from leyden.summary import summarise
+from leyden.summary import end_pruned, summarise
 
 log = logging.getLogger(__name__)
 
 
-def train(config: DictConfig, run_directory: Path, origin: Origin, signals: Signals) -> float | None:
+def train(
+    config: DictConfig, run_directory: Path, origin: Origin, signals: Signals, is_checked: bool = False
+) -> float | None:
     """Trains, tests and records one run in `run_directory`; returns the monitored value of its best epoch.
 
     With `resume=auto` it goes on where an earlier attempt in that directory left off.
     """
     OmegaConf.resolve(config)
     with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
-        return _run(config, run_directory, origin, what_is_saved(run_directory), signals)
+        return _run(config, run_directory, origin, what_is_saved(run_directory), signals, is_checked)
 
 
 def resume(run_directory: Path, changes: Sequence[str], signals: Signals) -> float | None:
     """Goes on with the run of a directory, from its own config with changes of the form key=value."""
     if not any((run_directory / name).exists() for name in ("run.json", "config.yaml", "checkpoints")):
-        raise ValueError(f"{run_directory} holds no run: give the directory of one, as its end or its start names it")
+        raise ValueError(
+            f"{run_directory} holds neither a run nor a study: give the directory of one, as its end names it"
+        )
     with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
         found = what_is_saved(run_directory)
         with contextlib.chdir(working_directory(run_directory)):  # its paths may be relative
@@ -64,19 +69,24 @@ def resume(run_directory: Path, changes: Sequence[str], signals: Signals) -> flo
             return _run(config, run_directory, origin, found, signals)
 
 
-def _run(config: DictConfig, directory: Path, origin: Origin, found: Found, signals: Signals) -> float | None:
+def _run(
+    config: DictConfig, directory: Path, origin: Origin, found: Found, signals: Signals, is_checked: bool = False
+) -> float | None:
     start = starting_point(config, directory, found, origin)
     if start.is_finished:
-        print(f"{directory} is finished: nothing to do")
+        print(f"{directory} is {start.record.get('status')}: nothing to do")
         value: float | None = start.record.get("metrics", {}).get(f"best/{config.monitor}")
         return value
     with RunRecord(directory, origin.overrides, start.record) as run:
-        check_groups(config, ["logger"], origin)
+        if not is_checked:
+            check_groups(config, ["logger"], origin)
         loggers = build_loggers(config, directory)
         try:
             with signals.clearly():
-                check(config, origin)
+                if not is_checked:
+                    check(config, origin)
                 run.begin(config, start.found.describe(), is_new=start.found.state is None)
+                begin(loggers)
                 best = fit_and_test(config, run, loggers, origin, start, signals)
             signals.check()
         except BaseException as error:
@@ -101,17 +111,21 @@ def fit_and_test(
     num_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     precision = choose_precision(config.trainer.precision, accelerator, num_parameters)
     callbacks = build_callbacks(config, data, run, origin, signals)
-    checkpoints = find(callbacks, Checkpoints)
+    checkpoints, pruning = find(callbacks, Checkpoints), find(callbacks, Pruning)
     trainer = build_trainer(config, accelerator, precision, callbacks, loggers, start.found.state)
+    data.num_ranks = trainer.world_size
     with signals.at_once():
         data.prepare_data()
         data.setup("fit")
-    if isinstance(classifier.loss, ClassificationLoss):
-        classifier.loss.balance(data.class_counts)
+    fit_labels(classifier, data)
     device = describe_device(accelerator)
     facts = {"device": device, "precision": trainer.precision, "seed": config.seed, "parameters": num_parameters}
     facts |= {"data": data.facts(), "torch": str(torch.__version__)}
     check_same_data(start, facts["data"])
+    if run.main_process and data.files:
+        from leyden.doctor.quick import warn_once
+
+        warn_once(data, facts["data"]["fingerprint"], config.loss.get("class_weights"))
     run.update(**facts)
     if checkpoints:
         kept = {"run_id": run.facts.get("run_id"), "overrides": list(origin.overrides), **facts}
@@ -125,10 +139,14 @@ def fit_and_test(
 
     with telling_which_rank_failed(trainer, run):
         trainer.fit(classifier, datamodule=data, ckpt_path=start.found.path, weights_only=True)
+        if pruning and pruning.reason:
+            end_pruned(run, checkpoints, pruning.reason)
+            wait_for_ranks(trainer, run)
+            return checkpoints.best_value if checkpoints else None
         if checkpoints:
             checkpoints.put_best_back(classifier, find(callbacks, Ema))
         trainer.test(classifier, datamodule=data, verbose=False)
         run.update(data=run.facts["data"] | data.record_skipped(run.directory / "skipped_images.csv"))
-        summarise(run, trainer, classifier, data, checkpoints, find(callbacks, Progress))
+        summarise(run, trainer, classifier, data, checkpoints, find(callbacks, Progress), config.pictures is not False)
         wait_for_ranks(trainer, run)
     return checkpoints.best_value if checkpoints else None

@@ -18,7 +18,8 @@ class NonFiniteLoss(ArithmeticError):
 class TrainingMetrics:
     """Gathers loss and accuracy over an epoch, and over the interval since they were last read."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_accuracy: bool = True) -> None:
+        self.has_accuracy = has_accuracy  # whether each image has one right answer
         self.losses: list[Tensor] = []  # one scalar per batch of the interval, on the device
         self.answers: list[tuple[Tensor, Tensor]] = []  # predictions and labels [B] of each of them
         self.positions: list[tuple[int, float]] = []  # step and learning rate of each of them
@@ -37,9 +38,10 @@ class TrainingMetrics:
         self.positions.append((step, learning_rate))
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Adds a batch: loss scalar, logits [B, K], labels [B]."""
+        """Adds a batch: loss scalar, logits [B, K], labels [B], or others where there is no accuracy."""
         self.losses.append(loss.detach())
-        self.answers.append((logits.detach().argmax(1), labels))
+        if self.has_accuracy:
+            self.answers.append((logits.detach().argmax(1), labels))
 
     def read_interval(self, trainer: Any) -> dict[str, float]:
         """Mean loss since the last reading, last learning rate and gradient norm; empty when nothing happened since.
@@ -51,10 +53,11 @@ class TrainingMetrics:
             return {}
         losses = self.finite_losses(trainer)
         norm = {} if self.gradient_norm is None else {"gradient_norm": float(self.gradient_norm)}
-        predictions, labels = (torch.cat(parts) for parts in zip(*self.answers, strict=True))
-        self.num_correct += float((predictions == labels).sum())
-        self.num_images += len(labels)
-        self.answers.clear()
+        if self.answers:
+            predictions, labels = (torch.cat(parts) for parts in zip(*self.answers, strict=True))
+            self.num_correct += float((predictions == labels).sum())
+            self.num_images += len(labels)
+            self.answers.clear()
         reading = {"train/loss_step": sum(losses) / len(losses), "lr": self.positions[-1][1], **norm}
         self.loss_sum += sum(losses)
         self.num_batches += len(losses)
@@ -99,13 +102,19 @@ class TrainingMetrics:
         self.gradient_norm = None if norm is None else norm.to(device)
 
     def compute(self, trainer: Any) -> dict[str, float]:
-        """Mean loss and accuracy of the epoch so far, over all ranks; every interval must have been read."""
+        """Mean loss and, where there is one, accuracy of the epoch so far, over all ranks.
+
+        Every interval must have been read.
+        """
         assert not self.losses, "read_interval comes first"
         if not self.num_batches:
             return {}
+        found = {"train/loss": self.loss_sum / self.num_batches}
+        if not self.has_accuracy:
+            return found
         correct = torch.tensor(self.num_correct / self.num_images, device=trainer.strategy.root_device)
         accuracy = float(trainer.strategy.reduce(correct, reduce_op="mean"))
-        return {"train/loss": self.loss_sum / self.num_batches, "train/accuracy": accuracy}
+        return found | {"train/accuracy": accuracy}
 
 
 def is_last_batch(trainer: Any, batch_index: int) -> bool:

@@ -125,6 +125,18 @@ def test_normalisation_equals_torchvisions() -> None:
     assert images.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("operations", [{}, {"flip": HorizontalFlip(0.0)}, {"crop": PaddedCrop()}])
+def test_margin_is_for_crops_and_evaluation_takes_the_centre(operations: dict[str, Operation]) -> None:
+    batch = batch_of(*range(8))
+    augment = Augmentation(operations, num_classes=10, mean=MEAN, std=STD, seed=0, image_size=12)
+    centre = augmentation({}).normalize(reference.center_crop(batch.images, [12, 12]))
+    assert torch.equal(augment.normalize(batch.images), centre)
+    images, _ = augment(batch, 0, 0)
+    assert images.shape == centre.shape
+    assert torch.equal(images, centre) == ("crop" not in operations)
+    assert augment.show(batch, 0)[0].shape == centre.shape
+
+
 def test_training_sees_what_the_preview_shows() -> None:
     augment, batch = augmentation({"crop": PaddedCrop(), "hue": Hue()}), batch_of(*range(8))
     shown, _ = augment.show(batch, epoch=3)

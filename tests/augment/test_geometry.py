@@ -7,7 +7,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 from leyden.augment import Affine, HorizontalFlip, PaddedCrop, QuarterTurn, RandomResizedCrop, VerticalFlip
-from leyden.augment.geometry import Flip
+from leyden.augment.geometry import Flip, cut_centre
 from leyden.random import uniform
 
 
@@ -34,6 +34,38 @@ def test_padded_crop_takes_images_whose_channels_go_last(byte_images: Tensor) ->
     drawn = operation.draw(draws(2), byte_images)
     last = byte_images.to(memory_format=torch.channels_last)
     assert torch.equal(operation.apply(last, **drawn), operation.apply(byte_images, **drawn))
+
+
+def test_crop_of_images_with_a_margin_moves_in_it_without_padding(byte_images: Tensor) -> None:
+    operation = PaddedCrop(4)
+    operation.size = 12
+    drawn = operation.draw(draws(2), byte_images)
+    results = operation.apply(byte_images, **drawn)
+    for image, result, top, left in zip(byte_images, results, drawn["top"], drawn["left"], strict=True):
+        assert torch.equal(result, image[:, top : top + 12, left : left + 12])
+    height, width = byte_images.shape[2:]
+    many = operation.draw(draws(2, 5000), byte_images)
+    assert many["top"].unique().tolist() == list(range(height - 12 + 1))
+    assert many["left"].unique().tolist() == list(range(width - 12 + 1))
+
+
+def test_random_resized_crop_of_images_with_a_margin_fills_the_window(images: Tensor) -> None:
+    operation = RandomResizedCrop(scale=(0.2, 1.0))
+    operation.size = 11
+    drawn = operation.draw(draws(4), images)
+    results = operation.apply(images, **drawn)
+    for position, image in enumerate(images):
+        box = [int(drawn[name][position]) for name in ("top", "left", "height", "width")]
+        expected = reference.resized_crop(image, *box, size=[11, 11], antialias=False)
+        torch.testing.assert_close(results[position], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [8, 11, 16])
+def test_centre_is_torchvisions_centre_crop(size: int) -> None:
+    images = torch.rand(2, 3, 16, 16)
+    top = (16 - size) // 2
+    assert torch.equal(cut_centre(images, size), reference.crop(images, top, top, size, size))
+    assert cut_centre(images, None) is images
 
 
 def test_padded_crop_draws_every_window() -> None:

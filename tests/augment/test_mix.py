@@ -57,3 +57,11 @@ def test_probability_counts_batches() -> None:
 def test_both_off_is_refused() -> None:
     with pytest.raises(ValueError, match="both 0"):
         Mix(mixup=0, cutmix=0)
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 1.0, "cutmix": 0.0}, {"mixup": 0.0, "cutmix": 1.0}])
+def test_numbers_are_mixed_as_their_one_hot_columns_would_be(settings: dict[str, float]) -> None:
+    images, numbers = torch.rand(16, 1, 8, 8), torch.arange(16.0)
+    column = Mix(**settings)(images, numbers[:, None], (3, 1))[1]
+    assert torch.equal(Mix(**settings)(images, numbers, (3, 1))[1], column[:, 0])
+    assert not torch.equal(column[:, 0], numbers)

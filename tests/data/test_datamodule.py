@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from leyden.data import Digits, FashionMNIST, ImageDataModule, ImageFolder
+from leyden.data import Digits, FashionMNIST, ImageDataModule, ImageFolder, Images
+from leyden.data.sources import TEST, Task
 
 WriteDigits = Callable[..., Path]
 
@@ -92,6 +93,12 @@ def test_label_outside_the_classes_is_named(write_set: Callable[..., Path], tmp_
         ({"labels_per_class": 3, "train_fraction": 0.5}, "exclude each other"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"num_workers": -1}, "data.num_workers=-1"),
+        ({"sampler": "random"}, "data.sampler=random: expected shuffle or balanced"),
+        ({"fold": 5}, "fold=5 is out of range: give 0 to 4"),
+        ({"folds": 1}, "folds=1 is out of range"),
+        ({"margin": 0.9}, "data.margin=0.9"),
+        ({"cache": "ram"}, "data.cache=ram: expected none, memory, disk or auto"),
+        ({"memory_share": 0.0}, "data.memory_share=0.0"),
         ({"on_error": "ignore"}, "data.on_error=ignore: expected fail or skip"),
     ],
 )
@@ -161,17 +168,29 @@ def test_settings_for_files_warn_beside_images_in_memory(caplog: pytest.LogCaptu
     ]
 
 
-def test_first_training_images_are_the_same_from_memory_and_from_files(write_digits: WriteDigits) -> None:
+def test_some_training_images_are_the_same_from_memory_and_from_files(write_digits: WriteDigits) -> None:
     files, memory = of_files(write_digits(end=1797)), module()
     memory.setup("fit")
     for data in (files, memory):
-        batch = data.first_training_images(8)
-        assert torch.equal(batch.indices, data.train_indices[:8])
+        batch = data.some_training_images(8)
+        assert torch.equal(batch.indices[[0, -1]], data.train_indices[[0, -1]])
         assert batch.images.shape == (8, 1, 8, 8)
     assert files.files is not None
     assert memory.images is not None
-    numbers = [int(Path(files.files.paths[index]).stem) for index in files.train_indices[:8].tolist()]
-    assert torch.equal(files.first_training_images(8).images, memory.images[numbers])
+    numbers = [int(Path(files.files.paths[index]).stem) for index in files.some_training_images(8).indices.tolist()]
+    assert torch.equal(files.some_training_images(8).images, memory.images[numbers])
+
+
+def test_images_of_files_come_with_their_margin_from_any_cache(write_digits: WriteDigits, tmp_path: Path) -> None:
+    directory = write_digits()
+    batches = []
+    for cache in ("none", "memory", "disk"):
+        data = of_files(directory, margin=1.5, cache=cache, cache_directory=str(tmp_path / "cache"))
+        data.prepare_data()
+        assert (data.cached is None) == (cache == "none")
+        batches.append(next(iter(data.train_dataloader())))
+    assert batches[0].images.shape == (64, 1, 12, 12)
+    assert all(torch.equal(batches[0].images, batch.images) for batch in batches)
 
 
 def test_nothing_is_recorded_as_skipped_for_images_in_memory(tmp_path: Path) -> None:
@@ -179,3 +198,103 @@ def test_nothing_is_recorded_as_skipped_for_images_in_memory(tmp_path: Path) -> 
     data.setup("fit")
     assert data.record_skipped(tmp_path / "skipped_images.csv") == {}
     assert not list(tmp_path.iterdir())
+
+
+class Uneven:
+    """400 images of class a, 40 of b, 8 of c; with `rare` one of d; `told` are their official parts."""
+
+    name, class_names = "uneven", ("a", "b", "c", "d")
+    task: Task = "single_label"
+    channels, image_size, mean, std = 1, 2, (0.5,), (0.5,)
+
+    def __init__(self, rare: int = 8, **told: torch.Tensor) -> None:
+        self.labels = torch.repeat_interleave(torch.arange(4), torch.tensor([400, 40, 8, rare]))
+        self.told = told
+
+    def load(self, root: Path) -> Images:
+        return Images(torch.zeros(len(self.labels), 1, 2, 2, dtype=torch.uint8), self.labels, **self.told)
+
+
+def test_balanced_sampler_draws_classes_equally_often() -> None:
+    data = module(source=Uneven(), sampler="balanced", batch_size=32)
+    data.setup("fit")
+    labels = torch.cat([batch.labels for batch in data.train_dataloader()])
+    counts = torch.bincount(labels)
+    assert len(labels) == len(data.train_indices) // 32 * 32
+    assert (counts - len(labels) / 4).abs().max() <= 16
+    assert {len(set(batch.indices.tolist())) for batch in data.val_dataloader()} == {len(data.val_indices)}
+
+
+def test_weights_say_how_often_an_image_is_drawn() -> None:
+    weights = torch.ones(456, dtype=torch.float64)
+    weights[:200] = 0
+    data = module(source=Uneven(weights=weights), batch_size=8)
+    data.setup("fit")
+    drawn = torch.cat([batch.indices for batch in data.train_dataloader()])
+    assert int(drawn.min()) >= 200
+
+
+def test_class_that_is_not_looked_at_is_told_and_one_that_is_never_learnt_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        module(source=Uneven(rare=1)).setup("fit")
+    assert "no test image of class d" in caplog.text
+    parts = torch.zeros(456, dtype=torch.int64)
+    parts[-8:] = TEST
+    with pytest.raises(ValueError, match="uneven: class d has 8 test images and none to learn from"):
+        module(source=Uneven(parts=parts)).setup("fit")
+
+
+def test_group_in_two_parts_is_refused_by_name() -> None:
+    parts, groups = torch.zeros(456, dtype=torch.int64), torch.arange(456) % 400
+    parts[::2] = TEST
+    module(source=Uneven(parts=parts)).setup("fit")
+    groups[1] = 2
+    with pytest.raises(ValueError, match=r"image \d+ and image \d+ are of one group, but in different parts"):
+        module(source=Uneven(parts=parts, groups=groups)).setup("fit")
+
+
+def test_folds_are_recorded_and_together_test_every_image() -> None:
+    found = []
+    for fold in range(3):
+        data = module(fold=fold, folds=3)
+        data.setup("fit")
+        assert data.facts()["fold"] == f"{fold} of 3"
+        found.append(data.test_indices)
+    assert torch.equal(torch.cat(found).sort().values, torch.arange(1797))
+
+
+class Labelled(Digits):
+    """Digits with other labels, and a part for each, where given."""
+
+    def __init__(
+        self, task: Task, labels: torch.Tensor, class_names: tuple[str, ...] = (), parts: torch.Tensor | None = None
+    ) -> None:
+        self.task, self.labels, self.class_names, self.parts = task, labels, class_names, parts  # type: ignore[misc]
+
+    def load(self, root: Path) -> Images:
+        return Images(super().load(root).images[: len(self.labels)], self.labels, self.parts)
+
+
+def test_labels_that_the_task_does_not_know_are_refused() -> None:
+    numbers, several = torch.arange(300.0), torch.randint(2, (300, 3)).float()
+    numbers[7], several[7, 1] = torch.nan, 0.5
+    with pytest.raises(ValueError, match=r"image 7 has the label nan, expected a number"):
+        module(source=Labelled("regression", numbers)).setup("fit")
+    with pytest.raises(ValueError, match=r"image 7 has the label \[.*0.5.*\], expected 0 or 1 for each class"):
+        module(source=Labelled("multi_label", several, ("a", "b", "c"))).setup("fit")
+
+
+def test_one_of_several_labels_that_no_training_image_has_is_refused() -> None:
+    labels, parts = torch.ones(300, 2), torch.zeros(300, dtype=torch.int64)
+    parts[250:] = TEST
+    labels[:250, 1] = 0
+    with pytest.raises(ValueError, match=r"class b has 50 test images and none to learn from"):
+        module(source=Labelled("multi_label", labels, ("a", "b"), parts)).setup("fit")
+
+
+def test_outputs_are_as_many_as_the_task_needs() -> None:
+    assert module().num_outputs == 10
+    assert module(source=Labelled("regression", torch.zeros(300))).num_outputs == 1
+    assert module(source=Labelled("multi_label", torch.ones(300, 2), ("a", "b"))).num_outputs == 2

@@ -34,7 +34,7 @@ def loader(files: Files, batch_size: int = 10, seed: int | None = None, **settin
 
 
 def in_memory(files: Files, batch_size: int = 10, seed: int | None = None, **settings: Any) -> InMemoryLoader:
-    images, _, _ = Digits().load(Path())
+    images, _ = Digits().load(Path())[:2]
     numbers = [int(Path(path).stem) for path in files.paths]
     return InMemoryLoader(images[numbers], files.labels, INDICES, batch_size, seed, **settings)
 
@@ -294,7 +294,7 @@ def test_skipped_files_become_a_table(tmp_path: Path) -> None:
 
 def overrides(directory: Path) -> list[str]:
     return [
-        "data=image_folder", f"data.source.directory={directory}", "data.source.image_size=8",
+        "data=image_folder", f"data.root={directory}", "data.source.image_size=8",
         "data.source.channels=1", "data.source.mean=[0.3]", "data.source.std=[0.4]", "augment=flip_crop",
     ]  # fmt: skip
 

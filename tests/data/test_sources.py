@@ -15,8 +15,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from leyden.data import CIFAR10, CIFAR100, MNIST, Digits, FashionMNIST, Images, Source
+from leyden.data import CIFAR10, CIFAR100, MNIST, Digits, FashionMNIST, Files, Images, Source
 from leyden.data.idx import DEBIAN_FASHION_MNIST
+from leyden.data.sources import TEST, TRAINING
 from leyden.data.splits import split
 
 needs_fashion_mnist = pytest.mark.skipif(
@@ -26,38 +27,49 @@ needs_fashion_mnist = pytest.mark.skipif(
 
 def facts_hold(source: Source, loaded: Images) -> None:
     """Classes, shape, mean and deviation of the training part are what the source announces."""
-    images, labels, num_train = loaded
+    images, labels = loaded.images, loaded.labels
     assert images.dtype == torch.uint8
     assert labels.dtype == torch.int64
     assert images.shape == (len(labels), source.channels, source.image_size, source.image_size)
     assert labels.unique().tolist() == list(range(len(source.class_names)))
-    train = images[:num_train].double() / 255
+    train = images if loaded.parts is None else images[loaded.parts == TRAINING]
+    train = train.double() / 255
     for ours, pixels in [(source.mean, train.mean((0, 2, 3))), (source.std, train.std((0, 2, 3)))]:
         assert torch.tensor(ours).sub(pixels).abs().max() < 1e-3
 
 
+def num_train_of(loaded: Images) -> int:
+    """The number of training images, which come first; all others are for the test."""
+    assert loaded.parts is not None
+    num_train = int((loaded.parts == TRAINING).sum())
+    assert loaded.parts.tolist() == [TRAINING] * num_train + [TEST] * (len(loaded.parts) - num_train)
+    return num_train
+
+
 def test_digits_are_scikit_learns() -> None:
-    images, labels, num_train = Digits().load(Path("unused"))
+    loaded = Digits().load(Path("unused"))
+    images, labels, parts = loaded[:3]
     reference = load_digits()
-    assert num_train is None
+    assert parts is None
     assert torch.equal(images[:, 0].float().mul(16 / 255).round(), torch.from_numpy(reference.images).float())
     assert torch.equal(labels, torch.from_numpy(reference.target).long())
-    facts_hold(Digits(), (images, labels, len(images)))  # type: ignore[arg-type]
+    facts_hold(Digits(), loaded)
 
 
 @needs_fashion_mnist
 def test_fashion_mnist_is_found_where_debian_puts_it(tmp_path: Path) -> None:
     loaded = FashionMNIST().load(tmp_path)
     facts_hold(FashionMNIST(), loaded)
-    assert loaded.num_train == 60_000
+    assert num_train_of(loaded) == 60_000
     assert torch.bincount(loaded.labels[60_000:]).tolist() == [1000] * 10
 
 
 def test_idx_files_below_the_root_come_first(write_set: Callable[..., Path], tmp_path: Path) -> None:
     write_set()
-    images, labels, num_train = FashionMNIST().load(tmp_path)
+    loaded = FashionMNIST().load(tmp_path)
+    images, labels = loaded[:2]
     assert images.shape == (80, 1, 28, 28)
-    assert num_train == 60
+    assert num_train_of(loaded) == 60
     assert labels.tolist() == [*(index % 10 for index in range(60)), *(index % 10 for index in range(20))]
 
 
@@ -150,9 +162,9 @@ def test_download_is_verified_and_read(
     md5s = [(name, hashlib.md5((served / name).read_bytes()).hexdigest()) for name, _ in REFERENCE.resources]
     monkeypatch.setattr(REFERENCE, "resources", md5s)
     monkeypatch.setattr(REFERENCE, "mirrors", [serve(served)])
-    images, _, num_train = MNIST().load(tmp_path / "data")
-    assert len(images) == 80
-    assert num_train == 60
+    loaded = MNIST().load(tmp_path / "data")
+    assert len(loaded.images) == 80
+    assert num_train_of(loaded) == 60
 
 
 @pytest.mark.parametrize(
@@ -184,10 +196,12 @@ def test_cifar_archive_becomes_one_tensor(
     meta = pickle.dumps({kind.meta["key"]: list(source.class_names)}, protocol=2)
     (folder / kind.meta["filename"]).write_bytes(meta)
     monkeypatch.setattr(kind, "meta", kind.meta | {"md5": hashlib.md5(meta).hexdigest()})
-    images, labels, num_train = source.load(tmp_path)
+    loaded = source.load(tmp_path)
+    assert isinstance(loaded, Images)
+    images, labels = loaded[:2]
     expected = torch.from_numpy(np.concatenate(rows)).view(-1, 3, 32, 32)
     assert torch.equal(images, expected)
-    assert num_train == len(expected) - 4
+    assert num_train_of(loaded) == len(expected) - 4
     assert labels[:4].tolist() == [0, 1, 2, num_classes - 1]
 
 
@@ -207,8 +221,15 @@ def test_downloaded_set_has_the_facts_announced(source: Source, tmp_path: Path) 
 
 
 def test_digits_deviation_is_of_a_usual_split() -> None:
-    images, labels, _ = Digits().load(Path("unused"))
-    parts = split(labels.numpy(), None, 0.15, 0.2, 0)
+    images, labels = Digits().load(Path("unused"))[:2]
+    parts = split(labels.numpy(), None, None, 0.15, 0.2, 0)
     pixels = images[parts.train].double() / 255
     assert abs(float(pixels.mean()) - Digits.mean[0]) < 5e-3
     assert abs(float(pixels.std()) - Digits.std[0]) < 5e-3
+
+
+def test_file_of_an_image_is_opened_as_it_lies_unless_the_source_knows_better(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"its bytes")
+    files = Files(tmp_path, ["a.jpg"], torch.zeros(1), torch.zeros)
+    with files.open_file(str(tmp_path / "a.jpg")) as file:
+        assert file.read() == b"its bytes"

@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "src"))  # this checkout's code, whatever is insta
 # Before anything imports numpy, which would start threads; for this process and for all that it starts.
 os.environ |= {
     "OMP_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # of pyarrow, which pandas imports where it is there
     "WANDB_MODE": "offline",
     "MPLBACKEND": "agg",
     "PYTHONPATH": str(ROOT / "src"),

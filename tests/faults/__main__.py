@@ -37,7 +37,8 @@ def main() -> int:
     else:
         shutil.rmtree(directory)
     if options.write:
-        write_page(table, len(outcomes), time.monotonic() - begun)
+        count = f"{len(outcomes)} injections"
+        write_page("campaign", "tests.faults", count, table, time.monotonic() - begun)
     return 1 if lost else 0
 
 
@@ -75,18 +76,15 @@ def tabulate(faults: list[Fault], outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def write_page(table: str, num_injections: int, seconds: float) -> None:
-    """Puts the table and what made it between the marks of docs/reliability.md."""
+def write_page(mark: str, command: str, count: str, table: str, seconds: float) -> None:
+    """Puts a table and what made it between the marks of docs/reliability.md."""
     import torch
 
-    command = shlex.join(["python", "-m", "tests.faults", *sys.argv[1:]])
+    line = shlex.join(["python", "-m", command, *sys.argv[1:]])
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
-    text = (
-        f"`{command}`: {num_injections} injections in {seconds / 60:.0f} minutes on {machine}, "
-        f"PyTorch {torch.__version__}.\n\n{table}\n"
-    )
+    text = f"`{line}`: {count} in {seconds / 60:.0f} minutes on {machine}, PyTorch {torch.__version__}.\n\n{table}\n"
     whole = PAGE.read_text(encoding="utf-8")
-    marked = re.compile(r"(?<=<!-- campaign -->\n).*(?=<!-- end of campaign -->)", re.DOTALL)
+    marked = re.compile(rf"(?<=<!-- {mark} -->\n).*(?=<!-- end of {mark} -->)", re.DOTALL)
     PAGE.write_text(marked.sub(lambda match: text, whole), encoding="utf-8")
 
 

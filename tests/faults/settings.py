@@ -59,7 +59,7 @@ def digits_as_files(directory: Path) -> list[str]:
         path = directory / "images" / str(label) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 15.9375).astype(numpy.uint8)).save(path)
-    return [f"data.source.directory={directory / 'images'}"]
+    return [f"data.root={directory / 'images'}"]
 
 
 FILES = Setting(

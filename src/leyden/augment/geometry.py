@@ -12,8 +12,31 @@ from torch.nn import functional as F
 from leyden.augment.operation import Operation, between, check_interval, check_range, choose, integers
 
 
-class PaddedCrop(Operation):
-    """Surrounds an image by `padding` pixels of `fill` (0 to 1) and cuts a window of its size at a random place."""
+class Crop(Operation):
+    """Leaves a window of `size` pixels of images that come with a margin around it, else one as large as they are."""
+
+    size: int | None = None  # set by the augmentation that it is a part of
+
+    def window(self, images: Tensor) -> tuple[int, int]:
+        """Height and width of what is left."""
+        height, width = images.shape[2:]
+        return (self.size or height, self.size or width)
+
+
+def cut_centre(images: Tensor, size: int | None) -> Tensor:
+    """The middle of images with a margin; a view."""
+    height, width = images.shape[2:]
+    if size is None or (height, width) == (size, size):
+        return images
+    top, left = (height - size) // 2, (width - size) // 2
+    return images[:, :, top : top + size, left : left + size]
+
+
+class PaddedCrop(Crop):
+    """Cuts a window at a random place of an image and its margin.
+
+    One that comes without a margin is surrounded by `padding` pixels of `fill` (0 to 1) first.
+    """
 
     num_draws = 2
 
@@ -22,21 +45,30 @@ class PaddedCrop(Operation):
         check_range("fill", fill, 0, 1)
         self.padding, self.fill = padding, fill
 
+    def padding_of(self, images: Tensor) -> int:
+        """Pixels on each side."""
+        return self.padding if self.window(images) == images.shape[2:] else 0
+
     def draw(self, uniform: Tensor, images: Tensor) -> dict[str, Tensor]:
-        top, left = integers(uniform, 2 * self.padding + 1).unbind(1)
-        return {"top": top, "left": left}
+        height, width = self.window(images)
+        room = 2 * self.padding_of(images) + 1
+        top = integers(uniform[:, 0], images.shape[2] - height + room)
+        return {"top": top, "left": integers(uniform[:, 1], images.shape[3] - width + room)}
 
     def apply(self, images: Tensor, *, top: Tensor, left: Tensor) -> Tensor:  # type: ignore[override]
-        """Cuts at (top, left) of the padded image; (padding, padding) is the image itself."""
-        num_images, channels, height, width = images.shape
-        fill = self.fill if images.is_floating_point() else round(255 * self.fill)
-        padded = F.pad(images, (self.padding,) * 4, value=fill)
+        """Cuts at (top, left) of the image with its margin or padding."""
+        num_images, channels = images.shape[:2]
+        height, width = self.window(images)
+        if padding := self.padding_of(images):
+            images = F.pad(
+                images, (padding,) * 4, value=self.fill if images.is_floating_point() else round(255 * self.fill)
+            )
         # A row of the window is a run of `width` pixels of the padded batch: copying runs is faster than pixels.
         planes = torch.arange(num_images * channels, device=images.device).view(num_images, channels, 1)
-        rows = planes * padded.shape[2] + (top[:, None] + torch.arange(height, device=images.device))[:, None]
-        begins = rows * padded.shape[3] + left[:, None, None]  # [B, C, H]
-        runs = padded.flatten().unfold(0, width, 1)  # a view: the run that begins at each pixel
-        return runs.index_select(0, begins.flatten()).view(images.shape)
+        rows = planes * images.shape[2] + (top[:, None] + torch.arange(height, device=images.device))[:, None]
+        begins = rows * images.shape[3] + left[:, None, None]  # [B, C, height]
+        runs = images.flatten().unfold(0, width, 1)  # a view: the run that begins at each pixel
+        return runs.index_select(0, begins.flatten()).view(num_images, channels, height, width)
 
 
 class Flip(Operation):
@@ -79,8 +111,8 @@ class QuarterTurn(Operation):
         return choose([images.rot90(count, (2, 3)) for count in range(4)], turns)
 
 
-class RandomResizedCrop(Operation):
-    """Cuts a part of `scale` of the area and `ratio` width to height, and stretches it to the whole, bilinearly.
+class RandomResizedCrop(Crop):
+    """Cuts a part of `scale` of the area and `ratio` width to height, and stretches it to the window, bilinearly.
 
     A part that would not fit is narrowed to fit, where Szegedy et al. (2015) would draw again.
     """
@@ -105,9 +137,9 @@ class RandomResizedCrop(Operation):
     def apply(  # type: ignore[override]
         self, images: Tensor, *, top: Tensor, left: Tensor, height: Tensor, width: Tensor
     ) -> Tensor:
-        rows = _stretched(top, height, images.shape[2])  # [B, H]
-        columns = _stretched(left, width, images.shape[3])  # [B, W]
-        size = images.shape[2:]
+        size = self.window(images)
+        rows = _stretched(top, height, size[0])  # [B, H]
+        columns = _stretched(left, width, size[1])  # [B, W]
         return sample(images, columns[:, None, :].expand(-1, *size), rows[:, :, None].expand(-1, *size))
 
 

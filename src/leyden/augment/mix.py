@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leyden.augment.operation import check_range, per_image
+from leyden.augment.operation import check_range
 
 
 class Mix:
@@ -23,7 +23,7 @@ class Mix:
         self.mixup, self.cutmix, self.probability = mixup, cutmix, probability
 
     def __call__(self, images: Tensor, targets: Tensor, position: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Mixes images [B, C, H, W] and soft targets [B, K]; all that is drawn is a function of `position`."""
+        """Mixes images [B, C, H, W] and targets [B, K] or [B]; all that is drawn is a function of `position`."""
         generator = np.random.default_rng(position)
         chance, kind = generator.random(2)
         if chance >= self.probability:
@@ -41,8 +41,7 @@ class Mix:
 
 def mix(values: Tensor, share: Tensor) -> Tensor:
     """share · own + (1 − share) · the next one's; share [B]."""
-    share = per_image(share) if values.ndim == 4 else share[:, None]
-    return torch.lerp(values.roll(-1, 0), values, share)
+    return torch.lerp(values.roll(-1, 0), values, share.view(-1, *[1] * (values.ndim - 1)))
 
 
 def box(share: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,10 +1,11 @@
-"""Beside the steps: progress, early stopping, averaged weights, checkpoints, and what happens between two steps."""
+"""Beside the steps: progress, early stopping, pruning, averaged weights, checkpoints, and the place between steps."""
 
 from leyden.callbacks.checkpoints import Checkpoints
 from leyden.callbacks.early_stopping import EarlyStopping
 from leyden.callbacks.ema import Ema
 from leyden.callbacks.heartbeat import Heartbeat
 from leyden.callbacks.progress import Progress
+from leyden.callbacks.pruning import Pruning
 from leyden.callbacks.step_boundary import StepBoundary
 
-__all__ = ["Checkpoints", "EarlyStopping", "Ema", "Heartbeat", "Progress", "StepBoundary"]
+__all__ = ["Checkpoints", "EarlyStopping", "Ema", "Heartbeat", "Progress", "Pruning", "StepBoundary"]

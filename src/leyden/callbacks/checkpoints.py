@@ -16,7 +16,7 @@ from leyden import __version__
 from leyden.callbacks.ema import Ema
 from leyden.checkpoint import BEST, FORMAT, LAST, read_checkpoint
 from leyden.loggers import MetricsCsv
-from leyden.metrics import direction
+from leyden.metric_names import direction
 
 # Between which steps a state is taken: before a batch, before an epoch, before a validation, after training.
 Place = Literal["batch", "epoch", "validation", "end"]

@@ -2,7 +2,7 @@
 
 import pytorch_lightning as pl
 
-from leyden.metrics import direction
+from leyden.metric_names import direction
 
 
 class EarlyStopping(pl.callbacks.EarlyStopping):

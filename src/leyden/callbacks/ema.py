@@ -1,13 +1,15 @@
 """Optimizer step > **averaged weights** > metrics: an exponential moving average, evaluated beside the raw weights."""
 
+import copy
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchmetrics import Metric
 
-from leyden.metrics import ClassificationMetrics
+from leyden.metric_names import is_of_one_class
 
 
 class Ema(pl.Callback):
@@ -23,7 +25,7 @@ class Ema(pl.Callback):
         self.decay = decay
         self.is_on = decay > 0
         self.average: AveragedModel | None = None
-        self.metrics: ClassificationMetrics | None = None
+        self.metrics: dict[str, Metric] = {}  # of its own answers: val, test
         self.last_step = 0
         self.stored: dict[str, Any] | None = None
 
@@ -31,10 +33,10 @@ class Ema(pl.Callback):
         if self.average is None:
             network = nn.ModuleDict({"backbone": pl_module.backbone, "head": pl_module.head})
             self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
-            self.metrics = ClassificationMetrics(pl_module.val_metrics.class_names)
+            # Together, for the test may go by what validation has chosen.
+            self.metrics = copy.deepcopy({"val": pl_module.val_metrics, "test": pl_module.test_metrics})
         if self.stored is not None:
-            self.average.load_state_dict(self.stored)
-            self.stored = None
+            self._restore(self.stored)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         assert self.average is not None
@@ -60,13 +62,13 @@ class Ema(pl.Callback):
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         assert self.average is not None
-        assert self.metrics is not None
         network = self.average.module
         assert isinstance(network, nn.ModuleDict)
         network.eval()
         with torch.no_grad(), trainer.precision_plugin.val_step_context():
             logits = network["head"](network["backbone"](pl_module.augment.normalize(batch.images)))
-        self.metrics.to(logits.device).update(logits, batch.labels)
+        split = "test" if trainer.testing else "val"
+        self.metrics[split].to(logits.device).update(logits, batch.labels)
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -80,20 +82,26 @@ class Ema(pl.Callback):
         self._log(trainer, pl_module, "test")
 
     def _log(self, trainer: pl.Trainer, pl_module: Any, split: str) -> None:
-        assert self.metrics is not None
-        computed = self.metrics.compute().items()
-        found = {f"{split}/ema_{name}": value for name, value in computed if "recall/" not in name}
-        self.metrics.reset()
+        computed = self.metrics[split].compute().items()
+        found = {f"{split}/ema_{name}": value for name, value in computed if not is_of_one_class(name)}
+        self.metrics[split].reset()
         pl_module.log_dict(found, logger=False)
         for logger in trainer.loggers:
             logger.log_metrics({"epoch": trainer.current_epoch, **found}, step=trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         assert self.average is not None
-        return {"average": self.average.state_dict(), "last_step": self.last_step}
+        metrics = {split: metric.state_dict() for split, metric in self.metrics.items()}
+        return {"average": self.average.state_dict(), "metrics": metrics, "last_step": self.last_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.stored, self.last_step = state_dict["average"], state_dict["last_step"]
+        self.stored, self.last_step = state_dict, state_dict["last_step"]
         if self.average is not None:
-            self.average.load_state_dict(self.stored)
-            self.stored = None
+            self._restore(state_dict)
+
+    def _restore(self, state_dict: dict[str, Any]) -> None:
+        assert self.average is not None
+        self.average.load_state_dict(state_dict["average"])
+        for split, state in state_dict.get("metrics", {}).items():  # which older checkpoints have not
+            self.metrics[split].load_state_dict(state)
+        self.stored = None

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from leyden.metric_names import is_percentage
 from leyden.training_metrics import is_last_batch
 
 LEAST_SECONDS_BETWEEN_UPDATES = 0.2
@@ -17,6 +18,7 @@ class Progress(pl.Callback):
     def __init__(self) -> None:
         self.num_images, self.seconds = 0, 0.0
         self.first_step_time: float | None = None  # seconds since 1970
+        self.loop_began, self.loop_seconds = 0.0, 0.0  # all of training, with validation and checkpoints
         self.live: Any = None
         self.next_update = 0.0
 
@@ -26,11 +28,12 @@ class Progress(pl.Callback):
         return self.num_images / self.seconds if self.seconds else 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.loop_began = time.perf_counter()
         self.on_train_epoch_start(trainer, pl_module)  # Lightning does not, where a run goes on within an epoch
         if trainer.is_global_zero and sys.stdout.isatty():
             self._begin_live(trainer)
         elif trainer.is_global_zero:
-            print("epoch  train loss  train acc.  val loss  val acc.  images/s", flush=True)
+            print("epoch", *_columns(pl_module).values(), "images/s", sep="  ", flush=True)
 
     def _begin_live(self, trainer: pl.Trainer) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -59,24 +62,24 @@ class Progress(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         metrics = trainer.callback_metrics | pl_module.train_metrics.compute(trainer)
-        shown = [metrics.get(name) for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy")]
+        columns = _columns(pl_module)
         if self.live:
-            text = f"epoch {trainer.current_epoch}"
-            for name, loss, accuracy in (("train", *shown[:2]), ("val", *shown[2:])):
-                if loss is not None and accuracy is not None:
-                    text += f"  {name} {float(loss):.4f} {float(accuracy):.1%}"
-            self.live.update(self.task, completed=trainer.global_step, description=text)
+            told = [
+                f"{words.strip()} {float(metrics[name]):{'.1%' if is_percentage(name) else '.4f'}}"
+                for name, words in columns.items()
+                if name in metrics
+            ]
+            words = "  ".join([f"epoch {trainer.current_epoch}", *told])
+            self.live.update(self.task, completed=trainer.global_step, description=words)
         elif trainer.is_global_zero:
-            loss, accuracy, val_loss, val_accuracy = (
-                "-" if value is None else f"{float(value):.4f}" for value in shown
-            )
-            print(
-                f"{trainer.current_epoch:5}  {loss:>10}  {accuracy:>10}  {val_loss:>8}  {val_accuracy:>8}  "
-                f"{self.images_per_second:8,.0f}",
-                flush=True,
-            )
+            cells = [
+                f"{f'{float(metrics[name]):.4f}' if name in metrics else '-':>{len(words)}}"
+                for name, words in columns.items()
+            ]
+            print(f"{trainer.current_epoch:5}", *cells, f"{self.images_per_second:8,.0f}", sep="  ", flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.loop_seconds = time.perf_counter() - self.loop_began
         self._end_live()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -86,3 +89,13 @@ class Progress(pl.Callback):
         if self.live:
             self.live.stop()
             self.live = None
+
+
+def _columns(pl_module: Any) -> dict[str, str]:
+    """The metrics that are shown, and what stands above each."""
+    headline = pl_module.val_metrics.headline
+    if headline == "accuracy":
+        both = {"train/loss": "train loss", "train/accuracy": "train acc."}
+        return both | {"val/loss": "val loss", "val/accuracy": "val acc."}
+    wide = f"{f'val {headline}':>10}"  # numbers may be large
+    return {"train/loss": "train loss", "val/loss": "val loss", f"val/{headline}": wide}

@@ -1,5 +1,6 @@
 """Config > **data** > batch: owns the splits, the loaders and the facts of the data."""
 
+import functools
 import hashlib
 import logging
 import os
@@ -11,14 +12,16 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from leyden.data.cache import Cached, CachedLoader
+from leyden.data.cache_choice import KINDS, keep_decoded
 from leyden.data.decoding import DecodingLoader, write_skipped
-from leyden.data.loader import Batch, InMemoryLoader
-from leyden.data.sources import Files, Source
-from leyden.data.splits import split, subset
+from leyden.data.loader import Batch, InMemoryLoader, sampling_weights
+from leyden.data.sources import Files, Images, Source
+from leyden.data.splits import Fold, Splits, find_leak, split, stratify, subset
 
 log = logging.getLogger(__name__)
 
-Loader = InMemoryLoader | DecodingLoader
+Loader = InMemoryLoader | DecodingLoader | CachedLoader
 
 EVALUATION_BATCH_SIZE = 500  # of images in memory; decoded ones come in as many as in training, however large they are
 SHARE_OF_DEVICE_MEMORY = 0.3  # images move to an accelerator when they take less than this of what is free there
@@ -28,9 +31,14 @@ class ImageDataModule(pl.LightningDataModule):
     """Holds a data set in memory as one uint8 tensor [N, C, H, W], or its files; splits are indices into it.
 
     `train_fraction` or `labels_per_class` make labels scarce in training alone; validation and test stay as they are.
-    `test_fraction` counts only for a source without an official test part. For a source of files, `num_workers`
-    processes decode (null: as many as torch has threads, 0: this process), and `on_error` says whether an unreadable
-    file ends the run (fail) or is left out and noted in `skipped` (skip).
+    `test_fraction` counts only for a source without an official test part. The images of a `fold` are tested, or, where
+    the source has a test part, validated. The `sampler` shuffles, or draws all classes equally often (balanced).
+
+    For a source of files, `num_workers` processes decode (null: as many as torch has threads, 0: this process), and
+    `on_error` says whether an unreadable file ends the run (fail) or is left out and noted in `skipped` (skip). Images
+    are `margin` times as large as `image_size`: what a crop may move in. With a `cache` they are decoded once, in
+    `prepare_data`: in memory, in a file below `cache_directory` (disk), or (auto) in memory where they take at most
+    `memory_share` of what is free and no other process wants them too.
     """
 
     def __init__(
@@ -46,6 +54,13 @@ class ImageDataModule(pl.LightningDataModule):
         labels_per_class: int | None = None,
         num_workers: int | None = 0,
         on_error: str = "fail",
+        sampler: str = "shuffle",
+        fold: int | None = None,
+        folds: int = 5,
+        margin: float = 1.0,
+        cache: str = "none",
+        memory_share: float = 0.25,
+        cache_directory: str = "data/cache",
     ) -> None:
         super().__init__()
         if not 0 < train_fraction <= 1:
@@ -63,19 +78,64 @@ class ImageDataModule(pl.LightningDataModule):
             raise ValueError(f"data.num_workers={num_workers} is out of range: give 0 or more, or null")
         if on_error not in ("fail", "skip"):
             raise ValueError(f"data.on_error={on_error}: expected fail or skip")
+        if sampler not in ("shuffle", "balanced"):
+            raise ValueError(f"data.sampler={sampler}: expected shuffle or balanced")
+        if folds < 2:
+            raise ValueError(f"folds={folds} is out of range: give 2 or more")
+        if fold is not None and not 0 <= fold < folds:
+            raise ValueError(f"fold={fold} is out of range: give 0 to {folds - 1}, or another number of folds")
+        if not 1 <= margin <= 4:
+            raise ValueError(f"data.margin={margin} is out of range: give a number from 1 (none) to 4")
+        if cache not in KINDS:
+            raise ValueError(f"data.cache={cache}: expected {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+        if not 0 < memory_share <= 1:
+            raise ValueError(f"data.memory_share={memory_share} is out of range: give a number above 0, up to 1")
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} is out of range: give 1 or more")
         self.source, self.batch_size, self.seed, self.root = source, batch_size, seed, Path(root)
         self.validation_fraction, self.test_fraction, self.split_seed = validation_fraction, test_fraction, split_seed
         self.train_fraction, self.labels_per_class = train_fraction, labels_per_class
-        self.num_workers, self.on_error = num_workers, on_error
+        self.num_workers, self.on_error, self.sampler = num_workers, on_error, sampler
+        self.margin, self.cache, self.memory_share = margin, cache, memory_share
+        self.cache_directory, self.num_ranks = Path(cache_directory), 1
+        self.fold = None if fold is None else Fold(fold, folds)
         self.skipped: dict[str, str] = {}  # path and reason of each file that was left out
+        self.task = source.task
         self.class_names, self.num_classes = tuple(source.class_names), len(source.class_names)
+        for key, is_given in {"sampler": sampler == "balanced", "labels_per_class": labels_per_class}.items():
+            if is_given and self.task != "single_label":
+                raise ValueError(
+                    f"data.{key} is for images of one class each, and {source.name} is {self.task}: leave it out"
+                )
         self.channels, self.image_size = source.channels, source.image_size
         self.mean, self.std = tuple(source.mean), tuple(source.std)
         self.resumed: dict[str, int] = {}  # the epoch and batch at which a run goes on
         self.images: Tensor | None = None
         self.files: Files | None = None
+        self.cached: Cached | None = None
+
+    @property
+    def stored_size(self) -> int:
+        """Pixels of a side of the images that files are decoded to: with the margin."""
+        return round(self.margin * self.image_size)
+
+    @property
+    def _stored_shape(self) -> tuple[int, int, int]:
+        return self.channels, self.stored_size, self.stored_size
+
+    def prepare_data(self) -> None:
+        """Decodes the images of files, where they are to be kept decoded, once.
+
+        Raises:
+            ValueError: as `setup`; or a file cannot be read.
+        """
+        self.setup("fit")
+        if self.files is None or self.cached is not None or self.cache == "none":
+            return
+        self.cached = keep_decoded(
+            self.files, self._stored_shape, self.cache, self.cache_directory, self.memory_share, self.num_ranks,
+            self._num_workers, self._skipped,
+        )  # fmt: skip
 
     def setup(self, stage: str) -> None:
         """Reads the images, or lists their files, and splits them, once.
@@ -86,24 +146,24 @@ class ImageDataModule(pl.LightningDataModule):
         if self.images is not None or self.files is not None:
             return
         loaded = self.source.load(self.root)
-        labels, num_train = loaded.labels, loaded.num_train
-        wrong = ((labels < 0) | (labels >= self.num_classes)).nonzero()
-        if len(wrong):
-            first = int(wrong[0])
-            raise ValueError(
-                f"{self.source.name}: image {first} has the label {int(labels[first])}, "
-                f"expected 0 to {self.num_classes - 1} for its {self.num_classes} classes: mend the labels"
-            )
-        array = labels.numpy()
-        parts = split(array, num_train, self.validation_fraction, self.test_fraction, self.split_seed)
-        train = subset(array, parts.train, self.train_fraction, self.labels_per_class, self.split_seed)
-        self.labels = labels
+        self._check_labels(loaded)
+        self.labels, self.weights = loaded.labels, loaded.weights
+        strata = stratify(loaded.labels.numpy())
+        parts, groups = (None if tensor is None else tensor.numpy() for tensor in (loaded.parts, loaded.groups))
+        fractions = self.validation_fraction, self.test_fraction
+        splits = split(strata, parts, groups, *fractions, self.split_seed, self.fold)
+        train = subset(strata, splits.train, self.train_fraction, self.labels_per_class, self.split_seed)
         if isinstance(loaded, Files):
             self.files = loaded
+            if self.margin > 1:
+                self.files = loaded._replace(read=functools.partial(loaded.read, image_size=self.stored_size))
         else:
             self.images = loaded.images
             self._warn_of_settings_for_files()
-        self.train_indices, self.val_indices, self.test_indices = map(torch.from_numpy, (train, parts.val, parts.test))
+        self._check_classes(splits)
+        self.train_indices, self.val_indices, self.test_indices = map(
+            torch.from_numpy, (train, splits.val, splits.test)
+        )
         if self.batch_size > len(train):
             log.warning(
                 "batch_size=%s is more than the %s training images: each step uses all of them",
@@ -111,13 +171,66 @@ class ImageDataModule(pl.LightningDataModule):
                 len(train),
             )
 
+    def _check_labels(self, loaded: Images | Files) -> None:
+        labels = loaded.labels
+        if self.task == "regression":
+            is_wrong, expected = ~labels.isfinite(), "a number"
+        elif self.task == "multi_label":
+            assert labels.shape[1] == self.num_classes
+            is_wrong, expected = ((labels != 0) & (labels != 1)).any(1), "0 or 1 for each class"
+        else:
+            is_wrong = (labels < 0) | (labels >= self.num_classes)
+            expected = f"0 to {self.num_classes - 1} for its {self.num_classes} classes"
+        if is_wrong.any():
+            first = int(is_wrong.nonzero()[0])
+            raise ValueError(
+                f"{self.source.name}: image {first} has the label {labels[first].tolist()}, expected {expected}: "
+                "mend the labels"
+            )
+        if loaded.parts is not None and loaded.groups is not None:
+            leak = find_leak(loaded.parts.numpy(), loaded.groups.numpy())
+            if leak:
+                names = [loaded.paths[index] if isinstance(loaded, Files) else f"image {index}" for index in leak]
+                raise ValueError(
+                    f"{self.source.name}: {names[0]} and {names[1]} are of one group, but in different parts: what is "
+                    "learnt of one would be known of the other; put each group into one part"
+                )
+
+    def _check_classes(self, splits: Splits) -> None:
+        """Refuses a class that is tested and never learnt, warns of one that is not looked at."""
+        if self.task == "regression":
+            return
+        counts = [count_classes(self.labels[indices], self.num_classes).numpy() for indices in splits]
+        for part, count in zip(("validation", "test"), counts[1:], strict=True):
+            if len(unknown := ((count > 0) & (counts[0] == 0)).nonzero()[0]):
+                raise ValueError(
+                    f"{self.source.name}: class {self.class_names[unknown[0]]} has {count[unknown[0]]} {part} images "
+                    "and none to learn from: give it training images, or another data.split_seed"
+                )
+            if len(unseen := ((count == 0) & (counts[0] > 0)).nonzero()[0]):
+                names = ", ".join(self.class_names[index] for index in unseen[:5])
+                more = f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
+                log.warning("%s: no %s image of class %s%s", self.source.name, part, names, more)
+
+    @property
+    def num_outputs(self) -> int:
+        """What a head has to give of each image: a logit per class, or one number."""
+        return 1 if self.task == "regression" else self.num_classes
+
+    @property
+    def training_labels(self) -> Tensor:
+        """The labels of the training images, as the task says."""
+        return self.labels[self.train_indices.to(self.labels.device)]
+
     @property
     def class_counts(self) -> Tensor:
         """Training images of each class, int64 [K]."""
-        return torch.bincount(self.labels[self.train_indices.to(self.labels.device)], minlength=self.num_classes)
+        return count_classes(self.training_labels, self.num_classes)
 
     def _warn_of_settings_for_files(self) -> None:
-        for name, value, default in [("num_workers", self.num_workers, 0), ("on_error", self.on_error, "fail")]:
+        settings = {"num_workers": 0, "on_error": "fail", "margin": 1.0, "cache": "none"}
+        for name, default in settings.items():
+            value = getattr(self, name)
             if value != default:
                 shown = "null" if value is None else value
                 log.warning("data.%s=%s is not used: %s is held in memory", name, shown, self.source.name)
@@ -139,12 +252,18 @@ class ImageDataModule(pl.LightningDataModule):
 
     @property
     def _shape(self) -> tuple[int, int, int, int]:
-        return len(self.labels), self.channels, self.image_size, self.image_size
+        side = self.stored_size if self.files else self.image_size
+        return len(self.labels), self.channels, side, side
 
     def _listing(self, describe_file: Callable[[str], object]) -> str:
         """SHA-256 of classes, shape, and of each file its path, label and what is said of it."""
         assert self.files is not None
         digest = hashlib.sha256(repr((self.class_names, self._shape)).encode())
+        for tensor in (self.files.parts, self.files.groups, self.files.weights):
+            digest.update(b"" if tensor is None else tensor.numpy().data)
+        if self.files.digest:
+            digest.update(self.files.digest.encode())
+            return digest.hexdigest()
         for path, label in zip(self.files.paths, self.labels.tolist(), strict=True):
             digest.update(os.fsencode(f"{path}\0{describe_file(path)}\0{label}\n"))
         return digest.hexdigest()
@@ -154,6 +273,7 @@ class ImageDataModule(pl.LightningDataModule):
         fingerprint = self.fingerprint
         return {
             "name": self.source.name,
+            "task": self.task,
             "fingerprint": fingerprint,
             "layout": self._listing(lambda path: "") if self.files else fingerprint,
             "num_classes": self.num_classes,
@@ -163,6 +283,7 @@ class ImageDataModule(pl.LightningDataModule):
             "num_val": len(self.val_indices),
             "num_test": len(self.test_indices),
             "split_seed": self.split_seed,
+            "fold": self.fold and f"{self.fold.number} of {self.fold.folds}",
             "mean": list(self.mean),
             "std": list(self.std),
         }
@@ -180,12 +301,13 @@ class ImageDataModule(pl.LightningDataModule):
             write_skipped(skipped, path)
         return {"num_skipped": len(skipped)}
 
-    def first_training_images(self, num_images: int) -> Batch:
-        """Some images to look at, in the order of the data set."""
-        return next(iter(self._loader(self.train_indices[:num_images], num_images)))
+    def some_training_images(self, num_images: int) -> Batch:
+        """Some images to look at, evenly spread over the data set, which may be sorted by class."""
+        places = torch.linspace(0, len(self.train_indices) - 1, min(num_images, len(self.train_indices))).long()
+        return next(iter(self._loader(self.train_indices[places], num_images)))
 
     def train_dataloader(self) -> Loader:
-        loader = self._loader(self.train_indices, self.batch_size, self.seed)
+        loader = self._loader(self.train_indices, self.batch_size, self.seed, self._sampling_weights())
         if self.resumed:  # Lightning asks for the loader before it would hand it its own state
             loader.load_state_dict(self.resumed)
         return loader
@@ -200,36 +322,65 @@ class ImageDataModule(pl.LightningDataModule):
     def _evaluation_batch_size(self) -> int:
         return self.batch_size if self.files else EVALUATION_BATCH_SIZE
 
-    def _loader(self, indices: Tensor, batch_size: int, seed: int | None = None) -> Loader:
+    def _sampling_weights(self) -> Tensor | None:
+        weights = None if self.weights is None else self.weights[self.train_indices]
+        classes = self.labels.cpu()[self.train_indices] if self.sampler == "balanced" else None
+        return sampling_weights(weights, classes, self.source.name)
+
+    def _loader(
+        self, indices: Tensor, batch_size: int, seed: int | None = None, weights: Tensor | None = None
+    ) -> Loader:
         """Batches for the trainer's rank and device; without one, for this process alone."""
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        if self.files:
-            return DecodingLoader(
-                self.files,
-                (self.channels, self.image_size, self.image_size),
-                indices,
-                batch_size,
-                seed,
-                rank,
-                world_size,
-                num_workers=torch.get_num_threads() if self.num_workers is None else self.num_workers,
-                pin_memory=device.type == "cuda",
-                skipped=self.skipped if self.on_error == "skip" else None,
-            )
-        assert self.images is not None
         self._move_to(device)
-        indices = indices.to(self.images.device)
-        return InMemoryLoader(self.images, self.labels, indices, batch_size, seed, rank, world_size)
+        if self.files is None:
+            assert self.images is not None
+            indices = indices.to(self.images.device)
+            return InMemoryLoader(self.images, self.labels, indices, batch_size, seed, rank, world_size, weights)
+        if self.cached:
+            pin_memory = device.type == "cuda" and not self.cached.rows.is_cuda
+            return CachedLoader(
+                self.cached, self.files, indices, batch_size, seed, rank, world_size, pin_memory, weights
+            )
+        return DecodingLoader(
+            self.files,
+            self._stored_shape,
+            indices,
+            batch_size,
+            seed,
+            rank,
+            world_size,
+            num_workers=self._num_workers,
+            pin_memory=device.type == "cuda",
+            skipped=self._skipped,
+            weights=weights,
+        )
+
+    @property
+    def _num_workers(self) -> int:
+        return torch.get_num_threads() if self.num_workers is None else self.num_workers
+
+    @property
+    def _skipped(self) -> dict[str, str] | None:
+        return self.skipped if self.on_error == "skip" else None
 
     def _move_to(self, device: torch.device) -> None:
         """Moves the whole set to an accelerator that has room for it; batches then never cross the bus."""
-        assert self.images is not None
-        if device.type == "cuda" and self.images.device != device:
+        held = self.images if self.cached is None else self.cached.rows
+        if device.type == "cuda" and held is not None and held.device != device:
             free, _ = torch.cuda.mem_get_info(device)
-            if self.images.nbytes < SHARE_OF_DEVICE_MEMORY * free:
-                self.images, self.labels = self.images.to(device), self.labels.to(device)
+            if held.nbytes < SHARE_OF_DEVICE_MEMORY * free:
+                if self.cached:
+                    self.cached = self.cached.to(device)
+                else:
+                    self.images, self.labels = held.to(device), self.labels.to(device)
+
+
+def count_classes(labels: Tensor, num_classes: int) -> Tensor:
+    """Images of each class, int64 [K], of labels int64 [N] or of zeros and ones [N, K]."""
+    return labels.long().sum(0) if labels.ndim == 2 else torch.bincount(labels, minlength=num_classes)
 
 
 def _size(path: Path) -> int:

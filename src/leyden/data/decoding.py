@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from PIL import UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from leyden.data.loader import Batch, EpochLoader
 from leyden.data.sources import Files
+from leyden.errors import why_unreadable
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,9 @@ class DecodingLoader(EpochLoader):
         num_workers: int = 0,
         pin_memory: bool = False,
         skipped: dict[str, str] | None = None,
+        weights: Tensor | None = None,
     ) -> None:
-        super().__init__(indices, batch_size, seed, rank, world_size)
+        super().__init__(indices, batch_size, seed, rank, world_size, weights)
         self.labels, self.pin_memory, self.skipped = files.labels, pin_memory, skipped
         self.tasks = Tasks(files)
         self.processes: list[BaseProcess] = []
@@ -147,10 +148,7 @@ class DecodingLoader(EpochLoader):
         paths = self.tasks.paths_of(chosen)
         first, reason = next((paths[position], reason) for position, reason in unreadable.items())
         if self.skipped is None:
-            raise ValueError(
-                f"{first} cannot be read ({reason}): mend or delete it, or leave such images out with "
-                "data.on_error=skip"
-            )
+            raise ValueError(tell_unreadable(first, reason))
         for position, reason in unreadable.items():
             if paths[position] not in self.skipped:
                 self.skipped[paths[position]] = reason
@@ -190,17 +188,13 @@ class Decoder(Dataset[Decoded]):
             try:
                 images[position - len(unreadable)] = self.read(path)
             except Exception as error:  # Pillow raises whatever a format's reader meets
-                unreadable[position] = describe(error)
+                unreadable[position] = why_unreadable(error)
         return Decoded(images[: len(paths) - len(unreadable)], unreadable)
 
 
-def describe(error: Exception) -> str:
-    """Why an image could not be read, in words that do not repeat its path."""
-    if isinstance(error, UnidentifiedImageError):
-        return "it is no image of a known format"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+def tell_unreadable(path: str, reason: str) -> str:
+    """The sentence for a file that ends a run."""
+    return f"{path} cannot be read ({reason}): mend or delete it, or leave such images out with data.on_error=skip"
 
 
 def begin_worker(number: int) -> None:

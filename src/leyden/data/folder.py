@@ -1,107 +1,143 @@
 """Config > **data**: a data set of one's own: image files in a directory per class."""
 
 import functools
+import logging
 import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from leyden.data.border import Border, is_directory, lies_in
 from leyden.data.image_file import SUFFIXES, read_image
-from leyden.data.sources import Files
+from leyden.data.sources import PART_NAMES, TRAINING, Files, Task, check_facts
 
-KEY = "data.source.directory"
-LAYOUT = "expected a directory for each class with its images in it, or train/ and test/ with such directories"
+log = logging.getLogger(__name__)
+
+KEY = "data.root"  # which data.source.directory is, unless it is given by itself
+LAYOUT = "expected a directory for each class with its images in it, or train/, val/ and test/ with such directories"
 
 
 class ImageFolder:
-    """Image files below `directory`/<class>, or below `directory`/train/<class> and `directory`/test/<class>.
+    """Image files below `directory`/<class>, or below <class> in its train/, val/ and test/, of which train/ must be.
 
     Each is decoded when it is needed, to its centre square of `image_size` pixels, grey (`channels` 1) or RGB (3).
     `mean` and `std` are those of its channels, for pixels in [0, 1]. Hidden files and directories do not count.
     """
 
+    task: Task = "single_label"
+
     def __init__(
         self, directory: str, image_size: int, mean: Sequence[float], std: Sequence[float], channels: int = 3
     ) -> None:
-        if image_size < 1:
-            raise ValueError(f"data.source.image_size={image_size} is out of range: give 1 or more")
-        if channels not in (1, 3):
-            raise ValueError(f"data.source.channels={channels}: expected 1 (grey) or 3 (RGB)")
-        for name, values in {"mean": mean, "std": std}.items():
-            if len(values) != channels:
-                raise ValueError(
-                    f"data.source.{name} has {len(values)} numbers, data.source.channels={channels}: give as many"
-                )
-        if min(std) <= 0:
-            raise ValueError(f"data.source.std={list(std)} is out of range: give numbers above 0")
+        check_facts(image_size, channels, mean, std)
         self.directory, self.name = Path(directory), Path(directory).resolve().name
         self.channels, self.image_size, self.mean, self.std = channels, image_size, tuple(mean), tuple(std)
         self.parts = find_parts(self.directory)
-        self.class_names = tuple(subdirectories(self.parts[0]))
+        self.class_names = tuple(subdirectories(self.parts[TRAINING]))
         if len(self.class_names) < 2:
-            raise ValueError(f"{KEY}={directory} holds {len(self.class_names) or 'no'} class directories: {LAYOUT}")
+            held = f"one class directory alone, {self.class_names[0]}" if self.class_names else "no class directories"
+            raise ValueError(f"{KEY}={directory} holds {held}, at least two are needed: {LAYOUT}")
+        for name in self.class_names:
+            if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):  # a newline, or no letter at all
+                raise ValueError(f"{KEY}={directory} holds {name!r}, no name to print for a class: rename it")
 
     def load(self, root: Path) -> Files:
-        """Lists the files; `root` is not used.
+        """Lists the files; symbolic links may lead anywhere below `root`, where that holds the directory.
 
         Raises:
-            ValueError: a class has no image, or the test part has a class that the training part has not.
+            ValueError: a class has no image, a part has a class that the training part has not, or a symbolic link
+                leads out of the root or to where it lies.
         """
+        border = Border(root if lies_in(os.path.realpath(self.directory), os.path.realpath(root)) else self.directory)
         paths: list[str] = []
         labels: list[int] = []
-        ends = []
-        for part in self.parts:
-            for name in subdirectories(part):
+        parts: list[int] = []
+        for part, folder in self.parts.items():
+            for name in subdirectories(folder):
                 if name not in self.class_names:
-                    raise ValueError(f"{part / name}: there is no class '{name}' in {self.parts[0]}: {LAYOUT}")
-                found = list_images(part / name)
-                if not found and part == self.parts[0]:
+                    raise ValueError(f"{folder / name}: there is no class '{name}' in {self.parts[TRAINING]}: {LAYOUT}")
+                found = list_images(folder / name, border)
+                if not found and part == TRAINING:
                     kinds = ", ".join(sorted(SUFFIXES))
-                    raise ValueError(f"{part / name} holds no image ({kinds}): delete it or put some there")
-                prefix = (part / name).relative_to(self.directory).as_posix()
+                    raise ValueError(f"{folder / name} holds no image ({kinds}): delete it or put some there")
+                prefix = (folder / name).relative_to(self.directory).as_posix()
                 paths += [f"{prefix}/{path}" for path in found]
                 labels += [self.class_names.index(name)] * len(found)
-            ends.append(len(paths))
+                parts += [part] * len(found)
+        self._warn_of_images_without_a_class()
         read = functools.partial(read_image, image_size=self.image_size, channels=self.channels)
-        return Files(self.directory, paths, torch.tensor(labels), ends[0] if len(ends) > 1 else None, read)
+        has_parts = len(self.parts) > 1
+        return Files(self.directory, paths, torch.tensor(labels), read, torch.tensor(parts) if has_parts else None)
+
+    def _warn_of_images_without_a_class(self) -> None:
+        for folder in dict.fromkeys([self.directory, *self.parts.values()]):
+            with os.scandir(folder) as entries:
+                count = sum(is_image(entry) for entry in entries)
+            if count:
+                log.warning("%s: what lies beside the class directories is not used, %s of it images", folder, count)
 
 
-def find_parts(directory: Path) -> list[Path]:
-    """Where class directories lie: in `directory`, or in its train/ and test/ where train/ has directories in it.
+def find_parts(directory: Path) -> dict[int, Path]:
+    """Where class directories lie: in `directory`, or in each part's, where train/ has directories in it.
 
     Raises:
-        ValueError: no such directory, or something else beside train/ and test/.
+        ValueError: no such directory, something else beside those of the parts, two of one part, or none to train on.
     """
     if not directory.is_dir():
         raise ValueError(f"{KEY}={directory} is no directory: {LAYOUT}")
     names = subdirectories(directory)
-    if "train" not in names or not subdirectories(directory / "train"):
-        return [directory]
-    others = set(names) - {"train", "test"}
+    named = [name for name in names if name in PART_NAMES and subdirectories(directory / name)]
+    if not any(PART_NAMES[name] == TRAINING for name in named):
+        if named and named == names:
+            raise ValueError(f"{KEY}={directory} holds {named[0]}/ and no train/: {LAYOUT}")
+        return {TRAINING: directory}
+    others = set(names) - set(PART_NAMES)
     if others:
         raise ValueError(f"{KEY}={directory} holds {min(others)}/ beside train/ with its directories: {LAYOUT}")
-    return [directory / name for name in ("train", "test") if name in names]
+    parts: dict[int, Path] = {}
+    for name in sorted(set(names) & set(PART_NAMES), key=lambda name: (PART_NAMES[name], name)):
+        if PART_NAMES[name] in parts:
+            raise ValueError(f"{KEY}={directory} holds {parts[PART_NAMES[name]].name}/ and {name}/: keep one of them")
+        parts[PART_NAMES[name]] = directory / name
+    return parts
 
 
 def subdirectories(directory: Path) -> list[str]:
     """Names of the directories that are not hidden, sorted."""
     with os.scandir(directory) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and is_directory(entry))
 
 
-def list_images(directory: Path) -> list[str]:
-    """Paths of the files at any depth below `directory` that have the suffix of an image, sorted."""
+def list_images(directory: Path, border: Border) -> list[str]:
+    """Paths of the files at any depth below `directory` that have the suffix of an image, sorted.
+
+    Raises:
+        ValueError: a symbolic link leads out of the border or to where it lies.
+    """
     found = []
-    for folder, inner, names in os.walk(directory, onerror=_raise):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        below = Path(folder).relative_to(directory).as_posix()
-        prefix = "" if below == "." else f"{below}/"
-        for name in names:
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
-                found.append(prefix + name)
+    # Folders to look into, each with the real ones that lead to it.
+    pending: list[tuple[str, tuple[str, ...]]] = [("", (border.follow(str(directory)),))]
+    while pending:
+        prefix, above = pending.pop()
+        with os.scandir(directory / prefix) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                path = prefix + entry.name
+                if is_directory(entry):
+                    inner = border.enter(entry.path, above) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
+                    pending.append((f"{path}/", (*above, inner)))
+                elif is_image(entry):
+                    if entry.is_symlink():
+                        border.follow(entry.path)
+                    found.append(path)
     return sorted(found)
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def is_image(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file, or a symbolic link, that has the suffix of an image and is not hidden."""
+    name = entry.name
+    has_suffix = os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+    return has_suffix and (entry.is_symlink() or entry.is_file())

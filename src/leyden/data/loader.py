@@ -4,6 +4,7 @@ The order of an epoch is a function of (seed, epoch), so a run needs to remember
 the same for images that lie in files.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -17,15 +18,19 @@ class Batch(NamedTuple):
     """What every loader yields."""
 
     images: Tensor  # uint8 [B, C, H, W]
-    labels: Tensor  # int64 [B]
+    labels: Tensor  # int64 [B], or as the task says
     indices: Tensor  # int64 [B]: the image's own number in its data set, whatever the split or batch
 
 
 class EpochOrder:
-    """The order of `num_images` positions in each epoch; shuffled when it has a seed."""
+    """The order of `num_images` positions in each epoch; shuffled when it has a seed.
 
-    def __init__(self, num_images: int, seed: int | None) -> None:
-        self.num_images, self.seed, self.epoch = num_images, seed, 0
+    With `weights` [num_images] as many are drawn as there are, each as often as its share of their sum, rounded up or
+    down at random.
+    """
+
+    def __init__(self, num_images: int, seed: int | None, weights: Tensor | None = None) -> None:
+        self.num_images, self.seed, self.weights, self.epoch = num_images, seed, weights, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this at the begin of every epoch."""
@@ -36,7 +41,33 @@ class EpochOrder:
         if self.seed is None:
             return torch.arange(self.num_images)
         generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
-        return torch.randperm(self.num_images, generator=generator)
+        shuffled = torch.randperm(self.num_images, generator=generator)
+        if self.weights is None:
+            return shuffled
+        # Systematic sampling (Madow 1949): one draw shifts a comb over the weights, laid end to end in random order.
+        ends = self.weights[shuffled].double().cumsum(0)
+        teeth = torch.arange(self.num_images) + torch.rand(1, generator=generator, dtype=torch.float64)
+        drawn = torch.searchsorted(ends, teeth * (ends[-1] / self.num_images), right=True)
+        again = torch.randperm(self.num_images, generator=generator)
+        return shuffled[drawn.clamp_max(self.num_images - 1)][again]
+
+
+def sampling_weights(weights: Tensor | None, classes: Tensor | None, name: str) -> Tensor | None:
+    """How often each of M images is drawn, float64 [M]: by its weight, and, given `classes` [M], all of them alike.
+
+    Raises:
+        ValueError: there is none to draw, at all or of a class.
+    """
+    if classes is not None:
+        weights = torch.ones(len(classes), dtype=torch.float64) if weights is None else weights
+        sums = torch.zeros(int(classes.max()) + 1, dtype=torch.float64).index_add_(0, classes, weights)
+        weights = weights / torch.where(sums.isfinite(), sums, torch.nan)[classes]
+    if weights is not None and not (weights.isfinite().all() and 0 < weights.sum() < math.inf):
+        raise ValueError(
+            f"{name}: the weights of the training images, or of those of one class, are all 0 or too large to add up: "
+            "there is none to draw"
+        )
+    return weights
 
 
 class EpochLoader:
@@ -44,14 +75,22 @@ class EpochLoader:
 
     With a seed `indices` [M] are shuffled and the last incomplete batch is dropped (other images in each epoch);
     without, every image comes exactly once over all ranks, in as many batches on each. The state is where it stands:
-    loaded before an epoch that was begun already, it goes on there.
+    loaded before an epoch that was begun already, it goes on there. `weights` [M] say how often each is drawn.
     """
 
-    def __init__(self, indices: Tensor, batch_size: int, seed: int | None, rank: int, world_size: int) -> None:
+    def __init__(
+        self,
+        indices: Tensor,
+        batch_size: int,
+        seed: int | None,
+        rank: int,
+        world_size: int,
+        weights: Tensor | None = None,
+    ) -> None:
         self.indices = indices
         self.batch_size = min(batch_size, len(indices)) if seed is not None else batch_size
         self.rank, self.world_size = rank, world_size
-        self.sampler = EpochOrder(len(indices), seed)
+        self.sampler = EpochOrder(len(indices), seed, weights)
         self.batch_sampler = None  # Lightning asks every loader with a sampler
         self.next_batch = 0
         self.resumed = {"epoch": -1, "next_batch": 0}
@@ -91,8 +130,9 @@ class InMemoryLoader(EpochLoader):
         seed: int | None = None,
         rank: int = 0,
         world_size: int = 1,
+        weights: Tensor | None = None,
     ) -> None:
-        super().__init__(indices, batch_size, seed, rank, world_size)
+        super().__init__(indices, batch_size, seed, rank, world_size, weights)
         self.rows = images.flatten(1)  # [N, C·H·W]: gathering rows is faster than gathering images
         self.shape = images.shape[1:]
         self.labels = labels

@@ -4,9 +4,10 @@ A source knows its facts (classes, shape, mean and standard deviation of the tra
 so that the network is built, and its mistakes are found, first.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,30 +15,74 @@ from torch import Tensor
 
 from leyden.data.idx import DEBIAN_FASHION_MNIST, IdxFiles, read_idx_set
 
+TRAINING, VALIDATION, TEST = range(3)
+OPEN: Callable[[str], BinaryIO] = functools.partial(open, mode="rb")  # type: ignore[assignment]
+PART_NAMES = {
+    "train": TRAINING, "training": TRAINING, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION,
+    "test": TEST, "testing": TEST,
+}  # fmt: skip
+
+# What is learnt of an image, and so what its label is: one of K classes, int64 [N]; any number of them, float32 [N, K]
+# of zeros and ones; or a number, float32 [N].
+Task = Literal["single_label", "multi_label", "regression"]
+
 
 class Images(NamedTuple):
-    """A data set in memory; `num_train` first images are its official training part, None when it has none."""
+    """A data set in memory, with its own division into parts, where it has one."""
 
     images: Tensor  # uint8 [N, C, H, W]
-    labels: Tensor  # int64 [N]
-    num_train: int | None
+    labels: Tensor  # as the task says
+    parts: Tensor | None = None  # int64 [N]: TRAINING, VALIDATION or TEST
+    groups: Tensor | None = None  # int64 [N]: images of a group are never on two sides of a split
+    weights: Tensor | None = None  # float64 [N]: how often an image is drawn in training, beside the others
 
 
 class Files(NamedTuple):
-    """A data set whose images are decoded when they are needed; `num_train` as in `Images`."""
+    """A data set whose images are decoded when they are needed; the rest as in `Images`."""
 
     directory: Path
-    paths: list[str]  # of N images, below the directory
-    labels: Tensor  # int64 [N]
-    num_train: int | None
-    read: Callable[[str], Tensor]  # a file's image, uint8 [C, H, W]; called in other processes, so it can be pickled
+    paths: Sequence[str]  # of N images, below the directory
+    labels: Tensor  # as the task says
+    # A file's image, uint8 [C, H, W]; called in other processes, so it can be pickled; for images with a margin it is
+    # given another `image_size=`.
+    read: Callable[..., Tensor]
+    parts: Tensor | None = None
+    groups: Tensor | None = None
+    weights: Tensor | None = None
+    digest: str | None = None  # of paths, sizes and labels, where the source has one; or else each file is asked
+    open_file: Callable[[str], BinaryIO] = OPEN  # for who wants more than the pixels
+
+
+def official_parts(num_train: int, num_images: int) -> Tensor:
+    """The parts of a data set whose first `num_train` images are for training, the others for the test."""
+    return torch.where(torch.arange(num_images) < num_train, TRAINING, TEST)
+
+
+def check_facts(image_size: int, channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Refuses facts that no images can have, of a source that is told them.
+
+    Raises:
+        ValueError: names the key and what it may be.
+    """
+    if image_size < 1:
+        raise ValueError(f"data.source.image_size={image_size} is out of range: give 1 or more")
+    if channels not in (1, 3):
+        raise ValueError(f"data.source.channels={channels}: expected 1 (grey) or 3 (RGB)")
+    for name, values in {"mean": mean, "std": std}.items():
+        if len(values) != channels:
+            raise ValueError(
+                f"data.source.{name} has {len(values)} numbers, data.source.channels={channels}: give as many"
+            )
+    if min(std) <= 0:
+        raise ValueError(f"data.source.std={list(std)} is out of range: give numbers above 0")
 
 
 class Source(Protocol):
     """What a data set offers: its facts as attributes, its images from `load`."""
 
     name: str
-    class_names: tuple[str, ...]
+    task: Task
+    class_names: tuple[str, ...]  # none for regression
     channels: int
     image_size: int
     mean: tuple[float, ...]  # of the training part, for pixels in [0, 1]
@@ -55,6 +100,7 @@ class Digits:
     """
 
     name = "digits"
+    task: Task = "single_label"
     class_names = tuple(str(digit) for digit in range(10))
     channels, image_size = 1, 8
     mean, std = (0.3053,), (0.3764,)
@@ -63,13 +109,14 @@ class Digits:
         """Reads the embedded file; `root` is not used."""
         with np.load(Path(__file__).with_name("digits.npz")) as stored:
             images, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
-        return Images(images, labels.long(), None)
+        return Images(images, labels.long())
 
 
 class FashionMNIST:
     """70,000 photographs of clothing, 28 x 28 grey (Xiao et al. 2017)."""
 
     name = "fashion_mnist"
+    task: Task = "single_label"
     class_names = (
         "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
     )  # fmt: skip
@@ -84,13 +131,14 @@ class FashionMNIST:
             directories=(root / self.name, DEBIAN_FASHION_MNIST),
             ways="install Debian's package dataset-fashion-mnist, or put its four .gz files into {root}",
         )
-        return Images(*read_idx_set(files, self.image_size))
+        return _with_test_part(*read_idx_set(files, self.image_size))
 
 
 class MNIST:
     """70,000 handwritten digits, 28 x 28 grey (LeCun et al. 1998)."""
 
     name = "mnist"
+    task: Task = "single_label"
     class_names = tuple(str(digit) for digit in range(10))
     channels, image_size = 1, 28
     mean, std = (0.1307,), (0.3081,)
@@ -103,13 +151,14 @@ class MNIST:
             directories=(root / self.name,),
             ways="run once with a network, or put its four .gz files into {root}",
         )
-        return Images(*read_idx_set(files, self.image_size))
+        return _with_test_part(*read_idx_set(files, self.image_size))
 
 
 class CIFAR10:
     """60,000 colour photographs, 32 x 32, of ten classes (Krizhevsky 2009)."""
 
     name = "cifar10"
+    task: Task = "single_label"
     class_names = (
         "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
     )  # fmt: skip
@@ -125,6 +174,7 @@ class CIFAR100:
     """60,000 colour photographs, 32 x 32, of a hundred classes (Krizhevsky 2009)."""
 
     name = "cifar100"
+    task: Task = "single_label"
     # fmt: off
     class_names = (
         "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
@@ -145,6 +195,10 @@ class CIFAR100:
     def load(self, root: Path) -> Images:
         """Reads torchvision's files below `root`/cifar100, downloading them when absent."""
         return _read_cifar("CIFAR100", root / self.name)
+
+
+def _with_test_part(images: Tensor, labels: Tensor, num_train: int) -> Images:
+    return Images(images, labels, official_parts(num_train, len(labels)))
 
 
 def _read_cifar(torchvision_class: str, directory: Path) -> Images:
@@ -168,7 +222,7 @@ def _read_cifar(torchvision_class: str, directory: Path) -> Images:
         images[begin:end] = torch.from_numpy(part.data).permute(0, 3, 1, 2)
         labels[begin:end] = torch.tensor(part.targets)
         begin = end
-    return Images(images, labels, len(parts[0].data))
+    return Images(images, labels, official_parts(len(parts[0].data), num_images))
 
 
 def _is_whole(kind: Any, directory: Path) -> bool:

@@ -1,0 +1,87 @@
+"""Run directory > **draw** > pictures: learning curves and what suits the task, from what a run has recorded."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leyden.figures import average_precisions, confusion_matrix, learning_curves, predicted_against_true
+from leyden.report.predictions import PREDICTIONS_FILE, read_predictions
+from leyden.run import is_study, read_record, write_atomically
+
+MATRIX_FILE = "confusion_matrix.csv"  # of one class per image
+CLASSES_FILE = "classes.csv"  # of any number of labels
+CLASSES_HEADER = ("class", "test_images", "average_precision", "low", "high", "threshold")
+
+
+def draw(directory: Path) -> list[Path]:
+    """Draws the pictures of a finished run, or of every finished run of a study; returns those drawn.
+
+    Raises:
+        ValueError: the directory holds no finished run.
+    """
+    if not is_study(directory):
+        return draw_run(directory)
+    runs = sorted(path.parent for path in directory.glob(f"*/{PREDICTIONS_FILE}"))
+    if not runs:
+        raise ValueError(f"{directory} has no finished run yet")
+    return [picture for run in runs for picture in draw_run(run)]
+
+
+def draw_run(directory: Path) -> list[Path]:
+    """Draws the pictures of one finished run.
+
+    Raises:
+        ValueError: the directory holds none.
+    """
+    record, predictions = read_record(directory), read_predictions(directory)
+    if predictions is None:
+        raise ValueError(f"{directory} has no {PREDICTIONS_FILE}: its run is {record['status']}, not finished")
+    metrics = record["metrics"]
+    curves = directory / "learning_curves.png"
+    learning_curves(directory / "metrics.csv", curves, metrics, metrics.get("best/epoch"))
+    if predictions.is_single_label:
+        picture = directory / "confusion_matrix.png"
+        confusion_matrix(*read_matrix(directory / MATRIX_FILE), picture)
+    elif predictions.confidences is not None:
+        picture = directory / "average_precision.png"
+        average_precisions(read_classes(directory / CLASSES_FILE), picture)
+    else:
+        picture = directory / "predictions.png"
+        predicted_against_true(predictions.predictions, predictions.labels, picture)
+    return [curves, picture]
+
+
+def write_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
+    """Writes a confusion matrix [K, K] as a table: a row per true class, a column per predicted one."""
+    rows = [["true", *class_names], *([name, *counts] for name, counts in zip(class_names, matrix, strict=True))]
+    write_atomically(path, "".join(",".join(_quoted(cell) for cell in row) + "\n" for row in rows))
+
+
+def _quoted(cell: object) -> str:
+    text = str(cell)
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') else text
+
+
+def read_matrix(path: Path) -> tuple[NDArray[np.int64], list[str]]:
+    """The counts and the class names of a table that `write_matrix` wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        (_, *class_names), *rows = csv.reader(file)
+    return np.array([row[1:] for row in rows], dtype=np.int64), class_names
+
+
+def write_classes(rows: Sequence[tuple[str, int, float, float, float, float]], path: Path) -> None:
+    """Writes a row per class: how many test images it is on, its average precision with the 95 % interval of that, and
+    the probability from which on the answer is yes.
+    """
+    table = [CLASSES_HEADER, *rows]
+    write_atomically(path, "".join(",".join(_quoted(cell) for cell in row) + "\n" for row in table))
+
+
+def read_classes(path: Path) -> list[tuple[str, float, float, float]]:
+    """The name, average precision and its interval of each class in a table that `write_classes` wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [*csv.DictReader(file)]
+    return [(row["class"], float(row["average_precision"]), float(row["low"]), float(row["high"])) for row in rows]

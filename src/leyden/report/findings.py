@@ -1,0 +1,246 @@
+"""Effects > **findings** > page: sentences that follow from the numbers, and what one should not believe of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from scipy.stats import fisher_exact
+from statsmodels.stats.proportion import proportion_confint
+
+from leyden.report.collect import Collection
+from leyden.report.curves import FEWEST_EPOCHS
+from leyden.report.model import Factor, Importance, Metric, Power, Report, Response, Run, Setting
+from leyden.report.settings import NO_FACTORS, is_counted, reported, resolution
+from leyden.report.statistics import SIGNIFICANCE, difference, seeds_needed
+from leyden.report.words import in_words, level_in_words, p_in_words, value_in_words
+
+STOPPED = "stopped by"  # the user: no failure
+MOST_NAMED = 3  # reasons in one sentence
+UNFINISHED = {
+    "failed": "failed", "unreadable": "cannot be read", "interrupted": "interrupted", "running": "still at work",
+    "waiting": "not begun", "pruned": "ended early by the search", "unmeasured": "finished, but cannot be compared",
+}  # fmt: skip
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def answer(report: Report) -> list[str]:
+    """Three sentences: what is best and how sure, what mattered, what overfits."""
+    sentences = [_best(report["settings"], report["metric"], report["power"], repeats_of(report["runs"]))]
+    if report["importance"] and report["importance"]["names"]:
+        sentences.append(_what_mattered(report["importance"], report["metric"]))
+    return [*sentences, *_overfitting(report["runs"])]
+
+
+def _best(settings: Sequence[Setting], metric: Metric, power: Power | None, noun: str) -> str:
+    best, share = settings[0], metric["is_share"]
+    seeds = f"With {count(best['selection']['n'], noun)}"
+    result = f"{metric['reported']} {in_words(best['reported'], share)}"
+    if len(settings) == 1:
+        name = "" if best["label"] == NO_FACTORS else f"{best['label']} reaches "
+        return f"{seeds}, {name}{result}."
+    head = f"{seeds}, {best['label']} is best on {metric['selection']}: {result}"
+    second = settings[1]
+    if power is None:
+        few = best if best["selection"]["n"] == 1 else second
+        return f"{head}; with one {noun} of {few['label']} nothing says whether that is noise."
+    interval, is_told = "", False
+    if power["low"] is not None and power["high"] is not None:
+        low, high = (value_in_words(bound, share) for bound in (power["low"], power["high"]))
+        interval, is_told = f", 95 % interval {low} to {high}", power["low"] > 0 or power["high"] < 0
+    told = f"difference {value_in_words(power['difference'], share)}{interval}"
+    tied = [setting for setting in settings[1:] if setting["standing"] == "tied"]
+    if second["standing"] != "tied":
+        others = f"; but not distinguishable from {count(len(tied), 'other setting')}" if tied else ""
+        return f"{head}; better than {second['label']} ({told}){others}."
+    others = f" and from {count(len(tied) - 1, 'other setting')}" if len(tied) > 1 else ""
+    if is_told and (power["difference"] < 0) == (metric["direction"] == "max"):
+        return f"{head}; on test images {second['label']} does better ({told}), which is not what chooses."
+    if is_told:
+        assert second["p_value"] is not None
+        chance = f"{p_in_words(second['p_value'])} for the best of {len(settings)} may be the luckiest"
+        told = f"{told}, but {chance}"
+    return f"{head}; not distinguishable from {second['label']} ({told}){others}."
+
+
+def repeats_of(runs: Sequence[Run]) -> str:
+    """What runs of one setting differ by: their seed, their fold, or both."""
+    if all(run["fold"] is None for run in runs):
+        return "seed"
+    return "fold" if len({run["seed"] for run in runs}) == 1 else "run"
+
+
+def _what_mattered(importance: Importance, metric: Metric) -> str:
+    named = [(name, share) for name, share in zip(importance["names"], importance["shares"], strict=True) if name]
+    told = ", ".join(f"{_source(name)} {'explains ' if not place else ''}{share:.0%}" for place, (name, share)
+                     in enumerate(named[:2])).replace("%", " %")  # fmt: skip
+    return f"Of the variance of {metric['selection']}, {told}."
+
+
+def _source(name: str) -> str:
+    return "chance (the seed)" if name == "seed" else name
+
+
+def _overfitting(runs: Sequence[Run]) -> list[str]:
+    finished = [run for run in runs if is_counted(run)]
+    judged = [run for run in finished if run["is_judged"]]
+    overfit = [run for run in judged if run["overfit_from"] is not None]
+    rest = f"; {count(len(finished) - len(judged), 'other')} cannot be judged" if len(judged) < len(finished) else ""
+    if not judged:
+        return [f"Whether runs overfit is not told: they have fewer than {FEWEST_EPOCHS} epochs on record."]
+    if not overfit:
+        return [f"No run overfits{rest}."]
+    first = min(run["overfit_from"] or 0 for run in overfit)
+    how = "overfits" if len(overfit) == 1 else "overfit"
+    told = f"{count(len(overfit), 'run').capitalize()} of {len(judged)} {how}, the earliest from epoch {first} on"
+    return [f"{told}{rest}."]
+
+
+def count(number: int, noun: str) -> str:
+    """`three seeds`, `1 run` in words as one writes them."""
+    word = NUMBERS[number] if number < len(NUMBERS) else f"{number:,}"
+    return f"{word} {noun}" + ("" if number == 1 else "s")
+
+
+def failures(runs: Sequence[Run]) -> list[str]:
+    """What has not finished, and why."""
+    sentences = []
+    for status, how in UNFINISHED.items():
+        found = [run for run in runs if run["status"] == status]
+        reasons = Counter(run["reason"] for run in found if run["reason"])
+        told = [f"{reason} ({number} of them)" if number > 1 else reason for reason, number in reasons.most_common()]
+        more = ["…"] if len(told) > MOST_NAMED else []
+        if found:
+            why = ": " + "; ".join([*told[:MOST_NAMED], *more]) if told else "."
+            sentences.append(f"{count(len(found), 'run').capitalize()} of {len(runs)} {how}{why}")
+    return sentences
+
+
+def warnings(
+    collection: Collection, factors: Sequence[Factor], settings: Sequence[Setting], responses: Sequence[Response]
+) -> list[str]:
+    """What makes the answer less sure than it sounds."""
+    found = [_single_seeds(settings), *_edges(factors, settings, responses), *_uneven(collection)]
+    found += [_small_validation(collection, settings), _repeats(collection, settings), _folds(collection)]
+    return [sentence for sentence in found if sentence]
+
+
+def _single_seeds(settings: Sequence[Setting]) -> str | None:
+    """Settings with one run, but for those that more are under way of."""
+    single = [setting for setting in settings if setting["selection"]["n"] == 1]
+    if not single:
+        return None
+    which = f"{len(single)} of {len(settings)} settings" if len(single) < len(settings) else "Each setting"
+    has = "have" if 1 < len(single) < len(settings) else "has"
+    is_asked_for = all(setting["num_unfinished"] for setting in single)
+    advice = "more are asked for" if is_asked_for else "give seed=0,1,2"
+    return f"{which} {has} one run only: its noise is unknown; {advice}."
+
+
+def _edges(factors: Sequence[Factor], settings: Sequence[Setting], responses: Sequence[Response]) -> list[str]:
+    """Best values that are the first or last of what was tried: a better one may lie beyond."""
+    sentences = []
+    best = settings[0]["factors"]
+    for factor in factors:
+        levels = factor["levels"]
+        if factor["is_numeric"] and len(levels) > 2 and best.get(factor["name"]) in (levels[0], levels[-1]):
+            level = best.get(factor["name"])
+            if level == 0 and levels[0] == 0:
+                continue  # nothing lies beyond none
+            where = "smallest" if level == levels[0] else "largest"
+            sentences.append(f"The best {factor['name']}, {level:g}, is the {where} tried: a better may lie beyond.")
+    for response in (response for response in responses if response["by"]):
+        beyond = [str(level) for level, edge, place, values in zip(
+            response["levels"], response["at_edge"], response["best"], response["values"], strict=True
+        ) if edge and len(values) > 2 and values[place] != 0]  # fmt: skip
+        if beyond:
+            where = f"{response['by']} {', '.join(beyond)}"
+            sentences.append(f"With {where}, {response['factor']} is best at the edge of what was tried.")
+    return sentences
+
+
+def _uneven(collection: Collection) -> list[str]:
+    """Levels whose runs failed more often than others', by Fisher's exact test: what is left is no fair sample."""
+    runs = [run for run in collection.runs if run.status not in ("waiting", "running", "pruned")]
+    lost = {id(run) for run in runs if run.status != "finished" and not (run.reason or "").startswith(STOPPED)}
+    sentences = []
+    for factor in collection.factors if lost else ():
+        total = Counter(level_in_words(run.factors.get(factor)) for run in runs)
+        failed = Counter(level_in_words(run.factors.get(factor)) for run in runs if id(run) in lost)
+        worst = max(total, key=lambda level: failed[level] / total[level])
+        others = len(lost) - failed[worst], len(runs) - total[worst]
+        table = [[failed[worst], total[worst] - failed[worst]], [others[0], others[1] - others[0]]]
+        if len(total) > 1 and fisher_exact(table, alternative="greater").pvalue < SIGNIFICANCE / len(total):
+            sentences.append(
+                f"Runs failed unevenly: {failed[worst]} of {total[worst]} with {factor}={worst}, {others[0]} of "
+                f"{others[1]} of the others; what is left of it may be the lucky ones."
+            )
+    return sentences
+
+
+def _small_validation(collection: Collection, settings: Sequence[Setting]) -> str | None:
+    """An interval of the best validation accuracy over images that is wider than what is to be told apart."""
+    num_images = collection.finished[0].record["data"].get("num_val")
+    if not num_images or len(settings) < 2 or not collection.metric["selection"].endswith("accuracy"):
+        return None
+    if settings[1]["standing"] == "worse":
+        return None
+    first, second = (setting["selection"]["mean"] for setting in settings[:2])
+    low, high = proportion_confint(round(first * num_images), num_images, method="wilson")
+    half = (high - low) / 2
+    if half <= abs(first - second):
+        return None
+    apart, width = value_in_words(abs(first - second), True), value_in_words(half, True)
+    return (
+        f"{num_images:,} validation images tell an accuracy only to ± {width} (95 %); the two best settings lie "
+        f"{apart} apart there: which of them is chosen is mostly chance."
+    )
+
+
+def _repeats(collection: Collection, settings: Sequence[Setting]) -> str | None:
+    left_out = len(collection.finished) - sum(len(setting["runs"]) for setting in settings)
+    if not left_out:
+        return None
+    how = "repeats" if left_out == 1 else "repeat"
+    return f"{count(left_out, 'run').capitalize()} {how} another's setting and seed: the last of them counts."
+
+
+def _folds(collection: Collection) -> str | None:
+    """No estimate of a variance over folds is unbiased (Bengio & Grandvalet 2004)."""
+    if len({run.fold for run in collection.finished}) == 1:
+        return None
+    return "Folds learn from the same images in part: intervals over them are narrower than they should be."
+
+
+def power(collection: Collection, settings: Sequence[Setting]) -> Power | None:
+    """How far the two best settings lie apart, and how many seeds would show it."""
+    if len(settings) < 2:
+        return None
+    metric = collection.metric
+    by_id = collection.by_id
+    first, second = (
+        {by_id[name].repeat: reported(by_id[name], metric) or 0.0 for name in setting["runs"]}
+        for setting in settings[:2]
+    )
+    shared = [seed for seed in first if seed in second and seed is not None]
+    is_paired = len(shared) > 1
+    ours = [value for seed, value in first.items() if seed in shared or not is_paired]
+    theirs = [second[seed] for seed in shared] if is_paired else [*second.values()]
+    grain = resolution(collection, metric["reported"])
+    found = difference(ours, theirs, is_paired=is_paired, resolution=grain)
+    if found.p_value is None:
+        return None
+    seeds = seeds_needed(ours, theirs, is_paired=is_paired, resolution=grain)
+    one, other = settings[0]["label"], settings[1]["label"]
+    if settings[1]["standing"] == "worse":
+        told = f"{count(found.n, 'seed').capitalize()} told {one} from {other}."
+    elif seeds is None:
+        told = f"More than 1,000 seeds would be needed to tell {one} from {other}: treat them as equal."
+    else:
+        test = "a paired t-test" if is_paired else "Welch's t-test"
+        told = (
+            f"About {seeds:,} seeds would tell {one} from {other} with 80 % power by {test} of these two alone at 5 %, "
+            "if the difference is real; the marks, which look at all settings, ask for more."
+        )
+    return {
+        "difference": found.mean, "low": found.low, "high": found.high, "is_paired": is_paired, "seeds": seeds,
+        "sentence": told,
+    }  # fmt: skip

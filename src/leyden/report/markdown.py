@@ -1,0 +1,213 @@
+"""Report > **Markdown** > report.md: the figures of the page as text, for a terminal, a diff or a pull request."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from leyden.metric_names import is_percentage
+from leyden.report.curves import OVERFITTING_RULE
+from leyden.report.model import (
+    Band,
+    Calibration,
+    Curves,
+    Effect,
+    Importance,
+    Interaction,
+    Report,
+    Response,
+    Setting,
+)
+from leyden.report.tables import Cell, Table, runs_table, settings_table
+from leyden.report.words import (
+    MARKS_IN_WORDS,
+    NOTHING,
+    date_in_words,
+    in_words,
+    level_in_words,
+    once_more_in_words,
+    value_in_words,
+)
+
+SPECIAL = re.compile(r"[\\`*\[\]|]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)")
+
+
+def to_markdown(report: Report) -> str:
+    """The report as GitHub's Markdown; it ends with a line break.
+
+    Sections in which there is nothing to say are left out, as on the page.
+    """
+    is_share, direction = report["metric"]["is_share"], report["metric"]["direction"]
+    parts = [
+        f"# {_plain(report['title'])}",
+        _plain(f"{report['data']} · {date_in_words(report['created'])}".removeprefix(" · ")),
+        *_answer(report),
+        "## Settings",
+        choice_in_words(report),
+        MARKS_IN_WORDS if len(report["settings"]) > 1 else "",
+        _table(settings_table(report)),
+        *(_importance(report["importance"]) if report["importance"] else ()),
+        *(_effects(report["effects"], report["metric"]["selection"], is_share) if report["effects"] else ()),
+        *(_responses(report["responses"], direction, is_share) if report["responses"] else ()),
+        *(
+            _interactions(report["interactions"], report["metric"]["selection"], is_share)
+            if report["interactions"]
+            else ()
+        ),
+        *_curves(report["curves"], report["settings"]),
+        *_overfitting(report),
+        *_calibration(report["calibration"], report["settings"]),
+        *(["## How sure", _plain(report["power"]["sentence"])] if report["power"] else ()),
+        *(["## Runs", _table(runs_table(report))] if report["runs"] else ()),
+        *_unreadable(report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def choice_in_words(report: Report) -> str:
+    """Which figure chooses and which reports, in a sentence."""
+    metric = report["metric"]
+    order = "highest" if metric["direction"] == "max" else "lowest"
+    intervals = "± is half the 95 % t-interval over seeds"
+    if metric["reported"] == metric["selection"]:
+        return f"Settings are ordered by {metric['selection']}, {order} first; {intervals}."
+    return (
+        f"Validation chooses, test reports: settings are ordered by {metric['selection']}, {order} first, and "
+        f"{metric['reported']} says what the chosen one is worth; {intervals}."
+    )
+
+
+def _answer(report: Report) -> Iterable[str]:
+    yield "## Answer"
+    yield " ".join(map(_plain, report["answer"]))
+    if report["command"]:
+        yield once_more_in_words(report["threads"])
+        yield f"```bash\n{report['command']}\n```"
+    for heading, sentences in (("Not finished", report["failures"]), ("Warnings", report["warnings"])):
+        if sentences:
+            yield f"### {heading}"
+            yield _list(sentences)
+
+
+def _importance(importance: Importance) -> list[str]:
+    shares = [f"{name}: {share:.1%}".replace("%", " %") for name, share in _pairs(importance)]
+    return ["## Importance", _plain(importance["method"]), _list(shares)]
+
+
+def _pairs(importance: Importance) -> Iterable[tuple[str, float]]:
+    return zip(importance["names"], importance["shares"], strict=True)
+
+
+def _effects(effects: Sequence[Effect], metric: str, is_share: bool) -> list[str]:
+    rows = [
+        [Cell(effect["factor"]), Cell(level_in_words(level)), Cell(in_words(estimate, is_share)),
+         Cell(str(estimate["n"]))]
+        for effect in effects
+        for level, estimate in zip(effect["levels"], effect["estimates"], strict=True)
+    ]  # fmt: skip
+    return ["## Effects", "Each level with its mean over the other factors.",
+            _rows(["factor", "level", metric, "runs"], [False, False, True, True], rows)]  # fmt: skip
+
+
+def _responses(responses: Sequence[Response], direction: str, is_share: bool) -> list[str]:
+    best = "highest" if direction == "max" else "lowest"
+    return ["## Best values", f"Where each curve is {best}, with all other factors at their best.",
+            _list(line for response in responses for line in bests_in_words(response, is_share))]  # fmt: skip
+
+
+def bests_in_words(response: Response, is_share: bool) -> Iterable[str]:
+    """A line for each curve: where it is best, how good it is there, and whether that is the edge."""
+    curves = (response[key] for key in ("levels", "values", "estimates", "best", "at_edge"))
+    for level, values, estimates, best, at_edge in zip(*curves, strict=True):
+        condition = f"{response['by']}={level_in_words(level)}: " if response["by"] else ""
+        edge = ", the edge of what was tried" if at_edge else ""
+        where = f"{response['factor']} is best at {level_in_words(values[best])}"
+        yield f"{condition}{where}, {in_words(estimates[best], is_share)}{edge}."
+
+
+def _interactions(interactions: Sequence[Interaction], metric: str, is_share: bool) -> Iterable[str]:
+    yield "## Interactions"
+    yield f"The mean {_plain(metric)} of each pair of levels over the other factors."
+    for pair in interactions:
+        names = [f"{pair['rows']} × {pair['columns']}", *map(level_in_words, pair["column_levels"])]
+        rows = [
+            [Cell(level_in_words(level)),
+             *(Cell(NOTHING if mean is None else value_in_words(mean, is_share)) for mean in means)]
+            for level, means in zip(pair["row_levels"], pair["means"], strict=True)
+        ]  # fmt: skip
+        yield _rows(names, [False] + [True] * len(pair["column_levels"]), rows)
+
+
+def _curves(curves: Sequence[Curves], settings: Sequence[Setting]) -> Iterable[str]:
+    """Where each curve ends; report.json has all of its epochs."""
+    names = list(dict.fromkeys(name for one in curves for name in one["metrics"]))
+    if names:
+        rows = [
+            [Cell(settings[one["setting"]]["label"]), Cell(str(one["epochs"][-1])),
+             *(Cell(_last(one["metrics"].get(name), name)) for name in names)]
+            for one in curves if one["epochs"]
+        ]  # fmt: skip
+        yield "## Curves"
+        yield "Means over seeds in the last epoch; report.json has every epoch, with intervals."
+        yield _rows(["setting", "epoch", *names], [False] + [True] * (1 + len(names)), rows)
+
+
+def _last(band: Band | None, name: str) -> str:
+    last = band["mean"][-1] if band and band["mean"] else None
+    return NOTHING if last is None else value_in_words(last, is_percentage(name))
+
+
+def _calibration(calibration: Sequence[Calibration], settings: Sequence[Setting]) -> Iterable[str]:
+    """Accuracy by confidence, of the bins that hold images."""
+    if calibration:
+        yield "## Calibration"
+        yield "How often the test answers of all seeds together are right, by how sure they are."
+        rows = [
+            [Cell(settings[one["setting"]]["label"]), Cell(value_in_words(confidence, True)),
+             Cell(value_in_words(accuracy, True)), Cell(f"{num_images:,}")]
+            for one in calibration
+            for num_images, confidence, accuracy in zip(
+                one["counts"], one["confidences"], one["accuracies"], strict=True
+            )
+            if confidence is not None and accuracy is not None
+        ]  # fmt: skip
+        yield _rows(["setting", "confidence", "accuracy", "images"], [False, True, True, True], rows)
+
+
+def _overfitting(report: Report) -> Iterable[str]:
+    overfit = [curves for curves in report["curves"] if curves["overfit_from"] is not None]
+    if report["curves"]:
+        yield "## Overfitting"
+        yield _plain(OVERFITTING_RULE)
+        labels = {setting["number"]: setting["label"] for setting in report["settings"]}
+        told = [f"{labels[curves['setting']]}: from epoch {curves['overfit_from']:.3g}." for curves in overfit]
+        yield _list(told) if told else "No setting overfits in most of its runs."
+
+
+def _unreadable(report: Report) -> Iterable[str]:
+    if report["unreadable"]:
+        yield "## Unreadable"
+        yield _list(f"{one['directory']}: {one['reason']}" for one in report["unreadable"])
+
+
+def _table(table: Table) -> str:
+    return _rows([column.name for column in table.columns], [column.is_number for column in table.columns], table.rows)
+
+
+def _rows(names: Sequence[str], are_numbers: Sequence[bool], rows: Iterable[Sequence[Cell]]) -> str:
+    lines = [map(_plain, names), ("--:" if is_number else "---" for is_number in are_numbers)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [*lines, *(map(_cell, row) for row in rows)])
+
+
+def _cell(cell: Cell) -> str:
+    if cell.is_code:
+        return "`" + cell.text.replace("|", "\\|").replace("`", "'").replace("\n", " ") + "`"
+    text = f"{cell.mark} {_plain(cell.text)}".lstrip()
+    return f"[{text}]({cell.address.replace('(', '%28').replace(')', '%29')})" if cell.address else text
+
+
+def _list(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {_plain(sentence)}" for sentence in sentences)
+
+
+def _plain(text: str) -> str:
+    """Text whose characters mean themselves, on one line."""
+    return " ".join(SPECIAL.sub(r"\\\g<0>", text).split())

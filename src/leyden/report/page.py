@@ -1,0 +1,176 @@
+"""Report > **page** > report.html: one file that needs no network.
+
+The template, page.html.j2, is filled here with all text and tables; page.css says how it looks. In the browser,
+charts.js makes figures of the numbers, parallel.js the lines of all runs, and page.js draws them and answers clicks.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from leyden.metric_names import HEADLINES
+from leyden.report.curves import OVERFITTING_RULE
+from leyden.report.markdown import bests_in_words, choice_in_words
+from leyden.report.model import Effect, Estimate, Factor, Importance, Level, Report, Response, Run
+from leyden.report.settings import is_counted
+from leyden.report.tables import runs_table, settings_table
+from leyden.report.words import (
+    MARKS_IN_WORDS,
+    date_in_words,
+    in_words,
+    level_in_words,
+    once_more_in_words,
+    value_in_words,
+)
+from leyden.run import write_atomically
+
+HERE = Path(__file__).parent
+MOST_BARS = 12  # sources of variance that are named
+FIRST_ROWS = 25  # of a table, before one asks for all
+SCRIPTS = ("charts.js", "parallel.js", "page.js")
+
+
+def write_page(report: Report, path: Path) -> None:
+    """Writes the report as one HTML file, in one step."""
+    write_atomically(path, to_html(report))
+
+
+def to_html(report: Report) -> str:
+    """The page, with its style, its scripts, plotly.js and the numbers of its charts inside it."""
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        date=date_in_words(report["created"]),
+        once_more=once_more_in_words(report["threads"]),
+        choice=choice_in_words(report),
+        marks=MARKS_IN_WORDS,
+        settings=settings_table(report),
+        runs=runs_table(report) if report["runs"] else None,
+        bars=_bars(report["importance"]) if report["importance"] else [],
+        effects=[(effect["factor"], _effect_in_words(effect, report)) for effect in report["effects"]],
+        responses=[
+            (response, list(bests_in_words(response, report["metric"]["is_share"]))) for response in report["responses"]
+        ],
+        num_finished=len(_finished(report)),
+        rule=OVERFITTING_RULE,
+        headlines=_headlines(report),
+        first_rows=FIRST_ROWS,
+        numbers=_for_script(_numbers(report)),
+        css=_source("page.css"),
+        plotly=Markup(get_plotlyjs()),
+        scripts=[_source(name) for name in SCRIPTS],
+    )
+
+
+def _headlines(report: Report) -> list[str]:
+    """The metrics, beside the loss, whose curves are there."""
+    known = {name for curves in report["curves"] for name in curves["metrics"]}
+    return [name for name in HEADLINES.values() if f"val/{name}" in known]
+
+
+def _source(name: str) -> Markup:
+    return Markup((HERE / name).read_text(encoding="utf-8"))
+
+
+def _for_script(numbers: Any) -> Markup:
+    """JSON that cannot end the element that it stands in."""
+    text = json.dumps(_rounded(numbers), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _rounded(value: Any) -> Any:
+    """The same with five significant digits: more cannot be seen in a chart, and make the page large."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list) else value
+
+
+def _bars(importance: Importance) -> list[tuple[str, float]]:
+    """The largest shares by name, and what is left in one."""
+    bars = list(zip(importance["names"], importance["shares"], strict=True))
+    rest = sum(share for _, share in bars[MOST_BARS:])
+    return bars[:MOST_BARS] + ([(f"{len(bars) - MOST_BARS} others together", rest)] if bars[MOST_BARS:] else [])
+
+
+def _effect_in_words(effect: Effect, report: Report) -> str:
+    told = [
+        f"{level_in_words(level)}: {in_words(estimate, report['metric']['is_share'])}"
+        for level, estimate in zip(effect["levels"], effect["estimates"], strict=True)
+    ]
+    return f"{report['metric']['selection']} by {effect['factor']}. {', '.join(told)}."
+
+
+def _numbers(report: Report) -> dict[str, Any]:
+    """What charts are made of."""
+    finished = _finished(report)
+    is_log = {factor["name"]: factor["is_log"] for factor in report["factors"]}
+    return {
+        "metric": report["metric"],
+        "labels": {setting["number"]: setting["label"] for setting in report["settings"]},
+        "effects": [
+            {"factor": effect["factor"], "levels": _texts(effect["levels"]), **_points(effect["estimates"])}
+            for effect in report["effects"]
+        ],
+        "interactions": [
+            {**pair, "row_levels": _texts(pair["row_levels"]), "column_levels": _texts(pair["column_levels"])}
+            for pair in report["interactions"]
+        ],
+        "responses": [_response(response, is_log.get(response["factor"], False)) for response in report["responses"]],
+        "curves": report["curves"],
+        "calibration": [
+            {**one, "words": value_in_words(one["ece"], True)} for one in report["calibration"]
+        ],
+        "factors": [
+            {**factor, "levels": _texts(factor["levels"]),
+             "numbers": factor["levels"] if factor["is_numeric"] else None}
+            for factor in report["factors"] if len(factor["levels"]) > 1
+        ],
+        "runs": {
+            "levels": {factor["name"]: _places(finished, factor) for factor in report["factors"]},
+            "selection": [run["selection"] for run in finished],
+            "reported": [run["reported"] for run in finished],
+        },
+    }  # fmt: skip
+
+
+def _finished(report: Report) -> list[Run]:
+    return [run for run in report["runs"] if is_counted(run)]
+
+
+def _response(response: Response, is_log: bool) -> dict[str, Any]:
+    curves = [
+        {"level": level_in_words(level), "values": values, "best": best, **_points(estimates)}
+        for level, values, estimates, best in zip(
+            response["levels"], response["values"], response["estimates"], response["best"], strict=True
+        )
+    ]
+    return {"factor": response["factor"], "by": response["by"], "is_log": is_log, "curves": curves}
+
+
+def _points(estimates: Sequence[Estimate]) -> dict[str, list[float | None]]:
+    return {
+        "means": [estimate["mean"] for estimate in estimates],
+        "lows": [estimate["low"] for estimate in estimates],
+        "highs": [estimate["high"] for estimate in estimates],
+    }
+
+
+def _texts(levels: Sequence[Level]) -> list[str]:
+    return [level_in_words(level) for level in levels]
+
+
+def _places(runs: Sequence[Run], factor: Factor) -> list[int | None]:
+    """Which of the factor's levels each run has; 1, 1.0 and True are three."""
+    known = {(type(level), level): place for place, level in enumerate(factor["levels"])}
+    levels = [run["factors"].get(factor["name"]) for run in runs]
+    return [known.get((type(level), level)) for level in levels]

@@ -1,0 +1,99 @@
+"""Report > **words** > tables, findings: how numbers read, the same in the answer, on the page and in Markdown."""
+
+import math
+from datetime import datetime
+
+from leyden.report.model import Estimate, Level, Standing
+from leyden.study.job import short
+
+NOTHING = "–"
+STANDINGS: dict[Standing, tuple[str, str]] = {
+    "best": ("★", "best"),
+    "tied": ("≈", "not told apart"),
+    "worse": ("▽", "worse"),
+    "unknown": ("?", "unknown: one run"),
+}
+
+MARKS_IN_WORDS = (
+    "★ is the best. ▽ is worse: p, that it is as good, is below 0.05 also when the best was merely the luckiest of all "
+    "settings. ≈ is not told apart from the best, which does not say that it is as good: few seeds, or seeds that "
+    "differ much, hide large differences."
+)
+
+
+def in_words(estimate: Estimate, is_share: bool) -> str:
+    """`98.9 % ± 0.3`: the mean and half its 95 % interval, in per cent where it is a share; no half without interval.
+
+    A mean has as many decimals as its half, which has one digit that says something where it is below 0.1 %.
+    """
+    low, high = estimate["low"], estimate["high"]
+    if low is None or high is None:
+        return value_in_words(estimate["mean"], is_share)
+    half = (high - low) / 2
+    decimals = _decimals_of_share(half) if is_share else _decimals(half, 2)
+    scale, unit = (100, " %") if is_share else (1, "")
+    return f"{_number(scale * estimate['mean'], decimals)}{unit} ± {_number(scale * half, decimals)}"
+
+
+def value_in_words(value: float, is_share: bool) -> str:
+    """`98.9 %`, `0.03 %` or, for what is not a share, three significant digits."""
+    if is_share:
+        return f"{_number(100 * value, _decimals_of_share(abs(value)))} %"
+    if value and not 1e-6 <= abs(value) < 1e9:
+        return f"{value:.2e}".replace("-", "−")
+    return _number(value, _decimals(abs(value), 3))
+
+
+def once_more_in_words(threads: int | None) -> str:
+    """What stands above the best setting's command."""
+    same = f", with OMP_NUM_THREADS={threads} before it to the same bits on this machine" if threads else ""
+    return f"The best setting once more{same}:"
+
+
+def p_in_words(p_value: float) -> str:
+    """`p < 0.001`, `p = 0.04`, `p = 0.004`."""
+    if p_value < 0.001:
+        return "p < 0.001"
+    return f"p = {p_value:.3f}" if p_value < 0.01 else f"p = {p_value:.2f}"
+
+
+def seconds_in_words(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+
+
+def date_in_words(created: str) -> str:
+    """`24 November 2026, 19:35`, of what `datetime.isoformat` wrote."""
+    moment = datetime.fromisoformat(created)
+    return f"{moment.day} {moment:%B %Y, %H:%M}"
+
+
+def level_in_words(level: Level) -> str:
+    """A factor's value as one would type it."""
+    return "null" if level is None else str(level).lower() if isinstance(level, bool) else short(level)
+
+
+def _decimals_of_share(size: float) -> int:
+    """One decimal of a per cent, or as many as show the first digit of what is smaller; less than 1e-6 is rounding."""
+    return 1 if size >= 0.0005 or size < 1e-6 else _decimals(100 * size, 1)
+
+
+def _decimals(size: float, significant: int) -> int:
+    """How many decimals show so many significant digits."""
+    if size == 0:
+        return significant
+    return max(0, significant - 1 - math.floor(math.log10(float(f"{size:.{significant - 1}e}"))))
+
+
+def _number(value: float, decimals: int) -> str:
+    """With a minus sign that is as wide as a plus, and never `−0.0`."""
+    text = f"{abs(value):,.{decimals}f}"
+    return f"−{text}" if value < 0 and float(text.replace(",", "")) else text

@@ -1,0 +1,131 @@
+"""Findings > **write** > study: report.html, report.md and report.json of a study or of any runs."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leyden.config import STUDY_KEYS
+from leyden.report.collect import Collection, Found, collect
+from leyden.report.curves import bands, calibration
+from leyden.report.effects import effects, importance, interactions, responses
+from leyden.report.findings import answer, failures, power, warnings
+from leyden.report.markdown import to_markdown
+from leyden.report.model import Calibration, Curves, Report, Setting
+from leyden.report.page import write_page
+from leyden.report.predictions import read_predictions
+from leyden.report.settings import describe_factors, describe_runs, fold_seeds, is_counted, resolution
+from leyden.run import write_atomically
+
+FORMAT = 1
+OF_A_STUDY = ("study", "resume", *STUDY_KEYS)  # words that a run of its own does not take
+
+
+def write_report(directories: Sequence[Path]) -> tuple[Report, Path]:
+    """Writes the three files into the study's directory, or into the one that holds all runs; returns the page's path.
+
+    Raises:
+        ValueError: there is no finished run, or the runs cannot be compared.
+    """
+    collection = collect([directory.resolve() for directory in directories])
+    report, page = make_report(collection), collection.directory / f"{collection.name}.html"
+    write_atomically(page.with_suffix(".json"), json.dumps(report, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomically(page.with_suffix(".md"), to_markdown(report))
+    write_page(report, page)
+    return report, page
+
+
+def make_report(collection: Collection) -> Report:
+    """All that the page shows, from the runs."""
+    metric, factors = collection.metric, describe_factors(collection)
+    varying = [factor for factor in factors if len(factor["levels"]) > 1]
+    settings = fold_seeds(collection)
+    runs = describe_runs(collection, settings, collection.directory)
+    finished = [run for run in runs if is_counted(run)]
+    levels, values = [run["factors"] for run in finished], np.array([run["selection"] for run in finished], float)
+    of_numbers = responses(varying, levels, values, metric["direction"], resolution(collection, metric["selection"]))
+    report: Report = {
+        "format": FORMAT,
+        "title": collection.title,
+        "created": datetime.now().astimezone().isoformat(timespec="minutes"),
+        "data": describe_data(collection.finished[0]),
+        "metric": metric,
+        "answer": [],
+        "command": command_of(settings[0], collection),
+        "threads": _run_of(settings[0], collection).record.get("device", {}).get("threads"),
+        "failures": failures(runs),
+        "warnings": warnings(collection, varying, settings, of_numbers),
+        "factors": factors,
+        "settings": settings,
+        "effects": effects(varying, levels, values),
+        "interactions": interactions(varying, levels, values),
+        "importance": importance(varying, levels, values),
+        "responses": of_numbers,
+        "curves": learning_curves(collection, settings),
+        "calibration": calibrations(collection, settings),
+        "power": power(collection, settings),
+        "runs": runs,
+        "unreadable": collection.unreadable,
+    }
+    report["answer"] = answer(report)
+    return report
+
+
+def describe_data(run: Found) -> str:
+    """The data set and the sizes of its parts, in words."""
+    data: dict[str, Any] = run.record.get("data", {})
+    parts = {"num_train": "training", "num_val": "validation", "num_test": "test"}
+    sizes = [f"{data[key]:,} {name}" for key, name in parts.items() if key in data]
+    return f"{data.get('name', 'data')}: {', '.join(sizes)} images" if sizes else str(data.get("name", ""))
+
+
+def command_of(setting: Setting, collection: Collection) -> str | None:
+    """What one would type to train the best setting once more."""
+    run = _run_of(setting, collection)
+    words = shlex.split(str(run.record["command"]))[2:] if "command" in run.record else run.overrides
+    kept = [word for word in words if word.partition("=")[0] not in OF_A_STUDY and not word.startswith("hydra")]
+    return shlex.join(["leyden", "train", *kept])
+
+
+def _run_of(setting: Setting, collection: Collection) -> Found:
+    return collection.by_id[setting["runs"][0]]
+
+
+def learning_curves(collection: Collection, settings: Sequence[Setting]) -> list[Curves]:
+    """Mean and interval over seeds of each setting's curves."""
+    by_id = collection.by_id
+    found: list[Curves] = []
+    for setting in settings:
+        runs = [by_id[name] for name in setting["runs"] if by_id[name].curves]
+        if not runs:
+            continue
+        epochs, metrics = bands([run.curves for run in runs])
+        begun = [run.overfit_from for run in runs if run.overfit_from is not None]
+        most = float(np.mean(begun)) if 2 * len(begun) > len(runs) else None
+        found.append({"setting": setting["number"], "epochs": epochs, "metrics": metrics, "overfit_from": most})
+    return found
+
+
+def calibrations(collection: Collection, settings: Sequence[Setting]) -> list[Calibration]:
+    """How far each setting's stored confidences can be believed."""
+    by_id = collection.by_id
+    found = []
+    for setting in settings:
+        stored = []
+        for name in setting["runs"]:
+            try:
+                stored.append(read_predictions(by_id[name].directory))
+            except ValueError as error:
+                collection.unreadable.append({"directory": str(by_id[name].directory), "reason": str(error)})
+        known = [answers for answers in stored if answers is not None and answers.is_single_label]
+        if known:
+            fields = ("labels", "predictions", "confidences")
+            labels, predictions, confidences = (
+                np.concatenate([getattr(answers, field) for answers in known]) for field in fields
+            )
+            found.append(calibration(setting["number"], confidences, predictions, labels))
+    return found

@@ -1,0 +1,113 @@
+"""Jobs are composed as Hydra composes them, and identified by what their results depend on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from leyden.check import GROUPS
+from leyden.config import CONFIG_DIRECTORY, register
+from leyden.study.plan import Composer, grid, make_plan
+
+ONE_OF_EACH_OPTION = [
+    f"{group}={path.stem}" for group in (*GROUPS, "experiment") for path in sorted((CONFIG_DIRECTORY / group).glob("*"))
+]
+
+
+FOLDER = ["data=image_folder", "data.root=a"]
+
+
+@pytest.fixture
+def composer(tmp_path: Path) -> Iterator[Composer]:
+    register()
+    with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        yield Composer(loader, loader.load_configuration("train", ["name=test"], RunMode.MULTIRUN), tmp_path)
+
+
+def by_hydra(*overrides: str) -> Any:
+    config = compose("train", overrides=list(overrides))
+    OmegaConf.resolve(config)
+    return OmegaConf.to_container(config)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *([word, "seed=7", "batch_size=32"] for word in ONE_OF_EACH_OPTION),
+        ["optimizer=sgd", "optimizer.momentum=0.5", "optimizer.lr=1e-3"],
+        ["~callbacks.ema", "+callbacks.mine={_target_: my.Part, value: [1, 2]}"],
+        ["++head.dropout=0.5", "+trainer.fast_dev_run=true"],
+        ["augment=standard", "~augment.operations.flip"],
+        ["experiment=digits", "optimizer=sgd", "head.dropout=0.1"],
+    ],
+    ids=" ".join,
+)
+def test_composition_is_hydras(overrides: list[str], composer: Composer) -> None:
+    words = ["name=test", *overrides]
+    for _ in range(2):  # from files, and from what is kept of them
+        config = composer.compose(words)
+        OmegaConf.resolve(config)
+        ours = {key: value for key, value in OmegaConf.to_container(config).items() if key != "hydra"}  # type: ignore[union-attr]
+        assert ours == by_hydra(*words)
+
+
+def identity(composer: Composer, *overrides: str) -> str:
+    return composer.make_job(["name=test", *overrides]).id
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["head.dropout=0"], ["head.dropout=0.0"]),
+        (["optimizer.lr=1e-4"], ["optimizer.lr=0.0001"]),
+        ([], ["optimizer=adamw", "seed=0"]),
+        (["seed=1", "head.dropout=0.5"], ["head.dropout=0.5", "seed=1"]),
+        ([], ["name=other", "runs_dir=elsewhere", "logger=csv", "debug=true", "jobs=7", "pictures=true"]),
+        ([], ["logger.tags=[mine]", "callbacks.checkpoints.every_n_steps=5"]),
+        (FOLDER, [*FOLDER, "data.num_workers=3"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_that_give_the_same_bits_are_the_same_job(
+    first: list[str], second: list[str], composer: Composer
+) -> None:
+    assert identity(composer, *first) == identity(composer, *second)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["seed=1"], ["optimizer.lr=0.5"], ["optimizer=sgd"], ["data.split_seed=1"],
+        ["trainer.precision=32"], ["epochs=21"], ["steps=5"], ["augment=flip_crop"], ["monitor=val/loss"],
+        ["~callbacks.ema"], ["optimizer.betas=[0.8,0.999]"], ["+callbacks.mine={_target_: leyden.callbacks.Progress}"],
+        ["data.root=elsewhere"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_settings_that_give_other_bits_are_another_job(overrides: list[str], composer: Composer) -> None:
+    assert identity(composer, *overrides) != identity(composer)
+
+
+def test_grid_is_the_product_in_the_order_of_the_command_line() -> None:
+    overrides = OverridesParser.create().parse_overrides(["seed=0,1", "optimizer=sgd", "head.dropout=choice(0,0.5)"])
+    assert [words for words, _ in grid(overrides)] == [
+        ("seed=0", "optimizer=sgd", "head.dropout=0"), ("seed=0", "optimizer=sgd", "head.dropout=0.5"),
+        ("seed=1", "optimizer=sgd", "head.dropout=0"), ("seed=1", "optimizer=sgd", "head.dropout=0.5"),
+    ]  # fmt: skip
+
+
+def test_plan_keeps_what_all_jobs_share(composer: Composer) -> None:
+    words = ["name=test", "optimizer=sgd,adam", "seed=0,1", "epochs=5"]
+    plan = make_plan(composer, composer.parser.parse_overrides(words))
+    assert len({job.id for job in plan.jobs}) == 4
+    assert plan.factors == {"optimizer": ["sgd", "adam"], "seed": [0, 1]}
+    assert plan.settings["epochs"] == 5
+    assert "seed" not in plan.settings
+    assert "optimizer._target_" not in plan.settings
