@@ -27,6 +27,7 @@ from leyden.classifier import ImageClassifier
 from leyden.config import Origin
 from leyden.data import ImageDataModule
 from leyden.data.sources import Task
+from leyden.finetune import Finetune
 from leyden.hardware import keep_freed_memory, skip_needless_search_for_gpus
 from leyden.heads import Number
 from leyden.loggers import MetricsCsv
@@ -70,6 +71,8 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifi
         head.compile()
     if data.task == "regression":
         head = Number(head)
+    finetune: Finetune = instantiate(config.finetune)
+    finetune.begin(backbone, head, None if config.steps else config.epochs)
     facts = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
     of_classes = {} if data.task == "regression" else {"num_classes": data.num_classes}
     return ImageClassifier(
@@ -77,6 +80,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifi
         backbone=backbone.to(memory_format=torch.channels_last),  # convolutions are up to 1.6 times as fast so
         head=head,
         loss=instantiate(config.loss, **of_classes),
+        finetune=finetune,
         make_optimizer=functools.partial(build_optimizer, make_optimizer),
         make_schedule=instantiate(config.schedule),
         metrics=metrics_for(data.task, data.class_names),

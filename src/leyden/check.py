@@ -35,7 +35,10 @@ PASSED_BY_TRAIN = {
     "trainer": {"callbacks", "logger", "plugins"},
     "logger": {"run_directory"},
 }
-GROUPS = ("data", "augment", "backbone", "head", "loss", "optimizer", "schedule", "trainer", "logger", "callbacks")
+GROUPS = (
+    "data", "augment", "backbone", "head", "loss", "finetune", "optimizer", "schedule", "trainer", "logger",
+    "callbacks",
+)  # fmt: skip
 
 
 def check(config: DictConfig, origin: Origin | None = None, groups: Sequence[str] = GROUPS) -> None:

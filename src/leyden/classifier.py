@@ -19,6 +19,8 @@ from torchmetrics import Metric
 
 from leyden.augment import Augmentation
 from leyden.data import Batch
+from leyden.finetune import Finetune
+from leyden.optim import base_rate
 from leyden.random import mix_seed, seed_generators
 from leyden.training_metrics import NonFiniteLoss, TrainingMetrics, is_last_batch
 
@@ -26,9 +28,10 @@ from leyden.training_metrics import NonFiniteLoss, TrainingMetrics, is_last_batc
 class ImageClassifier(pl.LightningModule):
     """Learns what the labels of batches of uint8 images say: a class, any number of them, or a number.
 
-    `make_optimizer(module, device=…, has_scaler=…)` and `make_schedule(optimizer, total_steps=…)` give the optimizer
-    and its schedule; `seed` and the position in training (epoch, batch, rank) decide all that is random in a step,
-    so a step can be repeated from its position alone. Loss and metrics are those of the data's task.
+    `make_optimizer(module, device=…, has_scaler=…, rates=…)` and `make_schedule(optimizer, total_steps=…)` give the
+    optimizer and its schedule, `finetune` what of the network trains; `seed` and the position in training (epoch,
+    batch, rank) decide all that is random in a step, so a step can be repeated from its position alone. Loss and
+    metrics are those of the data's task.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class ImageClassifier(pl.LightningModule):
         backbone: nn.Module,
         head: nn.Module,
         loss: nn.Module,
+        finetune: Finetune,
         make_optimizer: Callable[..., Optimizer],
         make_schedule: Callable[..., LRScheduler | ReduceLROnPlateau],
         metrics: tuple[Metric, Metric],
@@ -46,7 +50,7 @@ class ImageClassifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.augment, self.backbone, self.head, self.loss = augment, backbone, head, loss
-        self.make_optimizer, self.make_schedule = make_optimizer, make_schedule
+        self.finetune, self.make_optimizer, self.make_schedule = finetune, make_optimizer, make_schedule
         self.seed, self.monitor, self.log_every_n_steps = seed, monitor, log_every_n_steps
         self.position = (0, 0, 0)  # epoch, batch, rank: where in training the step at hand is
         self.val_metrics, self.test_metrics = metrics
@@ -102,9 +106,11 @@ class ImageClassifier(pl.LightningModule):
         trainer = self.trainer
         self.position = (trainer.current_epoch, batch_index, trainer.global_rank)
         seed_generators(mix_seed(self.seed, *self.position), batch.images.device)
-        self.train_metrics.begin(trainer.global_step, trainer.optimizers[0].param_groups[0]["lr"])
+        self.finetune.at_epoch(trainer.current_epoch)
+        self.train_metrics.begin(trainer.global_step, base_rate(trainer.optimizers[0]))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        self.finetune.adjust_gradients()
         if self.train_metrics.gradient_norm is None:  # the first step of an interval
             gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
             self.train_metrics.gradient_norm = nn.utils.get_total_norm(gradients)
@@ -171,7 +177,7 @@ class ImageClassifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         device, has_scaler = self.trainer.strategy.root_device, self.trainer.precision == "16-mixed"
-        optimizer = self.make_optimizer(self, device=device, has_scaler=has_scaler)
+        optimizer = self.make_optimizer(self, device=device, has_scaler=has_scaler, rates=self.finetune.rates())
         schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         plateau = isinstance(schedule, ReduceLROnPlateau)
         every = self.trainer.check_val_every_n_epoch or 1

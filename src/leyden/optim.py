@@ -5,7 +5,7 @@ import inspect
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -45,18 +45,29 @@ def check_hyperparameters(make_optimizer: "functools.partial[Optimizer]") -> Non
 
 
 def build_optimizer(
-    make_optimizer: "functools.partial[Optimizer]", module: nn.Module, device: torch.device, has_scaler: bool = False
+    make_optimizer: "functools.partial[Optimizer]",
+    module: nn.Module,
+    device: torch.device,
+    has_scaler: bool = False,
+    rates: Mapping[nn.Parameter, float] | None = None,
 ) -> Optimizer:
     """Makes the optimizer with weight decay on weights alone, in the fastest implementation this device has.
 
+    `rates` are the learning rates of parameters, in multiples of the optimizer's own; of one that has none it is 1.
     `has_scaler` says that gradients come scaled (16-mixed), which fused implementations would unscale by themselves,
     too late for clipping.
     """
-    default = inspect.signature(make_optimizer.func).parameters.get("weight_decay")
-    own_default = default.default if default and isinstance(default.default, float | int) else 0.0
-    groups = parameter_groups(module, make_optimizer.keywords.get("weight_decay", own_default))
+    lr, weight_decay = (_setting(make_optimizer, name) for name in ("lr", "weight_decay"))
+    groups = parameter_groups(module, weight_decay, lr, rates)
     log.info("\n%s", describe_groups(module))
     return make_optimizer(groups, **fastest_implementation(make_optimizer, device, has_scaler))
+
+
+def _setting(make_optimizer: "functools.partial[Optimizer]", name: str) -> float:
+    """What the config gives, else the optimizer's own default."""
+    parameter = inspect.signature(make_optimizer.func).parameters.get(name)
+    default = parameter.default if parameter and isinstance(parameter.default, float | int) else 0.0
+    return make_optimizer.keywords.get(name, default)
 
 
 def fastest_implementation(
@@ -73,16 +84,25 @@ def fastest_implementation(
     return {"foreach": True} if "foreach" in parameters else {}
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Splits trainable parameters into those that decay and those that do not."""
-    split: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+def parameter_groups(
+    module: nn.Module, weight_decay: float, lr: float = 0.0, rates: Mapping[nn.Parameter, float] | None = None
+) -> list[dict[str, Any]]:
+    """Splits trainable parameters by their learning rate, in multiples of `lr`, and by whether they decay."""
+    rates = rates or {}
+    split: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for _, parameter, decays in _rule(module):
-        split[decays].append(parameter)
+        split.setdefault((rates.get(parameter, 1.0), decays), []).append(parameter)
     return [
         {"params": parameters, "weight_decay": weight_decay if decays else 0.0}
-        for decays, parameters in split.items()
-        if parameters
+        | ({"lr": lr * rate, "rate": rate} if rate != 1 else {})
+        for (rate, decays), parameters in sorted(split.items(), key=lambda item: item[0], reverse=True)
     ]
+
+
+def base_rate(optimizer: Optimizer) -> float:
+    """The learning rate of the step at hand, of parameters that have no rate of their own."""
+    group = optimizer.param_groups[0]
+    return group["lr"] / group.get("rate", 1.0)
 
 
 def _rule(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:

@@ -49,6 +49,13 @@ class TimmBackbone(nn.Module):
         """Images [B, C, H, W] to features [B, num_features]."""
         return self.network(images)
 
+    def layer_groups(self) -> list[list[str]]:
+        """The names of all parameters, layer by layer from the input up, as timm groups them."""
+        from timm.models import group_parameters
+
+        groups = group_parameters(self.network, self.network.group_matcher(coarse=False))  # type: ignore[operator]
+        return [[f"network.{name}" for name in groups[layer]] for layer in sorted(groups)]
+
 
 def _takes_image_size(name: str) -> bool:
     """Whether a network must be told its image size, as those with position embeddings must."""
