@@ -357,6 +357,7 @@ def test_wandb_has_a_run_for_each_grouped_by_study(
 ) -> None:
     import wandb
 
+    wandb.teardown()  # an earlier test may have left a service, of which the environment says nothing any more
     monkeypatch.setenv("WANDB_SERVICE", "")  # what the next line sets is taken back afterwards
     monkeypatch.delenv("WANDB_SERVICE")
     wandb.setup()  # a service of this process's, which no run is to share: it would keep a killed one for alive
