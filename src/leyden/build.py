@@ -34,9 +34,11 @@ from leyden.loggers import MetricsCsv
 from leyden.metric_names import HEADLINES, is_of_one_class, metric_names
 from leyden.metrics import metrics_for
 from leyden.optim import build_optimizer, check_hyperparameters
+from leyden.preprocessing import for_channels, preprocessing_of
 from leyden.run import RunRecord
 from leyden.signals import Signals
 from leyden.study.trial import trial_of
+from leyden.weights import keep_head, load_weights, read_weights
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,15 @@ def instantiate(node: Any, **facts: Any) -> Any:
     return hydra.utils.instantiate(node, _convert_="all", **facts)
 
 
+def build_data(config: DictConfig) -> ImageDataModule:
+    """The data, which knows its facts and has read nothing yet; normalised as the weights want it."""
+    data: ImageDataModule = instantiate(config.data)
+    asked = preprocessing_of(config)
+    if asked is not None and "mean" not in config.data.source:  # which is no choice there
+        data.mean, data.std = for_channels(asked, data.channels)
+    return data
+
+
 def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifier:
     """The network with all that its training step needs; its first weights are drawn from torch's generator."""
     check_loss(config, data)
@@ -66,6 +77,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifi
     check_hyperparameters(make_optimizer)
     backbone: nn.Module = instantiate(config.backbone, channels=data.channels, image_size=data.image_size)
     head: nn.Module = instantiate(config.head, num_features=backbone.num_features, num_classes=data.num_outputs)
+    loaded = begin_with_weights(config, data, backbone, head)
     if config.compile:
         backbone.compile()
         head.compile()
@@ -75,7 +87,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifi
     finetune.begin(backbone, head, None if config.steps else config.epochs)
     facts = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
     of_classes = {} if data.task == "regression" else {"num_classes": data.num_classes}
-    return ImageClassifier(
+    classifier = ImageClassifier(
         augment=instantiate(config.augment, **facts, seed=config.seed, image_size=data.image_size),
         backbone=backbone.to(memory_format=torch.channels_last),  # convolutions are up to 1.6 times as fast so
         head=head,
@@ -88,6 +100,27 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifi
         monitor=config.monitor,
         log_every_n_steps=config.trainer.log_every_n_steps,
     )
+    classifier.loaded = loaded
+    return classifier
+
+
+def begin_with_weights(
+    config: DictConfig, data: ImageDataModule, backbone: nn.Module, head: nn.Module
+) -> dict[str, Any] | None:
+    """Puts into the network what it is to begin with; how it fitted, None where its weights are new.
+
+    Raises:
+        ValueError: the weights cannot be read, or are another network's.
+    """
+    if not config.weights:
+        fit = getattr(backbone, "fit", None)
+        return None if fit is None else fit._asdict() | {"head": "new"}
+    if config.backbone.get("pretrained"):
+        raise ValueError("weights and backbone.pretrained are both given: choose one, as by backbone.pretrained=false")
+    weights = read_weights(config.weights)
+    fit = load_weights(backbone, weights)
+    kept = keep_head(head, weights, data.class_names) if config.keep_head else "new"
+    return fit._asdict() | {"head": kept}
 
 
 def check_loss(config: DictConfig, data: ImageDataModule) -> None:

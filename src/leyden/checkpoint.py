@@ -118,12 +118,11 @@ class _Hashing:
         """Nothing: the file beneath is flushed by its owner."""
 
 
-def read_checkpoint(path: Path, holds: Sequence[str] = WEIGHTS) -> dict[str, Any]:
-    """Loads a checkpoint onto the CPU; only plain types and tensors are let in, no code runs.
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Loads a file of tensors and plain types onto the CPU; no code of it runs.
 
     Raises:
-        DamagedCheckpoint: absent, damaged, or without what it should hold; names the file.
-        ValueError: of another format.
+        DamagedCheckpoint: absent, damaged, or it carries code; names the file.
     """
     if not path.is_file():
         raise DamagedCheckpoint(f"{path} {'is no file' if path.exists() else 'does not exist'}")
@@ -131,7 +130,7 @@ def read_checkpoint(path: Path, holds: Sequence[str] = WEIGHTS) -> dict[str, Any
         _check_sum(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a file that is refused a moment later
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except DamagedCheckpoint:
         raise
     except Exception as error:  # torch raises pickle, zip, key and runtime errors, by where the damage is
@@ -140,14 +139,24 @@ def read_checkpoint(path: Path, holds: Sequence[str] = WEIGHTS) -> dict[str, Any
         raise DamagedCheckpoint(
             f"{path} is damaged, or holds more than plain types ({type(error).__name__}): it is not loaded"
         ) from error
-    written = state.get("leyden") if isinstance(state, dict) else None
+    return content if isinstance(content, dict) else {}
+
+
+def read_checkpoint(path: Path, holds: Sequence[str] = WEIGHTS) -> dict[str, Any]:
+    """Loads a checkpoint of ours, with `read_tensors`.
+
+    Raises:
+        DamagedCheckpoint: absent, damaged, or without what it should hold; names the file.
+        ValueError: of another format.
+    """
+    state = read_tensors(path)
+    written = state.get("leyden")
     if isinstance(written, dict) and written.get("format") != FORMAT:
         raise ValueError(
             f"{path} has format {written.get('format')}, this version of Leyden reads format {FORMAT}: "
             "use the version that wrote it"
         )
-    missing = [key for key in holds if not isinstance(state, dict) or key not in state]
-    if missing:
+    if missing := [key for key in holds if key not in state]:
         raise DamagedCheckpoint(f"{path} is damaged or of another program: it has no '{missing[0]}'")
     return state
 
@@ -158,6 +167,8 @@ def _check_sum(path: Path) -> None:
         if checksum.read_bytes().split()[:1] != [file_digest(path).encode()]:
             raise DamagedCheckpoint(f"{path} is damaged: its SHA-256 differs from the one in {checksum.name}")
         return
+    if not zipfile.is_zipfile(path) and path.suffix != ".ckpt":
+        return  # as torch wrote them before version 1.6
     with zipfile.ZipFile(path) as archive:  # a kill within a write takes it away; torch does not look at the archive's
         if (part := archive.testzip()) is not None:
             raise zipfile.BadZipFile(f"the checksum of {part} differs")

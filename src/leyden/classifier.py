@@ -52,6 +52,7 @@ class ImageClassifier(pl.LightningModule):
         self.augment, self.backbone, self.head, self.loss = augment, backbone, head, loss
         self.finetune, self.make_optimizer, self.make_schedule = finetune, make_optimizer, make_schedule
         self.seed, self.monitor, self.log_every_n_steps = seed, monitor, log_every_n_steps
+        self.loaded: dict[str, Any] | None = None  # how the weights that it begins with fitted
         self.position = (0, 0, 0)  # epoch, batch, rank: where in training the step at hand is
         self.val_metrics, self.test_metrics = metrics
         self.train_metrics = TrainingMetrics(has_accuracy=self.val_metrics.headline == "accuracy")

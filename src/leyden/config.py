@@ -42,6 +42,8 @@ class Config:
     fold: int | None = MISSING  # of a cross-validation, from 0
     folds: int = MISSING  # as many as it has
     monitor: str = MISSING  # the validation metric that picks the best checkpoint
+    weights: str | None = MISSING  # a file, run or directory that the backbone begins with
+    keep_head: bool = MISSING  # of a run's weights: classes that they know by name keep their rows
     compile: bool = MISSING  # torch.compile of backbone and head
     resume: str = MISSING  # never, or auto: go on with the run that lies in the run directory
     deterministic: bool = MISSING  # only operations that give the same bits each time
@@ -118,6 +120,13 @@ class Origin:
     overrides: Sequence[str] = ()
     choices: Mapping[str, Any] = field(default_factory=dict)
     directories: Sequence[Path] = (CONFIG_DIRECTORY,)
+
+    def is_given(self, path: str) -> bool:
+        """Whether the user gave a key a value, on the command line or in a recipe."""
+        if any(override.lstrip("+~").split("=", 1)[0] == path for override in self.overrides):
+            return True
+        recipe = f"experiment/{self.choices.get('experiment')}.yaml"
+        return any(_sets(directory / recipe, path) for directory in self.directories)
 
     def of(self, path: str) -> str:
         """The override or file that sets `path` (dotted), as words for the end of a message."""

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from leyden.augment import Augmentation
 from leyden.augment.policy import NAMES
-from leyden.build import instantiate
+from leyden.build import build_data, instantiate
 from leyden.check import check
 from leyden.config import Origin
-from leyden.data import Batch, ImageDataModule
+from leyden.data import Batch
+from leyden.preprocessing import adopt
 
 NUM_IMAGES, NUM_COPIES = 8, 5
 DOTS_PER_INCH = 110
@@ -26,7 +27,8 @@ def preview(config: DictConfig, directory: Path, origin: Origin) -> Path:
     """Draws some training images under the config's augmentation to `directory`/preview.png."""
     OmegaConf.resolve(config)
     check(config, origin)
-    data: ImageDataModule = instantiate(config.data)
+    adopt(config, origin)
+    data = build_data(config)
     facts = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std, "image_size": data.image_size}
     augment: Augmentation = instantiate(config.augment, **facts, seed=config.seed)
     data.setup("fit")

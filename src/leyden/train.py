@@ -10,14 +10,15 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 from pytorch_lightning.loggers import Logger
 
+from leyden import transfer_table
 from leyden.build import (
     build_callbacks,
     build_classifier,
+    build_data,
     build_loggers,
     build_trainer,
     find,
     fit_labels,
-    instantiate,
 )
 from leyden.callbacks import Checkpoints, Ema, Progress, Pruning
 from leyden.check import check, check_groups
@@ -28,6 +29,7 @@ from leyden.hardware import choose_accelerator, choose_precision, describe_devic
 from leyden.lock import Lock
 from leyden.loggers import begin, finish
 from leyden.optim import describe_groups
+from leyden.preprocessing import adopt, preprocessing_of
 from leyden.ranks import telling_which_rank_failed, wait_for_ranks
 from leyden.resume import (
     Start,
@@ -52,6 +54,7 @@ def train(
     With `resume=auto` it goes on where an earlier attempt in that directory left off.
     """
     OmegaConf.resolve(config)
+    adopt(config, origin)
     with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
         return _run(config, run_directory, origin, what_is_saved(run_directory), signals, is_checked)
 
@@ -106,7 +109,7 @@ def fit_and_test(
     """Builds the parts, trains, puts the best weights back and looks once at the test images."""
     seed_everything(config.seed, verbose=False)
     accelerator = choose_accelerator(config.trainer.accelerator)
-    data = instantiate(config.data)  # knows its facts, has read nothing yet
+    data = build_data(config)
     classifier = build_classifier(config, data)
     num_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     precision = choose_precision(config.trainer.precision, accelerator, num_parameters)
@@ -130,9 +133,11 @@ def fit_and_test(
     if checkpoints:
         kept = {"run_id": run.facts.get("run_id"), "overrides": list(origin.overrides), **facts}
         checkpoints.run = {"config": OmegaConf.to_yaml(config), **kept}
+    told = transfer_table.rows(classifier, data, preprocessing_of(config))
+    run.update(**({"transfer": told} if told else {}))
     if run.main_process:
         warn_of_other_machine(start.found, facts)
-        print(describe_groups(classifier))
+        print("\n".join([transfer_table.as_text(told)] * bool(told) + [describe_groups(classifier)]))
         if start.record:
             log.info("%s", start.describe())
             print(start.describe())

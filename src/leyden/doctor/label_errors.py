@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from leyden.build import instantiate
+from leyden.build import build_data
 from leyden.data import ImageDataModule
 from leyden.doctor.findings import Finding, many
 from leyden.report.predictions import PREDICTIONS_FILE, read_predictions
@@ -87,7 +87,7 @@ def _data_of(run: Path) -> tuple[ImageDataModule, DictConfig]:
     config = OmegaConf.load(run / "config.yaml")
     assert isinstance(config, DictConfig)
     with contextlib.chdir(working_directory(run)):  # its paths may be relative
-        data: ImageDataModule = instantiate(config.data)
+        data = build_data(config)
         if data.task != "single_label":
             raise ValueError(f"{run}: label errors are looked for where each image is of one class, not in {data.task}")
         data.setup("test")

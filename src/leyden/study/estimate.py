@@ -154,12 +154,15 @@ def _measure(job: Job, sender: Any) -> None:
 
 def size_of(job: Job) -> Size:
     """Builds a run on one device in this process and times a few of its steps."""
-    from leyden.build import build_classifier, build_trainer, fit_labels, instantiate
+    from leyden.build import build_classifier, build_data, build_trainer, fit_labels
+    from leyden.config import Origin
     from leyden.hardware import choose_accelerator, choose_precision
+    from leyden.preprocessing import adopt
 
     config: Any = OmegaConf.create(dict(job.config))
+    adopt(config, Origin(job.overrides, job.choices, job.config_directories))
     accelerator = choose_accelerator(config.trainer.accelerator)
-    data = instantiate(config.data)
+    data = build_data(config)
     classifier = build_classifier(config, data)
     data.prepare_data()
     data.setup("fit")

@@ -1,0 +1,84 @@
+"""What a network begins with: files, directories and runs."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from leyden.backbones import CNN
+from leyden.heads import LinearHead
+from leyden.weights import Weights, keep_head, load_weights, read_weights
+from running import FinishedRun
+
+Train = Callable[..., FinishedRun]
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth", "nested.pth"])
+def test_file_gives_back_the_tensors_that_were_written(name: str, tmp_path: Path) -> None:
+    given, network = CNN(1, 8), CNN(1, 8)
+    path = tmp_path / name
+    if name.endswith("safetensors"):
+        save_file(given.state_dict(), path)
+    else:
+        torch.save({"state_dict": given.state_dict()} if name == "nested.pth" else given.state_dict(), path)
+    for source in (path, tmp_path):  # the directory of one file is as good
+        fit = load_weights(network, read_weights(str(source)))
+        assert all(torch.equal(value, network.state_dict()[key]) for key, value in given.state_dict().items())
+        assert len(fit.digest) == 64
+
+
+def test_run_begins_with_the_best_weights_of_another(train_run: Train) -> None:
+    first = train_run("epochs=2")
+    best = torch.load(first.directory / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    second = train_run("epochs=1", f"weights={first.directory}", "optimizer.lr=1e-30", "optimizer.weight_decay=0")
+    last = torch.load(second.directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    for name, value in best.items():
+        if not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
+            assert torch.allclose(value, last[name], atol=1e-6), name
+    assert second.record["transfer"]["head"] == "kept"
+    assert second.record["transfer"]["their SHA-256"]
+
+
+def test_new_head_is_what_it_is_without_weights(train_run: Train) -> None:
+    first = train_run("epochs=1")
+    second = train_run("epochs=1", f"weights={first.directory}", "keep_head=false")
+    assert second.record["transfer"]["head"] == "new"
+
+
+def test_head_keeps_the_classes_that_are_called_the_same() -> None:
+    known, head = LinearHead(4, 3), LinearHead(4, 3)
+    before = head[0].weight.detach().clone()
+    tensors = {"0.weight": known[0].weight.detach(), "0.bias": known[0].bias.detach()}
+    weights = Weights(Path("there"), {}, tensors, {"data": {"class_names": ["cat", "dog", "cow"]}})
+    assert (
+        keep_head(head, weights, ["dog", "emu", "cat"]) == "kept for 2 of 3 classes, by their names; new for the others"
+    )
+    assert torch.equal(head[0].weight, torch.stack([known[0].weight[1], before[1], known[0].weight[0]]))
+    assert keep_head(head, weights, ["emu", "gnu", "yak"]).startswith("new: none of the 3 classes")
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for name, content, words in [
+        ("cut.safetensors", b"123", "cut.safetensors is damaged or no safetensors file"),
+        ("cut.pth", b"PK\x03\x04rest", r"cut\.pth is damaged"),
+        ("code.pth", pickle.dumps(Path("x")), r"code\.pth carries code|code\.pth is damaged"),
+    ]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=words):
+            read_weights(str(tmp_path / name))
+    with pytest.raises(ValueError, match=r"expected one file of weights there, found code\.pth, cut\.pth, cut\.safetensors"):
+        read_weights(str(tmp_path))
+    with pytest.raises(ValueError, match="nothing is there"):
+        read_weights(str(tmp_path / "absent"))
+    torch.save({"epoch": 3}, tmp_path / "empty.pth")
+    with pytest.raises(ValueError, match="holds no tensors"):
+        read_weights(str(tmp_path / "empty.pth"))
+
+
+def test_weights_and_pretrained_exclude_each_other(train_run: Train, tmp_path: Path) -> None:
+    torch.save(CNN(1, 8).state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"weights and backbone\.pretrained are both given"):
+        train_run("backbone=lite0", f"weights={tmp_path / 'weights.pth'}")
