@@ -4,6 +4,8 @@ from torch import nn
 
 from leyden.backbones.layers import layer_groups
 
+LAST_EPOCH = 2**31
+
 
 class Finetune:
     """All parameters train from the first step: full fine-tuning, and training from scratch; its kinds restrict that.
@@ -28,10 +30,7 @@ class Finetune:
         """
         self.backbone, self.head = backbone, head
         self.layers = layer_groups(backbone)  # from the input up
-        self.num_frozen = 0
-        for name, parameter in backbone.named_parameters():
-            parameter.requires_grad_(self.trains(name, parameter))
-        self.set_modes()
+        self.freeze(self.num_frozen_layers(LAST_EPOCH))  # what trains later counts from the first step: for DDP, Adam
 
     def trains(self, name: str, parameter: nn.Parameter) -> bool:
         """Whether a parameter of the backbone trains in any epoch."""
@@ -48,7 +47,7 @@ class Finetune:
     @property
     def changes_with_time(self) -> bool:
         """Whether parameters that train in one epoch are frozen in another."""
-        return self.num_frozen_layers(0) != self.num_frozen_layers(2**31)
+        return self.num_frozen_layers(0) != self.num_frozen_layers(LAST_EPOCH)
 
     def rates(self) -> dict[nn.Parameter, float]:
         """The learning rate of each parameter that trains in any epoch, in multiples of `optimizer.lr`."""
@@ -59,8 +58,11 @@ class Finetune:
 
     def at_epoch(self, epoch: int) -> None:
         """Freezes and unfreezes layers as this epoch wants them; called before each step."""
-        if self.num_frozen == (num_frozen := self.num_frozen_layers(epoch)):
-            return
+        if self.num_frozen != (num_frozen := self.num_frozen_layers(epoch)):
+            self.freeze(num_frozen)
+
+    def freeze(self, num_frozen: int) -> None:
+        """Freezes so many layers of the backbone, from the input up, and lets the others train as their way wants."""
         self.num_frozen = num_frozen
         parameters = dict(self.backbone.named_parameters())
         for layer, names in enumerate(self.layers):
@@ -82,3 +84,10 @@ class Finetune:
 
     def adjust_gradients(self) -> None:
         """Adds to the gradients, after the loss has been propagated back and before they are clipped."""
+
+
+class LinearProbe(Finetune):
+    """The head alone trains, on features that stay as they came."""
+
+    def num_frozen_layers(self, epoch: int) -> int:
+        return len(self.layers)
