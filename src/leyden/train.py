@@ -112,7 +112,8 @@ def fit_and_test(
     precision = choose_precision(config.trainer.precision, accelerator, num_parameters)
     callbacks = build_callbacks(config, data, run, origin, signals)
     checkpoints, pruning = find(callbacks, Checkpoints), find(callbacks, Pruning)
-    trainer = build_trainer(config, accelerator, precision, callbacks, loggers, start.found.state)
+    changes = classifier.finetune.changes_with_time
+    trainer = build_trainer(config, accelerator, precision, callbacks, loggers, start.found.state, changes)
     data.num_ranks = trainer.world_size
     with signals.at_once():
         data.prepare_data()
@@ -132,7 +133,7 @@ def fit_and_test(
         checkpoints.run = {"config": OmegaConf.to_yaml(config), **kept}
     if run.main_process:
         warn_of_other_machine(start.found, facts)
-        print(describe_groups(classifier))
+        print(describe_groups(classifier, classifier.finetune.rates(), classifier.finetune.undecayed()))
         if start.record:
             log.info("%s", start.describe())
             print(start.describe())
