@@ -266,7 +266,7 @@ class Lora(Finetune):
             missing = [t for t in self.targets if not any(f".{name}".endswith(f".{t}") for name in found)]
             wrong = f"{missing[0]}: this backbone has no linear layer or convolution of that name" if missing else ""
         if wrong or not found:
-            raise ValueError(f"finetune.targets={wrong or '[] names no layer'}: there are {_some(list(layers))}")
+            raise ValueError(f"finetune.targets={wrong or '[] names no layer'}: give names of {_some(list(layers))}")
         return found
 
     def trains(self, name: str, parameter: nn.Parameter) -> bool:
@@ -283,7 +283,7 @@ def merge_adapters(backbone: nn.Module) -> None:
 
 def _some(names: list[str]) -> str:
     """Up to six names, from both ends."""
-    return ", ".join(names if len(names) <= 6 else [*names[:3], "…", *names[-3:]]) or "none at all"
+    return ", ".join(names if len(names) <= 6 else [*names[:3], "…", *names[-3:]]) or 'another backbone'
 
 
 def _require(name: str, value: object, holds: bool, expected: str) -> None:

@@ -51,18 +51,19 @@ def build_optimizer(
     has_scaler: bool = False,
     rates: Mapping[nn.Parameter, float] | None = None,
     undecayed: Collection[nn.Parameter] = (),
+    changes_with_time: bool = False,
 ) -> Optimizer:
     """Makes the optimizer with weight decay on weights alone, in the fastest implementation this device has.
 
     `rates` are the learning rates of parameters, in multiples of the optimizer's own; of one that has none it is 1.
-    Of weights, those `undecayed` do not decay either.
+    Of weights, those `undecayed` do not decay either. `changes_with_time` says that some train only later.
     `has_scaler` says that gradients come scaled (16-mixed), which fused implementations would unscale by themselves,
     too late for clipping.
     """
     lr, weight_decay = (_setting(make_optimizer, name) for name in ("lr", "weight_decay"))
     groups = parameter_groups(module, weight_decay, lr, rates, undecayed)
     log.info("\n%s", describe_groups(module, rates, undecayed))
-    return make_optimizer(groups, **fastest_implementation(make_optimizer, device, has_scaler))
+    return make_optimizer(groups, **fastest_implementation(make_optimizer, device, has_scaler, changes_with_time))
 
 
 def _setting(make_optimizer: "functools.partial[Optimizer]", name: str) -> float:
@@ -73,7 +74,10 @@ def _setting(make_optimizer: "functools.partial[Optimizer]", name: str) -> float
 
 
 def fastest_implementation(
-    make_optimizer: "functools.partial[Optimizer]", device: torch.device, has_scaler: bool = False
+    make_optimizer: "functools.partial[Optimizer]",
+    device: torch.device,
+    has_scaler: bool = False,
+    changes_with_time: bool = False,
 ) -> dict[str, bool]:
     """`fused`, else `foreach`, where the optimizer has them and the config does not choose; else nothing."""
     function: Callable[..., Any] = make_optimizer.func
@@ -81,6 +85,7 @@ def fastest_implementation(
     if {"fused", "foreach"} & set(make_optimizer.keywords):
         return {}
     fused_here = device.type == "cpu" or (device.type == "cuda" and function is not torch.optim.Adagrad)
+    fused_here &= not (changes_with_time and function is torch.optim.SGD)  # it gives all their momentum at once
     if "fused" in parameters and fused_here and not has_scaler:
         return {"fused": True}
     return {"foreach": True} if "foreach" in parameters else {}
