@@ -283,7 +283,7 @@ def merge_adapters(backbone: nn.Module) -> None:
 
 def _some(names: list[str]) -> str:
     """Up to six names, from both ends."""
-    return ", ".join(names if len(names) <= 6 else [*names[:3], "…", *names[-3:]]) or 'another backbone'
+    return ", ".join(names if len(names) <= 6 else [*names[:3], "…", *names[-3:]]) or "another backbone"
 
 
 def _require(name: str, value: object, holds: bool, expected: str) -> None:
