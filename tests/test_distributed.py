@@ -31,9 +31,11 @@ def run(leyden: Leyden, directory: Path, *overrides: str, **environment: str) ->
         [],
         ["augment=strong", "callbacks.ema.decay=0.9"],
         ["loss.class_weights=[1,9,1,1,5,1,1,1,20,1]", "data.sampler=balanced"],
+        ["finetune=gradual", "finetune.num_stages=2"],
+        ["finetune=lora", "callbacks.ema.decay=0.9"],
         ["loss=focal", "loss.class_weights=[1,9,1,1,5,1,1,1,20,1]", "loss.label_smoothing=0.1"],
     ],
-    ids=["plain", "strong and ema", "weighted", "focal and weighted"],
+    ids=["plain", "strong and ema", "weighted", "gradual", "lora", "focal and weighted"],
 )
 def test_two_processes_give_the_weights_of_one(leyden: Leyden, tmp_path: Path, extra: list[str]) -> None:
     # Mixing pairs images within a rank's share and dropout draws per rank, so neither can agree: both stay out.

@@ -95,6 +95,29 @@ def test_fast_implementation_gives_the_plain_ones_weights(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+def test_parameter_that_trains_later_starts_as_if_it_were_new(name: str) -> None:
+    """Two layers of which one is frozen for three steps, against each in an optimizer of its own."""
+    make_optimizer = from_file(name)
+    ways = []
+    for has_one_optimizer in (True, False):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+        inputs, labels = torch.randn(32, 6), torch.arange(32) % 3
+        parts = [module] if has_one_optimizer else [module[2], module[0]]
+        optimizers = [build_optimizer(make_optimizer, part, CPU, changes_with_time=True) for part in parts]
+        for step in range(6):
+            module[0].requires_grad_(step >= 3)
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            nn.functional.cross_entropy(module(inputs), labels).backward()
+            for optimizer in optimizers[: None if step >= 3 else 1]:
+                optimizer.step()
+        ways.append([parameter.detach() for parameter in module.parameters()])
+    for ours, expected in zip(*ways, strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_makes_the_loss_smaller(name: str) -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 4))

@@ -1,5 +1,6 @@
 """Where a run begins: after any interruption it ends in the bits of the run that was not interrupted."""
 
+import functools
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +115,48 @@ def test_every_part_goes_on_exactly(part: list[str], train_run: Train, interrupt
     run = interrupted(*overrides, hook="on_train_batch_end", count=11)
     assert command_line.resume([str(run.directory)]) == 0
     assert differences(whole, run) == []
+
+
+# Stages change at batches 19 and 37, counted from 1; a checkpoint lies before each.
+WAYS = [f"finetune={path.stem}" for path in sorted((CONFIG_DIRECTORY / "finetune").glob("*.yaml"))]
+TURNS = {
+    "killed before a stage changes": ("on_train_batch_end", 17, True),
+    "stopped where a stage ends": ("on_train_epoch_end", 1, False),
+    "stopped where a stage begins": ("on_train_epoch_start", 3, False),
+    "killed after a stage changed": ("on_train_batch_end", 38, True),
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], FinishedRun]:
+    """The run of each way of fine-tuning that nothing disturbs, made once."""
+
+    @functools.cache
+    def run(way: str) -> FinishedRun:
+        directory = tmp_path_factory.mktemp("undisturbed") / "run"
+        overrides = [way, *FINE_TUNING]
+        with Signals() as signals:
+            train(compose_config(*TINY, *overrides), directory, Origin(overrides), signals)
+        return FinishedRun(directory)
+
+    return run
+
+
+FINE_TUNING = [
+    "epochs=3", "backbone.batch_norm=true", "backbone.dropout=0.2", "callbacks.ema.decay=0.9", "optimizer.lr=0.01",
+    "callbacks.checkpoints.every_n_steps=7", "trainer.gradient_clip_val=1.0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_fine_tuning_goes_on_exactly(
+    way: str, turn: str, undisturbed: Callable[[str], FinishedRun], interrupted: Callable[..., FinishedRun]
+) -> None:
+    hook, count, kill = TURNS[turn]
+    run = interrupted(way, *FINE_TUNING, hook=hook, count=count, kill=kill)
+    assert command_line.resume([str(run.directory)]) == 0
+    assert differences(undisturbed(way), run) == []
 
 
 def test_interrupted_three_times_it_is_still_the_same(

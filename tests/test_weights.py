@@ -69,7 +69,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=words):
             read_weights(str(tmp_path / name))
-    with pytest.raises(ValueError, match=r"expected one file of weights there, found code\.pth, cut\.pth, cut\.safetensors"):
+    with pytest.raises(
+        ValueError, match=r"expected one file of weights there, found code\.pth, cut\.pth, cut\.safetensors"
+    ):
         read_weights(str(tmp_path))
     with pytest.raises(ValueError, match="nothing is there"):
         read_weights(str(tmp_path / "absent"))

@@ -217,8 +217,12 @@ def build_trainer(
     callbacks: list[Callback],
     loggers: list[Logger],
     resumed: dict[str, Any] | None = None,
+    has_unused_parameters: bool = False,
 ) -> Trainer:
-    """Lightning's Trainer with what this template does itself switched off; `resumed` is the state to go on from."""
+    """Lightning's Trainer with what this template does itself switched off; `resumed` is the state to go on from.
+
+    `has_unused_parameters` says that some have no gradient in some epochs, which DDP must look for in every step.
+    """
     skip_needless_search_for_gpus()
     if accelerator == "cpu":
         keep_freed_memory()
@@ -226,6 +230,8 @@ def build_trainer(
     warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     warnings.filterwarnings("ignore", message="You passed .*precision='16-mixed'")  # we warn below
     warnings.filterwarnings("ignore", message="The `srun` command is available")  # a node to log in to may train, too
+    warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # what is frozen
+    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")  # of other epochs
     length = {"max_epochs": -1, "max_steps": config.steps} if config.steps else {}
     sync_batchnorm = config.trainer.sync_batchnorm
     if sync_batchnorm and accelerator == "cpu":
@@ -233,8 +239,12 @@ def build_trainer(
             "trainer.sync_batchnorm is left out: PyTorch has it for GPUs only; each process norms its own share"
         )
         sync_batchnorm = False
+    strategy = config.trainer.strategy
+    if strategy == "ddp" and has_unused_parameters:
+        strategy = "ddp_find_unused_parameters_true"
     trainer: Trainer = instantiate(
         config.trainer,
+        strategy=strategy,
         sync_batchnorm=sync_batchnorm,
         **length,
         precision=precision,

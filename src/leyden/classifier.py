@@ -28,10 +28,10 @@ from leyden.training_metrics import NonFiniteLoss, TrainingMetrics, is_last_batc
 class ImageClassifier(pl.LightningModule):
     """Learns what the labels of batches of uint8 images say: a class, any number of them, or a number.
 
-    `make_optimizer(module, device=…, has_scaler=…, rates=…)` and `make_schedule(optimizer, total_steps=…)` give the
-    optimizer and its schedule, `finetune` what of the network trains; `seed` and the position in training (epoch,
-    batch, rank) decide all that is random in a step, so a step can be repeated from its position alone. Loss and
-    metrics are those of the data's task.
+    `make_optimizer(module, device=…, …)` and `make_schedule(optimizer, total_steps=…)` give the optimizer and its
+    schedule, `finetune` what of the network trains; `seed` and the position in training (epoch, batch, rank) decide all
+    that is random in a step, so a step can be repeated from its position alone. Loss and metrics are those of the
+    data's task.
     """
 
     def __init__(
@@ -178,7 +178,14 @@ class ImageClassifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         device, has_scaler = self.trainer.strategy.root_device, self.trainer.precision == "16-mixed"
-        optimizer = self.make_optimizer(self, device=device, has_scaler=has_scaler, rates=self.finetune.rates())
+        optimizer = self.make_optimizer(
+            self,
+            device=device,
+            has_scaler=has_scaler,
+            rates=self.finetune.rates(),
+            undecayed=self.finetune.undecayed(),
+            changes_with_time=self.finetune.changes_with_time,
+        )
         schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         plateau = isinstance(schedule, ReduceLROnPlateau)
         every = self.trainer.check_val_every_n_epoch or 1

@@ -1,8 +1,14 @@
 """Backbone, head > **fine-tuning** > optimizer: which parameters train, in which epochs, and how fast."""
 
-from torch import nn
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
 
 from leyden.backbones.layers import layer_groups
+
+LAST_EPOCH = 2**31
 
 
 class Finetune:
@@ -14,8 +20,7 @@ class Finetune:
     """
 
     def __init__(self, head_rate: float = 1.0, batch_norm: str = "train") -> None:
-        if not head_rate > 0:
-            raise ValueError(f"finetune.head_rate={head_rate} is out of range: give a number above 0")
+        _require("head_rate", head_rate, head_rate > 0, "a number above 0")
         if batch_norm not in ("train", "eval"):
             raise ValueError(f"finetune.batch_norm={batch_norm}: expected train or eval")
         self.head_rate, self.batch_norm = head_rate, batch_norm
@@ -28,10 +33,7 @@ class Finetune:
         """
         self.backbone, self.head = backbone, head
         self.layers = layer_groups(backbone)  # from the input up
-        self.num_frozen = 0
-        for name, parameter in backbone.named_parameters():
-            parameter.requires_grad_(self.trains(name, parameter))
-        self.set_modes()
+        self.freeze(self.num_frozen_layers(LAST_EPOCH))  # what trains later counts from the first step: for DDP, Adam
 
     def trains(self, name: str, parameter: nn.Parameter) -> bool:
         """Whether a parameter of the backbone trains in any epoch."""
@@ -48,7 +50,7 @@ class Finetune:
     @property
     def changes_with_time(self) -> bool:
         """Whether parameters that train in one epoch are frozen in another."""
-        return self.num_frozen_layers(0) != self.num_frozen_layers(2**31)
+        return self.num_frozen_layers(0) != self.num_frozen_layers(LAST_EPOCH)
 
     def rates(self) -> dict[nn.Parameter, float]:
         """The learning rate of each parameter that trains in any epoch, in multiples of `optimizer.lr`."""
@@ -57,10 +59,17 @@ class Finetune:
         rates |= dict.fromkeys(self.head.parameters(), self.head_rate)
         return {parameter: rate for parameter, rate in rates.items() if parameter.requires_grad}
 
+    def undecayed(self) -> set[nn.Parameter]:
+        """Parameters that the optimizer's weight decay leaves alone, beside those that it never touches."""
+        return set()
+
     def at_epoch(self, epoch: int) -> None:
         """Freezes and unfreezes layers as this epoch wants them; called before each step."""
-        if self.num_frozen == (num_frozen := self.num_frozen_layers(epoch)):
-            return
+        if self.num_frozen != (num_frozen := self.num_frozen_layers(epoch)):
+            self.freeze(num_frozen)
+
+    def freeze(self, num_frozen: int) -> None:
+        """Freezes so many layers of the backbone, from the input up, and lets the others train as their way wants."""
         self.num_frozen = num_frozen
         parameters = dict(self.backbone.named_parameters())
         for layer, names in enumerate(self.layers):
@@ -74,11 +83,220 @@ class Finetune:
     def set_modes(self) -> None:
         """Lets frozen parts of the backbone evaluate, and others train."""
         self.backbone.train()
-        for module in self.backbone.modules():
+        trained = {name.rpartition(".")[0] for layer in self.layers[self.num_frozen :] for name in layer}
+        is_below = self.num_frozen > 0  # what stands before the first layer that trains, dropout too
+        for path, module in self.backbone.named_modules():
+            is_below = is_below and path not in trained
             parameters = list(module.parameters())
-            is_frozen = bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+            is_frozen = not any(parameter.requires_grad for parameter in parameters) if parameters else is_below
             if is_frozen or (self.batch_norm == "eval" and isinstance(module, nn.modules.batchnorm._BatchNorm)):
                 module.eval()
 
     def adjust_gradients(self) -> None:
         """Adds to the gradients, after the loss has been propagated back and before they are clipped."""
+
+
+class LinearProbe(Finetune):
+    """The head alone trains, on features that stay as they came."""
+
+    def num_frozen_layers(self, epoch: int) -> int:
+        return len(self.layers)
+
+
+class HeadThenFull(Finetune):
+    """The head alone trains for `head_epochs`, then everything does: a new head's first gradients spoil no features.
+
+    Linear probing, then fine-tuning (Kumar et al. 2022).
+    """
+
+    def __init__(self, head_epochs: int = 1, head_rate: float = 1.0, batch_norm: str = "train") -> None:
+        super().__init__(head_rate, batch_norm)
+        _require("head_epochs", head_epochs, head_epochs >= 1, "1 or more")
+        self.head_epochs = head_epochs
+
+    def begin(self, backbone: nn.Module, head: nn.Module, num_epochs: int | None) -> None:
+        _check_last_stage(f"finetune.head_epochs={self.head_epochs}", self.head_epochs, num_epochs)
+        super().begin(backbone, head, num_epochs)
+
+    def num_frozen_layers(self, epoch: int) -> int:
+        return len(self.layers) if epoch < self.head_epochs else 0
+
+
+class Gradual(Finetune):
+    """The head alone trains first, then, stage by stage, more of the backbone, from the head down to the input.
+
+    Gradual unfreezing (Howard & Ruder 2018). There are `num_stages`, the head's among them, but at most one more than
+    the backbone has layers, which are shared out evenly; each lasts `epochs_per_stage`, the last one to the end.
+    """
+
+    def __init__(
+        self, num_stages: int = 4, epochs_per_stage: int = 1, head_rate: float = 1.0, batch_norm: str = "train"
+    ) -> None:
+        super().__init__(head_rate, batch_norm)
+        _require("num_stages", num_stages, num_stages >= 2, "2 or more, the head's among them")
+        _require("epochs_per_stage", epochs_per_stage, epochs_per_stage >= 1, "1 or more")
+        self.num_stages, self.epochs_per_stage = num_stages, epochs_per_stage
+
+    def begin(self, backbone: nn.Module, head: nn.Module, num_epochs: int | None) -> None:
+        super().begin(backbone, head, num_epochs)
+        keys = f"finetune.num_stages={self.num_stages} with finetune.epochs_per_stage={self.epochs_per_stage}"
+        _check_last_stage(keys, self._last_stage * self.epochs_per_stage, num_epochs)
+
+    @property
+    def _last_stage(self) -> int:
+        return min(self.num_stages - 1, len(self.layers))
+
+    def num_frozen_layers(self, epoch: int) -> int:
+        stage = min(epoch // self.epochs_per_stage, self._last_stage)
+        return len(self.layers) * (self._last_stage - stage) // max(1, self._last_stage)
+
+
+class Discriminative(Finetune):
+    """Everything trains, the slower the further from the head: each layer at `decay` times the rate of the one above.
+
+    Layer-wise learning-rate decay (Howard & Ruder 2018; Clark et al. 2020).
+    """
+
+    def __init__(self, decay: float = 0.75, head_rate: float = 1.0, batch_norm: str = "train") -> None:
+        super().__init__(head_rate, batch_norm)
+        _require("decay", decay, 0 < decay <= 1, "a number above 0, up to 1")
+        self.decay = decay
+
+    def rate(self, layer: int) -> float:
+        return self.decay ** (len(self.layers) - layer)
+
+
+class BitFit(Finetune):
+    """The biases of the backbone train, those of its norms among them, and the head (Ben Zaken et al. 2022)."""
+
+    def begin(self, backbone: nn.Module, head: nn.Module, num_epochs: int | None) -> None:
+        super().begin(backbone, head, num_epochs)
+        if not any(parameter.requires_grad for parameter in backbone.parameters()):
+            raise ValueError("finetune=bitfit trains biases, and this backbone has none: choose another way")
+
+    def trains(self, name: str, parameter: nn.Parameter) -> bool:
+        return name.endswith(("bias", "_bias"))
+
+
+class L2SP(Finetune):
+    """Everything trains, and each weight w of the backbone is drawn back to where it started, w₀ (Li et al. 2018).
+
+    Adds `alpha` · (w - w₀) to the gradients of the backbone and `beta` · w to those of the head's weights, in place of
+    the optimizer's weight decay, which acts on neither.
+    """
+
+    def __init__(
+        self, alpha: float = 0.1, beta: float = 0.01, head_rate: float = 1.0, batch_norm: str = "train"
+    ) -> None:
+        super().__init__(head_rate, batch_norm)
+        _require("alpha", alpha, alpha >= 0, "0 or more")
+        _require("beta", beta, beta >= 0, "0 or more")
+        self.alpha, self.beta = alpha, beta
+
+    def begin(self, backbone: nn.Module, head: nn.Module, num_epochs: int | None) -> None:
+        super().begin(backbone, head, num_epochs)
+        self.start: dict[nn.Parameter, Tensor] = {
+            parameter: parameter.detach().clone() for parameter in backbone.parameters()
+        }
+
+    def undecayed(self) -> set[nn.Parameter]:
+        return {*self.backbone.parameters(), *self.head.parameters()}
+
+    @torch.no_grad()
+    def adjust_gradients(self) -> None:
+        for parameter, start in self.start.items():
+            if parameter.grad is not None:
+                if start.device != parameter.device or start.stride() != parameter.stride():
+                    self.start[parameter] = start = torch.empty_like(parameter).copy_(start)
+                parameter.grad.add_(parameter - start, alpha=self.alpha)
+        for parameter in self.head.parameters():
+            if parameter.grad is not None and parameter.ndim > 1:
+                parameter.grad.add_(parameter, alpha=self.beta)
+
+
+class Lora(Finetune):
+    """Beside each target layer trains a product of two thin matrices, `alpha` / `rank` · B A, and the head (Hu et al.
+    2022); the backbone's own weights, and its batch norm's statistics, stay as they came.
+
+    Targets are linear layers and convolutions by their names or the ends of them, as `qkv`; null: all linear layers and
+    1 x 1 convolutions. B starts at zero, so the network starts as it came.
+    """
+
+    def __init__(
+        self,
+        rank: int = 8,
+        alpha: float = 16.0,
+        dropout: float = 0.0,
+        targets: Sequence[str] | None = None,
+        head_rate: float = 1.0,
+    ) -> None:
+        super().__init__(head_rate)
+        _require("rank", rank, rank >= 1, "1 or more")
+        _require("alpha", alpha, alpha > 0, "a number above 0")
+        _require("dropout", dropout, 0 <= dropout < 1, "a number from 0 to below 1")
+        self.rank, self.alpha, self.dropout, self.targets = rank, alpha, dropout, targets
+
+    def begin(self, backbone: nn.Module, head: nn.Module, num_epochs: int | None) -> None:
+        try:
+            from peft import LoraConfig, inject_adapter_in_model
+        except ImportError as error:
+            raise ValueError("finetune=lora needs the package peft: pip install -e '.[lora]'") from error
+
+        names = "|".join(map(re.escape, self._find_targets(backbone)))
+        settings = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]  # it takes any number
+            lora_dropout=self.dropout,
+            target_modules=names,
+        )
+        inject_adapter_in_model(settings, backbone)
+        super().begin(backbone, head, num_epochs)
+
+    def _find_targets(self, backbone: nn.Module) -> list[str]:
+        layers = {
+            name: module
+            for name, module in backbone.named_modules()
+            if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+        }
+        if self.targets is None:
+            found = [name for name, layer in layers.items() if getattr(layer, "kernel_size", (1, 1)) == (1, 1)]
+            wrong = "null: this backbone has no linear layer and no 1 × 1 convolution" if not found else ""
+        else:
+            found = [name for name in layers if any(f".{name}".endswith(f".{target}") for target in self.targets)]
+            missing = [t for t in self.targets if not any(f".{name}".endswith(f".{t}") for name in found)]
+            wrong = f"{missing[0]}: this backbone has no linear layer or convolution of that name" if missing else ""
+        if wrong or not found:
+            raise ValueError(f"finetune.targets={wrong or '[] names no layer'}: give names of {_some(list(layers))}")
+        return found
+
+    def trains(self, name: str, parameter: nn.Parameter) -> bool:
+        return ".lora_" in name
+
+
+def merge_adapters(backbone: nn.Module) -> None:
+    """Folds the adapters of `Lora` into the weights beside them: the same function, in the plain network's layers."""
+    for path, module in list(backbone.named_modules()):
+        if hasattr(module, "get_base_layer") and hasattr(module, "merge"):
+            module.merge()
+            backbone.set_submodule(path, module.get_base_layer())
+
+
+def _some(names: list[str]) -> str:
+    """Up to six names, from both ends."""
+    return ", ".join(names if len(names) <= 6 else [*names[:3], "…", *names[-3:]]) or "another backbone"
+
+
+def _require(name: str, value: object, holds: bool, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"finetune.{name}={value} is out of range: give {expected}")
+
+
+def _check_last_stage(keys: str, begins: int, num_epochs: int | None) -> None:
+    """Refuses a stage that would begin after the last epoch; `begins` counts epochs from 0."""
+    if num_epochs is None:
+        raise ValueError(f"{keys} counts epochs, and steps=… none: give steps=null and epochs={begins + 1} or more")
+    if begins >= num_epochs:
+        raise ValueError(
+            f"{keys}: the last stage would begin with epoch {begins + 1}, and there are {num_epochs}: "
+            f"give epochs={begins + 1} or more, or less to finetune"
+        )

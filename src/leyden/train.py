@@ -115,7 +115,8 @@ def fit_and_test(
     precision = choose_precision(config.trainer.precision, accelerator, num_parameters)
     callbacks = build_callbacks(config, data, run, origin, signals)
     checkpoints, pruning = find(callbacks, Checkpoints), find(callbacks, Pruning)
-    trainer = build_trainer(config, accelerator, precision, callbacks, loggers, start.found.state)
+    changes = classifier.finetune.changes_with_time
+    trainer = build_trainer(config, accelerator, precision, callbacks, loggers, start.found.state, changes)
     data.num_ranks = trainer.world_size
     with signals.at_once():
         data.prepare_data()
@@ -137,7 +138,8 @@ def fit_and_test(
     run.update(**({"transfer": told} if told else {}))
     if run.main_process:
         warn_of_other_machine(start.found, facts)
-        print("\n".join([transfer_table.as_text(told)] * bool(told) + [describe_groups(classifier)]))
+        groups = describe_groups(classifier, classifier.finetune.rates(), classifier.finetune.undecayed())
+        print("\n".join([transfer_table.as_text(told)] * bool(told) + [groups]))
         if start.record:
             log.info("%s", start.describe())
             print(start.describe())

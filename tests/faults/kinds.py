@@ -16,7 +16,7 @@ from pathlib import Path
 
 from . import inside
 from .case import FAILED, FINISHED, KILLED, UNWRITABLE, Case, Endings, Lost, TooLate, stopped_by
-from .settings import ADAMW, DDP, FILES, SGD, Setting
+from .settings import ADAMW, DDP, FILES, SGD, WAYS, Setting
 
 DISK_BYTES = 60 * 2**20  # a run does not begin with less than 50 MiB free
 
@@ -250,11 +250,11 @@ KILL, TERM, INT, USR1, USR2 = signal.SIGKILL, signal.SIGTERM, signal.SIGINT, sig
 LAST, PREVIOUS, BEST = (f"checkpoints/{name}.ckpt" for name in ("last", "previous", "best"))
 
 FAULTS = [
-    Fault("kill -9 at any moment", signals(KILL, exit_code=137), 24, (ADAMW, SGD, FILES), quick=True),
+    Fault("kill -9 at any moment", signals(KILL, exit_code=137), 24, (ADAMW, SGD, FILES, *WAYS), quick=True),
     Fault("kill -9 while a checkpoint is written", kill_inside("checkpoint write"), 24, quick=True),
     Fault("kill -9 while another file is written", kill_inside("small write"), 10),
     Fault("kill -9 during validation", kill_inside("validation step"), 10, quick=True),
-    Fault("SIGTERM", signals(TERM, exit_code=143), 14, (ADAMW, SGD, FILES), quick=True),
+    Fault("SIGTERM", signals(TERM, exit_code=143), 14, (ADAMW, SGD, FILES, *WAYS), quick=True),
     Fault("SIGINT", signals(INT, exit_code=130), 10),
     Fault("SIGINT twice", signals(INT, INT, exit_code=130), 6, quick=True),
     Fault("SIGUSR1", signals(USR1, exit_code=143), 6),

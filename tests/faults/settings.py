@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from leyden.config import CONFIG_DIRECTORY
+
 EVERYTHING = ["logger=csv", "trainer.precision=32", "callbacks.checkpoints.every_n_steps=7"]
 
 
@@ -72,3 +74,15 @@ FILES = Setting(
     ],
     digits_as_files,
 )  # fmt: skip
+# Every way of fine-tuning but `full`, the others' own; batch norm and dropout tell what is frozen from what is not.
+WAYS = tuple(
+    Setting(
+        path.stem,
+        [
+            *("trainer=cpu", f"finetune={path.stem}", "backbone=mlp", "backbone.width=16", "backbone.batch_norm=true"),
+            *("backbone.dropout=0.1", "augment=strong", "optimizer=adamw", "callbacks.ema.decay=0.9", "epochs=8"),
+        ],
+    )
+    for path in sorted((CONFIG_DIRECTORY / "finetune").glob("*.yaml"))
+    if path.stem != "full"
+)

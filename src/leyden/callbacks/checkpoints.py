@@ -116,6 +116,7 @@ class Checkpoints(Checkpoint):
         checkpoint["metrics_csv"] = [log.state_dict() for log in trainer.loggers if isinstance(log, MetricsCsv)]
         parts = _of_all_ranks(trainer.datamodule.skipped, trainer)  # type: ignore[attr-defined]
         checkpoint["skipped"] = {path: reason for skipped in parts for path, reason in skipped.items()}
+        checkpoint["num_frozen_layers"] = pl_module.finetune.num_frozen
         checkpoint["frozen"] = [name for name, value in pl_module.named_parameters() if not value.requires_grad]
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:

@@ -26,13 +26,16 @@ class StepBoundary(pl.Callback):
     def __init__(self, signals: Signals, checkpoints: Checkpoints | None) -> None:
         self.signals, self.checkpoints = signals, checkpoints
         self.frozen: set[str] | None = None  # of a run that goes on, until its first step
+        self.num_frozen_layers = 0
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         self.frozen = set(checkpoint["frozen"])
+        self.num_frozen_layers = checkpoint.get("num_frozen_layers", 0)  # older ones know of no freezing but callbacks'
         trainer.should_stop = checkpoint["position"]["is_stopped"]
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if self.frozen is not None:
+            pl_module.finetune.freeze(self.num_frozen_layers)  # as its next change expects it
             for name, parameter in pl_module.named_parameters():
                 parameter.requires_grad = name not in self.frozen
 
