@@ -43,6 +43,8 @@ def train_run(tmp_path: Path) -> Callable[..., FinishedRun]:
         chosen = any(override.startswith("backbone=") for override in overrides)
         tiny = [override for override in TINY if not (chosen and override.startswith("backbone"))]
         directory = tmp_path / f"run{count}"
+        if "finetune=linear_probe" in overrides and not any("cache_directory" in override for override in overrides):
+            tiny.append(f"++data.cache_directory={tmp_path / 'cache'}")
         with Signals() as signals:
             train(compose_config(*tiny, *overrides), directory, Origin(overrides), signals)
         return FinishedRun(directory)

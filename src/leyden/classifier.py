@@ -67,8 +67,8 @@ class ImageClassifier(pl.LightningModule):
             super().__setattr__(name, value)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [B, C, H, W] to logits [B, K]."""
-        return self.head(self.backbone(images))
+        """Normalised images [B, C, H, W], or the features of them, to logits [B, K]."""
+        return self.head(features_of(images, self.backbone))
 
     def _on_before_batch_transfer(self, batch: Batch, dataloader_idx: int = 0) -> Batch:
         return batch  # Lightning would ask the data module and this module for hooks that neither has
@@ -83,7 +83,7 @@ class ImageClassifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images, targets = self.augment(batch, *self.position)
-        logits = self.head(self.backbone(images))  # [B, K]
+        logits = self.head(features_of(images, self.backbone))  # [B, K]
         loss = self.loss(logits, targets)
         self.train_metrics.update(loss, logits, batch.labels)  # stays on the device
         return loss
@@ -197,3 +197,8 @@ class ImageClassifier(pl.LightningModule):
     def _log(self, metrics: dict[str, float]) -> None:
         for logger in self.trainer.loggers if metrics else ():
             logger.log_metrics({"epoch": self.current_epoch, **metrics}, step=self.global_step)
+
+
+def features_of(images: Tensor, backbone: nn.Module) -> Tensor:
+    """What the backbone says of images [B, C, H, W]; features [B, F] that were computed before are that already."""
+    return images if images.ndim == 2 else backbone(images)

@@ -19,6 +19,8 @@ class Finetune:
     drift; those of the layers that train are the batch's (`batch_norm=train`) or stay as they came (`eval`).
     """
 
+    keeps_features, views = False, 1  # whether the backbone's are computed once, and for how many augmentations
+
     def __init__(self, head_rate: float = 1.0, batch_norm: str = "train") -> None:
         _require("head_rate", head_rate, head_rate > 0, "a number above 0")
         if batch_norm not in ("train", "eval"):
@@ -97,7 +99,16 @@ class Finetune:
 
 
 class LinearProbe(Finetune):
-    """The head alone trains, on features that stay as they came."""
+    """The head alone trains, on features that stay as they came.
+
+    They are computed once for each image, in training for each of `views` of its augmentation, of which every epoch
+    takes the next; without `cache_features` the backbone runs in every step.
+    """
+
+    def __init__(self, views: int = 1, cache_features: bool = True, head_rate: float = 1.0) -> None:
+        super().__init__(head_rate)
+        _require("views", views, views >= 1, "1 or more")
+        self.views, self.keeps_features = views, cache_features
 
     def num_frozen_layers(self, epoch: int) -> int:
         return len(self.layers)

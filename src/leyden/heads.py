@@ -14,6 +14,17 @@ class LinearHead(nn.Sequential):
         super().__init__(*([nn.Dropout(dropout), linear] if dropout else [linear]))
 
 
+class NormedHead(nn.Sequential):
+    """Each feature to mean 0 and deviation 1, then dropout and one linear layer, as in the probes of He et al. 2022.
+
+    Features of a frozen backbone differ in scale by orders of magnitude, which one learning rate cannot serve.
+    """
+
+    def __init__(self, num_features: int, num_classes: int, dropout: float = 0.0) -> None:
+        norm = nn.BatchNorm1d(num_features, affine=False, momentum=None)  # the mean over all batches seen
+        super().__init__(norm, *LinearHead(num_features, num_classes, dropout))
+
+
 class Number(nn.Module):
     """What any head's single output [B, 1] means where a number is learnt: mean + deviation · output, [B].
 

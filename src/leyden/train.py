@@ -24,6 +24,7 @@ from leyden.callbacks import Checkpoints, Ema, Progress, Pruning
 from leyden.check import check, check_groups
 from leyden.checkpoint import LAST, Found
 from leyden.config import Origin
+from leyden.data.features import keep_features
 from leyden.errors import Interrupted
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
 from leyden.lock import Lock
@@ -122,6 +123,9 @@ def fit_and_test(
         data.prepare_data()
         data.setup("fit")
     fit_labels(classifier, data)
+    if (finetune := classifier.finetune).keeps_features:
+        where = trainer.strategy.root_device
+        data.features = keep_features(classifier, data, finetune.views, where, str(trainer.precision))
     device = describe_device(accelerator)
     facts = {"device": device, "precision": trainer.precision, "seed": config.seed, "parameters": num_parameters}
     facts |= {"data": data.facts(), "torch": str(torch.__version__)}

@@ -53,8 +53,10 @@ class Augmentation(nn.Module):
 
     def forward(self, batch: Batch, epoch: int, batch_index: int, rank: int = 0) -> tuple[Tensor, Tensor]:
         """Normalised float32 [B, C, H, W] and targets: labels as they are, or, when mixing is on, of classes int64 [B]
-        probabilities [B, K], of any others blends of their own kind.
+        probabilities [B, K], of any others blends of their own kind. Features [B, F] in the images' place pass.
         """
+        if batch.images.ndim == 2:
+            return batch.images, batch.labels
         images = self.normalize(self._change(batch, epoch) if self.operations else batch.images)
         if self.mix is None:
             return images, batch.labels
@@ -75,6 +77,8 @@ class Augmentation(nn.Module):
 
     def normalize(self, images: Tensor) -> Tensor:
         """(pixel − mean) / std of uint8 images, or of float images in [0, 1], without a margin: all of evaluation."""
+        if images.ndim == 2:
+            return images  # features of what was normalised before
         images = cut_centre(images, self.image_size)
         if images.is_floating_point():
             return images.mul(self.scale).add_(self.shift).to(memory_format=torch.channels_last)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import Metric
 
+from leyden.classifier import features_of
 from leyden.metric_names import is_of_one_class
 
 
@@ -66,7 +67,7 @@ class Ema(pl.Callback):
         assert isinstance(network, nn.ModuleDict)
         network.eval()
         with torch.no_grad(), trainer.precision_plugin.val_step_context():
-            logits = network["head"](network["backbone"](pl_module.augment.normalize(batch.images)))
+            logits = network["head"](features_of(pl_module.augment.normalize(batch.images), network["backbone"]))
         split = "test" if trainer.testing else "val"
         self.metrics[split].to(logits.device).update(logits, batch.labels)
 

@@ -15,13 +15,14 @@ from torch import Tensor
 from leyden.data.cache import Cached, CachedLoader
 from leyden.data.cache_choice import KINDS, keep_decoded
 from leyden.data.decoding import DecodingLoader, write_skipped
+from leyden.data.features import FeatureLoader, Features
 from leyden.data.loader import Batch, InMemoryLoader, sampling_weights
 from leyden.data.sources import Files, Images, Source
 from leyden.data.splits import Fold, Splits, find_leak, split, stratify, subset
 
 log = logging.getLogger(__name__)
 
-Loader = InMemoryLoader | DecodingLoader | CachedLoader
+Loader = InMemoryLoader | DecodingLoader | CachedLoader | FeatureLoader
 
 EVALUATION_BATCH_SIZE = 500  # of images in memory; decoded ones come in as many as in training, however large they are
 SHARE_OF_DEVICE_MEMORY = 0.3  # images move to an accelerator when they take less than this of what is free there
@@ -113,6 +114,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.images: Tensor | None = None
         self.files: Files | None = None
         self.cached: Cached | None = None
+        self.features: Features | None = None  # of a frozen backbone, in the images' place
 
     @property
     def stored_size(self) -> int:
@@ -304,19 +306,19 @@ class ImageDataModule(pl.LightningDataModule):
     def some_training_images(self, num_images: int) -> Batch:
         """Some images to look at, evenly spread over the data set, which may be sorted by class."""
         places = torch.linspace(0, len(self.train_indices) - 1, min(num_images, len(self.train_indices))).long()
-        return next(iter(self._loader(self.train_indices[places], num_images)))
+        return next(iter(self.batches(self.train_indices[places], num_images)))
 
     def train_dataloader(self) -> Loader:
-        loader = self._loader(self.train_indices, self.batch_size, self.seed, self._sampling_weights())
+        loader = self.batches(self.train_indices, self.batch_size, self.seed, self._sampling_weights())
         if self.resumed:  # Lightning asks for the loader before it would hand it its own state
             loader.load_state_dict(self.resumed)
         return loader
 
     def val_dataloader(self) -> Loader:
-        return self._loader(self.val_indices, self._evaluation_batch_size)
+        return self.batches(self.val_indices, self._evaluation_batch_size)
 
     def test_dataloader(self) -> Loader:
-        return self._loader(self.test_indices, self._evaluation_batch_size)
+        return self.batches(self.test_indices, self._evaluation_batch_size)
 
     @property
     def _evaluation_batch_size(self) -> int:
@@ -327,14 +329,18 @@ class ImageDataModule(pl.LightningDataModule):
         classes = self.labels.cpu()[self.train_indices] if self.sampler == "balanced" else None
         return sampling_weights(weights, classes, self.source.name)
 
-    def _loader(
+    def batches(
         self, indices: Tensor, batch_size: int, seed: int | None = None, weights: Tensor | None = None
     ) -> Loader:
-        """Batches for the trainer's rank and device; without one, for this process alone."""
+        """Batches of some images for the trainer's rank and device; without one, for this process alone."""
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         self._move_to(device)
+        if self.features is not None:
+            rows = [self.features.plain] if seed is None else self.features.views
+            known = indices[self.features.is_known[indices]]
+            return FeatureLoader(rows, self.labels.cpu(), known, batch_size, seed, rank, world_size, weights)
         if self.files is None:
             assert self.images is not None
             indices = indices.to(self.images.device)

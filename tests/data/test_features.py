@@ -1,0 +1,97 @@
+"""Features of a frozen backbone: computed once, and the same as if they were not."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from leyden import command_line
+from running import FinishedRun, differences
+
+Train = Callable[..., FinishedRun]
+PROBE = ["backbone=cnn", "backbone.widths=[4,8]", "finetune=linear_probe", "trainer.precision=32-true", "epochs=3"]
+
+
+def weights_of(run: FinishedRun) -> dict[str, torch.Tensor]:
+    return torch.load(run.directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.fixture
+def probe(train_run: Train, tmp_path: Path) -> Train:
+    return lambda *overrides: train_run(*PROBE, f"+data.cache_directory={tmp_path / 'cache'}", *overrides)
+
+
+@pytest.mark.parametrize("augment", ["none", "flip_crop"])
+def test_probe_on_kept_features_learns_what_one_learns_that_runs_the_backbone(probe: Train, augment: str) -> None:
+    kept = probe(f"augment={augment}", "finetune.views=3")
+    run_each_time = probe(f"augment={augment}", "finetune.cache_features=false")
+    for name, value in weights_of(run_each_time).items():
+        assert torch.allclose(weights_of(kept)[name], value, atol=1e-5), name
+    ours, theirs = (run.record["metrics"] for run in (kept, run_each_time))
+    assert ours["test/loss"] == pytest.approx(theirs["test/loss"], abs=1e-5)
+
+
+def test_second_run_reads_what_the_first_has_computed(
+    probe: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = probe()
+    files = list((tmp_path / "cache").glob("*.features"))
+    assert len(files) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("leyden.data.features._compute", lambda *_: pytest.fail("the backbone has run"))
+        assert differences(first, probe()) == []
+        probe("seed=0", "data.labels_per_class=5", "optimizer.lr=0.1")  # any other setting of the head, too
+
+
+def test_damaged_file_is_computed_anew_and_named(
+    probe: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = probe()
+    (file,) = (tmp_path / "cache").glob("*.features")
+    file.write_bytes(file.read_bytes()[:1000])
+    with caplog.at_level(logging.WARNING):
+        assert differences(first, probe()) == []
+    assert f"{file} is damaged" in caplog.text
+    np.load(file)["rows"]
+
+
+def test_another_backbone_or_view_has_features_of_its_own(probe: Train, tmp_path: Path) -> None:
+    probe()
+    probe("seed=1")  # whose new weights are others
+    assert len(list((tmp_path / "cache").glob("*.features"))) == 2
+    probe("augment=flip_crop", "finetune.views=2")  # plain for validation, which is there, and two views
+    assert len(list((tmp_path / "cache").glob("*.features"))) == 4
+
+
+def test_mixed_images_have_no_features_to_keep(probe: Train) -> None:
+    with pytest.raises(ValueError, match=r"augment\.mix blends images, whose features cannot be kept"):
+        probe("augment=none", "+augment.mix={_target_: leyden.augment.Mix}")
+
+
+def test_probe_goes_on_after_a_kill_to_the_same_bits(
+    train_run: Train, interrupted: Callable[..., FinishedRun], tmp_path: Path
+) -> None:
+    overrides = [*PROBE, f"+data.cache_directory={tmp_path / 'cache'}", "augment=flip_crop", "finetune.views=2"]
+    overrides += ["callbacks.ema.decay=0.9"]
+    whole = train_run(*overrides)
+    run = interrupted(*overrides, hook="on_train_batch_end", count=25)
+    for file in (tmp_path / "cache").glob("*.features"):
+        file.unlink()
+    assert command_line.resume([str(run.directory)]) == 0
+    assert differences(whole, run) == []
+
+
+def test_features_do_not_depend_on_which_others_are_computed_with_them(probe: Train, tmp_path: Path) -> None:
+    few = probe("data.labels_per_class=3", "epochs=1")
+    (file,) = (tmp_path / "cache").glob("*.features")
+    with np.load(file) as stored:
+        some = {name: stored[name] for name in ("rows", "is_known")}
+    file.unlink()
+    probe("epochs=1")
+    with np.load(file) as stored:
+        assert stored["is_known"].sum() > some["is_known"].sum()
+        assert (stored["rows"][some["is_known"]] == some["rows"][some["is_known"]]).all()
+    assert few.record["status"] == "finished"
