@@ -38,6 +38,7 @@ from leyden.preprocessing import for_channels, preprocessing_of
 from leyden.run import RunRecord
 from leyden.signals import Signals
 from leyden.study.trial import trial_of
+from leyden.test_time import TestTime
 from leyden.weights import keep_head, load_weights, read_weights
 
 log = logging.getLogger(__name__)
@@ -96,12 +97,28 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifi
         make_optimizer=functools.partial(build_optimizer, make_optimizer),
         make_schedule=instantiate(config.schedule),
         metrics=metrics_for(data.task, data.class_names),
+        test_time=build_test_time(config, data),
         seed=config.seed,
         monitor=config.monitor,
         log_every_n_steps=config.trainer.log_every_n_steps,
     )
     classifier.loaded = loaded
     return classifier
+
+
+def build_test_time(config: DictConfig, data: ImageDataModule) -> TestTime:
+    """What is done with a test image.
+
+    Raises:
+        ValueError: it cannot be done with such labels, or with features instead of images.
+    """
+    test_time: TestTime = instantiate(config.test_time, task=data.task)
+    if test_time.views != "plain" and config.finetune.get("cache_features"):
+        raise ValueError(
+            f"test_time.views={test_time.views} looks at images, and finetune keeps features of them as they are: give "
+            "finetune.cache_features=false or test_time=plain"
+        )
+    return test_time
 
 
 def begin_with_weights(

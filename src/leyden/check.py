@@ -32,12 +32,13 @@ PASSED_BY_TRAIN = {
     "loss": {"num_classes"},
     "optimizer": {"params"},
     "schedule": {"optimizer", "total_steps"},
+    "test_time": {"task"},
     "trainer": {"callbacks", "logger", "plugins"},
     "logger": {"run_directory"},
 }
 GROUPS = (
-    "data", "augment", "backbone", "head", "loss", "finetune", "optimizer", "schedule", "trainer", "logger",
-    "callbacks",
+    "data", "augment", "backbone", "head", "loss", "finetune", "optimizer", "schedule", "test_time", "trainer",
+    "logger", "callbacks",
 )  # fmt: skip
 
 

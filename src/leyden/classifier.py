@@ -22,6 +22,7 @@ from leyden.data import Batch
 from leyden.finetune import Finetune
 from leyden.optim import base_rate
 from leyden.random import mix_seed, seed_generators
+from leyden.test_time import TestTime
 from leyden.training_metrics import NonFiniteLoss, TrainingMetrics, is_last_batch
 
 
@@ -44,6 +45,7 @@ class ImageClassifier(pl.LightningModule):
         make_optimizer: Callable[..., Optimizer],
         make_schedule: Callable[..., LRScheduler | ReduceLROnPlateau],
         metrics: tuple[Metric, Metric],
+        test_time: TestTime,
         seed: int,
         monitor: str = "val/accuracy",
         log_every_n_steps: int = 50,
@@ -55,6 +57,7 @@ class ImageClassifier(pl.LightningModule):
         self.loaded: dict[str, Any] | None = None  # how the weights that it begins with fitted
         self.position = (0, 0, 0)  # epoch, batch, rank: where in training the step at hand is
         self.val_metrics, self.test_metrics = metrics
+        self.test_time = test_time
         self.train_metrics = TrainingMetrics(has_accuracy=self.val_metrics.headline == "accuracy")
         self.test_outputs: list[tuple[Tensor, Tensor, Tensor]] = []  # logits [B, K], labels and indices [B]
 
@@ -97,7 +100,8 @@ class ImageClassifier(pl.LightningModule):
         return logits
 
     def test_step(self, batch: Batch, batch_index: int) -> Tensor:
-        logits = self(self.augment.normalize(batch.images))
+        images = self.augment.normalize(batch.images)
+        logits = self.test_time.answer(self, images)
         self.test_metrics.update(logits, batch.labels)
         self.test_outputs.append((logits.float(), batch.labels, batch.indices))
         return logits

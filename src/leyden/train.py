@@ -43,6 +43,7 @@ from leyden.resume import (
 from leyden.run import RunRecord, rank, working_directory
 from leyden.signals import Signals
 from leyden.summary import end_pruned, summarise
+from leyden.test_time import calibrate
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +157,8 @@ def fit_and_test(
             return checkpoints.best_value if checkpoints else None
         if checkpoints:
             checkpoints.put_best_back(classifier, find(callbacks, Ema))
+        if classifier.test_time.fits_temperature:
+            run.update(calibration=calibrate(trainer, classifier, data))
         trainer.test(classifier, datamodule=data, verbose=False)
         run.update(data=run.facts["data"] | data.record_skipped(run.directory / "skipped_images.csv"))
         summarise(run, trainer, classifier, data, checkpoints, find(callbacks, Progress), config.pictures is not False)

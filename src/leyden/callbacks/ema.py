@@ -67,9 +67,19 @@ class Ema(pl.Callback):
         assert isinstance(network, nn.ModuleDict)
         network.eval()
         with torch.no_grad(), trainer.precision_plugin.val_step_context():
-            logits = network["head"](features_of(pl_module.augment.normalize(batch.images), network["backbone"]))
+            logits = self._answer(pl_module, batch, trainer.testing)
         split = "test" if trainer.testing else "val"
         self.metrics[split].to(logits.device).update(logits, batch.labels)
+
+    def _answer(self, pl_module: Any, batch: Any, is_test: bool) -> torch.Tensor:
+        assert self.average is not None
+        network: Any = self.average.module
+        images = pl_module.augment.normalize(batch.images)
+        if is_test:
+            return pl_module.test_time.answer(
+                lambda view: network["head"](features_of(view, network["backbone"])), images
+            )
+        return network["head"](features_of(images, network["backbone"]))
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
