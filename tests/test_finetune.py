@@ -339,3 +339,13 @@ def test_every_way_has_a_file_with_the_defaults_of_its_signature() -> None:
         for name, value in settings.items():
             assert inspect.signature(kind).parameters[name].default == value, (way, name)
     assert targets == {Finetune, *Finetune.__subclasses__()}
+
+
+def test_first_layers_stay_frozen_where_they_are_to() -> None:
+    backbone = CNN(1, 8)
+    finetune = begun(Finetune(frozen_layers=2), backbone)
+    frozen = {name for name, parameter in backbone.named_parameters() if not parameter.requires_grad}
+    assert frozen == set(finetune.layers[0]) | set(finetune.layers[1])
+    assert not finetune.changes_with_time
+    with pytest.raises(ValueError, match=r"finetune\.frozen_layers=6 is more than the 5 layers"):
+        begun(Finetune(frozen_layers=6), CNN(1, 8))

@@ -15,17 +15,19 @@ class Finetune:
     """All parameters train from the first step: full fine-tuning, and training from scratch; its kinds restrict that.
 
     What is frozen is a function of the epoch alone, so a resumed run finds it again. The head learns at `head_rate`
-    times `optimizer.lr`. A frozen layer evaluates: it neither learns nor drops, and its batch norm's statistics do not
-    drift; those of the layers that train are the batch's (`batch_norm=train`) or stay as they came (`eval`).
+    times `optimizer.lr`; the first `frozen_layers` of the backbone never do. A frozen layer evaluates: it neither
+    learns nor drops, and its batch norm's statistics do not drift; those of the layers that train are the batch's
+    (`batch_norm=train`) or stay as they came (`eval`).
     """
 
     keeps_features, views = False, 1  # whether the backbone's are computed once, and for how many augmentations
 
-    def __init__(self, head_rate: float = 1.0, batch_norm: str = "train") -> None:
+    def __init__(self, head_rate: float = 1.0, batch_norm: str = "train", frozen_layers: int = 0) -> None:
         _require("head_rate", head_rate, head_rate > 0, "a number above 0")
+        _require("frozen_layers", frozen_layers, frozen_layers >= 0, "0 or more")
         if batch_norm not in ("train", "eval"):
             raise ValueError(f"finetune.batch_norm={batch_norm}: expected train or eval")
-        self.head_rate, self.batch_norm = head_rate, batch_norm
+        self.head_rate, self.batch_norm, self.frozen_layers = head_rate, batch_norm, frozen_layers
 
     def begin(self, backbone: nn.Module, head: nn.Module, num_epochs: int | None) -> None:
         """Takes hold of a network whose weights are loaded; `num_epochs` is None where training counts steps.
@@ -35,6 +37,11 @@ class Finetune:
         """
         self.backbone, self.head = backbone, head
         self.layers = layer_groups(backbone)  # from the input up
+        if self.frozen_layers > len(self.layers):
+            raise ValueError(
+                f"finetune.frozen_layers={self.frozen_layers} is more than the {len(self.layers)} layers of the "
+                "backbone: give as many or fewer"
+            )
         self.freeze(self.num_frozen_layers(LAST_EPOCH))  # what trains later counts from the first step: for DDP, Adam
 
     def trains(self, name: str, parameter: nn.Parameter) -> bool:
@@ -43,7 +50,7 @@ class Finetune:
 
     def num_frozen_layers(self, epoch: int) -> int:
         """How many layers of the backbone, from the input up, do not train in an epoch."""
-        return 0
+        return self.frozen_layers
 
     def rate(self, layer: int) -> float:
         """The learning rate of a layer of the backbone, in multiples of `optimizer.lr`."""
