@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import augmentation, image_files, loops, networks, processes, reports, shards, studies
+from benchmarks import augmentation, image_files, loops, networks, processes, reports, shards, studies, transfer
 from benchmarks.measure import REPEATS, Line, compare, in_turn, show
 from benchmarks.networks import CNN, DIGITS, EXACT, MLP, MLP_B64, RESNET, SAVING, Case
 
@@ -195,6 +195,37 @@ def memory(measure: Callable[[], tuple[float, float]], name: str) -> Iterator[Li
     yield Line(f"{name}, growth", grown, 0.0, "MiB", grown, 10, True, "no growth; the ratio is the difference")
 
 
+def fine_tuning() -> Iterator[tuple[str, Maker]]:
+    """A pretrained network: its steps, a probe on kept features, and memory."""
+    yield f"transfer: {transfer.LITE0.name}", partial(
+        compare, measure=step_of_fine_tuning, unit="images/s", target=0.97, against="the same step in a bare loop"
+    )  # fmt: skip
+    yield f"transfer: {transfer.NUM_EPOCHS} epochs of a probe, features kept", probe
+    yield "transfer: memory of steps", memory_of_ways
+
+
+def step_of_fine_tuning() -> tuple[float, float]:
+    """Images per second of our run and of a bare loop of the same precision."""
+    case = transfer.LITE0
+    bare = partial(loops.bare_loop, precision=chosen_precision(case))
+    return networks.speeds(case, partial(loops.elsewhere, bare))
+
+
+def probe(name: str) -> Line:
+    """How many times as long a probe takes that runs the backbone in every epoch."""
+    each_time, kept = transfer.probe_seconds()
+    against = "the same probe with the backbone run each epoch; the ratio is its time over ours"
+    return Line(name, kept, each_time, "s", each_time / kept, 10, False, against)
+
+
+def memory_of_ways(name: str) -> Iterator[Line]:
+    """MiB above imports of LoRA and of a probe without kept features, against a full fine-tune."""
+    full = transfer.memory_of_steps()
+    for way, overrides in (("lora", []), ("linear_probe", ["finetune.cache_features=false"])):
+        ours = transfer.memory_of_steps(f"finetune={way}", *overrides)
+        yield Line(f"{name}, {way}", ours, full, "MiB", ours / full, 1, True, "those of finetune=full")
+
+
 def whole_reports() -> Iterator[tuple[str, Maker]]:
     """Reports of a usual and of a large study."""
     yield "report: 36 runs, beside imports", small_report
@@ -263,7 +294,7 @@ def main() -> int:
     lines = []
     groups = (
         throughput, defaults, exactness, template, augmenting, files, reading, whole_processes, whole_studies,
-        whole_reports,
+        whole_reports, fine_tuning,
     )  # fmt: skip
     for group in groups:
         for name, make in group():

@@ -349,3 +349,20 @@ def test_first_layers_stay_frozen_where_they_are_to() -> None:
     assert not finetune.changes_with_time
     with pytest.raises(ValueError, match=r"finetune\.frozen_layers=6 is more than the 5 layers"):
         begun(Finetune(frozen_layers=6), CNN(1, 8))
+
+
+def test_scratch_begins_with_new_weights_whatever_the_config_has(train_run: Callable[..., FinishedRun]) -> None:
+    first = train_run("epochs=1")
+    new, scratch = (
+        train_run("epochs=1", "seed=7"),
+        train_run("epochs=1", "seed=7", "finetune=scratch", f"weights={first.directory}"),
+    )
+    ours, theirs = (
+        torch.load(run.directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in (scratch, new)
+    )
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    lite0 = compose_config("data=digits", "backbone=lite0", "finetune=scratch")
+    classifier = build_classifier(lite0, instantiate(lite0.data))
+    assert classifier.loaded is None
+    assert classifier.backbone.fit is None

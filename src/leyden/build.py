@@ -76,20 +76,23 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifi
     check_loss(config, data)
     make_optimizer = instantiate(config.optimizer)
     check_hyperparameters(make_optimizer)
-    backbone: nn.Module = instantiate(config.backbone, channels=data.channels, image_size=data.image_size)
+    finetune: Finetune = instantiate(config.finetune)
+    facts = {"channels": data.channels, "image_size": data.image_size}
+    if not finetune.uses_weights and "pretrained" in config.backbone:
+        facts["pretrained"] = False
+    backbone: nn.Module = instantiate(config.backbone, **facts)
     head: nn.Module = instantiate(config.head, num_features=backbone.num_features, num_classes=data.num_outputs)
-    loaded = begin_with_weights(config, data, backbone, head)
+    loaded = begin_with_weights(config, data, backbone, head) if finetune.uses_weights else None
     if config.compile:
         backbone.compile()
         head.compile()
     if data.task == "regression":
         head = Number(head)
-    finetune: Finetune = instantiate(config.finetune)
     finetune.begin(backbone, head, None if config.steps else config.epochs)
-    facts = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
+    of_data = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
     of_classes = {} if data.task == "regression" else {"num_classes": data.num_classes}
     classifier = ImageClassifier(
-        augment=instantiate(config.augment, **facts, seed=config.seed, image_size=data.image_size),
+        augment=instantiate(config.augment, **of_data, seed=config.seed, image_size=data.image_size),
         backbone=backbone.to(memory_format=torch.channels_last),  # convolutions are up to 1.6 times as fast so
         head=head,
         loss=instantiate(config.loss, **of_classes),

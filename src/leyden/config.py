@@ -83,6 +83,7 @@ def register(study: str | None = None) -> None:
     OmegaConf.register_new_resolver("direction", _direction, replace=True)
     OmegaConf.register_new_resolver("choice", _choice, replace=True)
     OmegaConf.register_new_resolver("study_name", _study_name, replace=True)
+    OmegaConf.register_new_resolver("by_choice", _by_choice, replace=True)
     if study is not None:
         ConfigStore.instance().store(group="study", name=study, node={}, package="_global_", provider="leyden")
 
@@ -99,6 +100,14 @@ def _choice(group: str, _root_: DictConfig) -> str:
 
     settings = _root_.get("hydra") or HydraConfig.get()
     return str(settings.runtime.choices[group])
+
+
+def _by_choice(group: str, values: Mapping[str, Any], *, _root_: DictConfig) -> Any:
+    """The value for what was chosen of a group, as `${by_choice:optimizer,{sgd: 0.1, adam: 0.001}}`."""
+    chosen = _choice(group, _root_)
+    if chosen not in values:
+        raise ValueError(f"by_choice has no value for {group}={chosen}: it has {', '.join(map(str, values))}")
+    return values[chosen]
 
 
 def _study_name(_root_: DictConfig) -> str:

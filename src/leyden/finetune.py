@@ -20,6 +20,7 @@ class Finetune:
     (`batch_norm=train`) or stay as they came (`eval`).
     """
 
+    uses_weights = True  # whether the network begins with those that the config names
     keeps_features, views = False, 1  # whether the backbone's are computed once, and for how many augmentations
 
     def __init__(self, head_rate: float = 1.0, batch_norm: str = "train", frozen_layers: int = 0) -> None:
@@ -103,6 +104,12 @@ class Finetune:
 
     def adjust_gradients(self) -> None:
         """Adds to the gradients, after the loss has been propagated back and before they are clipped."""
+
+
+class Scratch(Finetune):
+    """All parameters train, from new weights, whatever the config has: what fine-tuning is compared with."""
+
+    uses_weights = False
 
 
 class LinearProbe(Finetune):
