@@ -69,6 +69,8 @@ def test_every_file_composes_builds_and_steps(group: str, option: str, tmp_path:
     if group == "data" and option in PACKAGES:
         pytest.importorskip(PACKAGES[option])
     needed = write_data(option, tmp_path) if group == "data" else []
+    if group == "study":
+        needed = ["optimizer.lr=0.01"]  # by what was chosen of a group, which only a job knows
     config = compose_config(*network, *with_data(f"{group}={option}"), *needed)
     check(config)
     data = instantiate(config.data)

@@ -1,9 +1,9 @@
 """The typed root, and where keys come from."""
 
-import pytest
+import subprocess
+from collections.abc import Callable
 
 from leyden.config import suggest
-from running import compose_config
 
 
 def test_suggestion_names_the_nearest_word_or_all() -> None:
@@ -11,8 +11,10 @@ def test_suggestion_names_the_nearest_word_or_all() -> None:
     assert suggest("zzz", ["adam", "sgd"]) == "expected one of adam, sgd"
 
 
-def test_value_may_go_by_what_was_chosen_of_a_group() -> None:
-    lr = "optimizer.lr='${by_choice:finetune,{full: 0.01, gradual: 0.02}}'"
-    assert compose_config(lr, "finetune=gradual").optimizer.lr == 0.02
-    with pytest.raises(Exception, match="by_choice has no value for finetune=lora: it has full, gradual"):
-        print(compose_config(lr, "finetune=lora").optimizer.lr)
+def test_value_may_go_by_what_was_chosen_of_a_group(leyden: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    rate = "optimizer.lr='${by_choice:finetune,{full: 0.01, gradual: 0.02}}'"
+    done = leyden("train", "--cfg", "job", "--resolve", "--package", "optimizer", rate, "finetune=gradual")
+    assert "lr: 0.02" in done.stdout
+    done = leyden("train", rate, "finetune=bitfit")
+    assert done.returncode == 1
+    assert "by_choice has no value for finetune=bitfit: it has full, gradual" in done.stderr
