@@ -69,9 +69,9 @@ BACKBONES = [
 
 
 def test_every_backbone_family_is_tried() -> None:
-    assert {name[0] for name in BACKBONES} == {
-        f"backbone={path.stem}" for path in (CONFIG_DIRECTORY / "backbone").iterdir()
-    }
+    options = {path.stem for path in (CONFIG_DIRECTORY / "backbone").iterdir()}
+    of_timm = {f"lite{size}" for size in range(3)}  # with weights of their own
+    assert {name[0] for name in BACKBONES} == {f"backbone={option}" for option in options - of_timm}
 
 
 @pytest.mark.parametrize("backbone", BACKBONES, ids=[name[0] for name in BACKBONES])

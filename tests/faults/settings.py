@@ -81,6 +81,7 @@ WAYS = tuple(
         [
             *("trainer=cpu", f"finetune={path.stem}", "backbone=mlp", "backbone.width=16", "backbone.batch_norm=true"),
             *("backbone.dropout=0.1", "augment=strong", "optimizer=adamw", "callbacks.ema.decay=0.9", "epochs=8"),
+            *(["augment.mix=null"] if path.stem == "linear_probe" else []),  # kept features cannot be mixed
         ],
     )
     for path in sorted((CONFIG_DIRECTORY / "finetune").glob("*.yaml"))
