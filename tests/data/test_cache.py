@@ -1,6 +1,7 @@
 """Images decoded once: the very batches of the decoding loader, from memory and from a file."""
 
 import logging
+import multiprocessing
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -102,6 +103,7 @@ def test_unreadable_file_is_named_where_none_is_to_be_skipped(files: Files, tmp_
         cached(files, kind, tmp_path)
     assert str(caught.value).startswith(path)
     assert "data.on_error=skip" in str(caught.value)
+    assert not multiprocessing.active_children()  # though the error's traceback still holds on to their loader
 
 
 def test_path_that_is_listed_twice_is_unreadable_twice(files: Files, tmp_path: Path) -> None:

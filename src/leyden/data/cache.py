@@ -4,6 +4,7 @@
 a batch.
 """
 
+import contextlib
 import mmap
 import os
 import sys
@@ -150,7 +151,7 @@ def decode_once(
     size = max(1, BYTES_OF_A_TASK // (shape[0] * shape[1] * shape[2]))
     noted = None if skipped is None else dict[str, str]()
     loader = DecodingLoader(files, shape, indices, size, num_workers=num_workers, skipped=noted)
-    with Bar(f"decoding {len(indices):,} images once", len(indices)) as bar:
+    with contextlib.closing(loader), Bar(f"decoding {len(indices):,} images once", len(indices)) as bar:
         for batch in loader:
             bar.advance(len(batch.indices))
             yield batch

@@ -90,6 +90,14 @@ class DecodingLoader(EpochLoader):
             images = decoded.images.pin_memory() if self.pin_memory else decoded.images
             yield Batch(images, self.labels[chosen], chosen)
 
+    def close(self) -> None:
+        """Ends the workers now.
+
+        An error's traceback may keep the loader in a cycle of references; the garbage collector, which ends such
+        workers some time later, may close their pipes before their queues do.
+        """
+        del self.workers
+
     def _decode(self) -> Iterator[Decoded]:
         """What the workers send, in the order of the tasks."""
         with self._death_in_a_sentence():
