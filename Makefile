@@ -45,8 +45,8 @@ doctor: setup  ## tell what is wrong with a data set: ARGS="data=image_folder da
 preview: setup  ## draw what an augmentation does to the images
 	@$(BIN)/leyden preview $(ARGS)
 
-test: $(VENV)/stamp-test  ## run the fast tests (minutes)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/stamp-test  ## run the fast tests, two files at a time (minutes)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/stamp-test  ## run the proofs that take long
 	@$(BIN)/python -m pytest -m slow $(ARGS)
