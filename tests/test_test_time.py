@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from leyden import metrics
 from leyden.test_time import TestTime, fit_temperature
 from running import FinishedRun, compose_config
+from task_sources import MULTI_LABEL
 
 Train = Callable[..., FinishedRun]
 
@@ -75,6 +77,7 @@ def test_run_with_a_temperature_keeps_its_answers_and_is_better_calibrated(train
     plain, scaled = train_run(*settings), train_run(*settings, "test_time.temperature=true")
     calibration = scaled.record["calibration"]
     assert calibration["val_loss_after"] <= calibration["val_loss_before"]
+    assert calibration.keys() >= {"val_ece_before", "val_ece_after"}
     ours, before = scaled.record["metrics"], plain.record["metrics"]
     assert ours["test/accuracy"] == before["test/accuracy"]
     assert ours["test/loss"] != before["test/loss"] or calibration["temperature"] == 1
@@ -86,6 +89,34 @@ def test_run_with_views_tests_them(train_run: Train) -> None:
     assert views.record["metrics"]["best/val/accuracy"] == plain.record["metrics"]["best/val/accuracy"]
     for name in ("test/accuracy", "test/ema_accuracy"):
         assert views.record["metrics"][name] < plain.record["metrics"][name]  # a digit on its head is another
+
+
+def test_temperature_changes_no_answer_of_several_labels(train_run: Train) -> None:
+    settings = [*MULTI_LABEL, "epochs=30", "optimizer.lr=0.02", "callbacks.ema.decay=0.9", "trainer.precision=32-true"]
+    plain, scaled = train_run(*settings), train_run(*settings, "test_time.temperature=true")
+    found = scaled.record["calibration"]
+    assert min(abs(found["temperature"] - 1), abs(found["ema_temperature"] - 1)) > 0.1
+    assert found["temperature"] != found["ema_temperature"]  # each fits its own
+    for name in ("macro_f1", "mean_average_precision", "ema_macro_f1", "ema_mean_average_precision"):
+        assert scaled.record["metrics"][f"test/{name}"] == pytest.approx(plain.record["metrics"][f"test/{name}"])
+
+
+def test_thresholds_of_several_labels_are_those_of_the_answers_they_judge(
+    train_run: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    chosen = metrics.MultiLabelMetrics.compute
+
+    def compute(self: metrics.MultiLabelMetrics) -> dict[str, float]:
+        found = chosen(self)
+        seen.append(self.thresholds.logits.clone())
+        return found
+
+    monkeypatch.setattr(metrics.MultiLabelMetrics, "compute", compute)
+    train_run(*MULTI_LABEL, "epochs=2", "test_time=flips")
+    of_one_look, of_the_views, of_the_test = seen[-4], seen[-2], seen[-1]
+    assert not torch.equal(of_one_look, of_the_views)
+    assert torch.equal(of_the_views, of_the_test)
 
 
 def test_what_cannot_be_asked_is_refused(train_run: Train) -> None:

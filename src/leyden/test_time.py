@@ -11,6 +11,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
+from torchmetrics import Metric
 
 from leyden.data.sources import Task
 
@@ -32,6 +33,11 @@ class TestTime:
         if temperature and task == "regression":
             raise ValueError("test_time.temperature=true is for classes, and the labels are numbers: give false")
         self.task, self.views, self.fits_temperature, self.temperature = task, views, temperature, 1.0
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether validation has something to choose for it beside the weights."""
+        return self.fits_temperature or (self.task == "multi_label" and self.views != "plain")
 
     def answer(self, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """Logits [B, K] of normalised images [B, C, H, W], or numbers [B]."""
@@ -73,30 +79,39 @@ def fit_temperature(logits: Tensor, labels: Tensor, task: Task) -> float:
 
 
 @torch.no_grad()
-def calibrate(trainer: Any, classifier: Any, data: Any) -> dict[str, float]:
-    """Fits the temperature on the validation images, with the weights that are tested; what a run's record says of it.
+def calibrate(
+    classifier: Any, ask: Callable[[Tensor], Tensor], test_time: TestTime, val_metrics: Metric
+) -> dict[str, float]:
+    """Chooses on the validation images what the test goes by, from answers given as in the test.
 
-    Each rank answers its share, and all fit the same number.
+    `ask` gives the logits of normalised images. The temperature is chosen where one is asked for, the thresholds of
+    several labels always: those that validation chose were for one look and undivided logits. Each rank answers its
+    share, and all choose the same. Returns loss and calibration error before and after, for the run's record.
     """
-    task, test_time = data.task, classifier.test_time
+    trainer = classifier.trainer
     device = trainer.strategy.root_device
-    classifier.to(device).eval()
     answers, labels = [], []
-    for batch in data.val_dataloader():
+    for batch in trainer.datamodule.val_dataloader():
         images = classifier.augment.normalize(batch.images.to(device))
         with trainer.precision_plugin.val_step_context():
-            answers.append(test_time.average(classifier, images).float().cpu())
-        labels.append(batch.labels.cpu())
-    gathered = [(torch.cat(answers), torch.cat(labels))]
+            answers.append(test_time.average(ask, images).float())
+        labels.append(batch.labels.to(device))
+    ours = torch.cat(answers), torch.cat(labels)
+    if test_time.fits_temperature:
+        test_time.temperature = fit_temperature(*_of_all_ranks(*ours), test_time.task)
+    found = {"temperature": test_time.temperature}
+    for when, temperature in (("before", 1.0), ("after", test_time.temperature)):  # the thresholds stay as after
+        val_metrics.to(device).update(ours[0] / temperature, ours[1])
+        computed = val_metrics.compute()
+        val_metrics.reset()
+        found |= {f"val_{name}_{when}": computed[name] for name in ("loss", "ece") if name in computed}
+    return found
+
+
+def _of_all_ranks(answers: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    gathered = [(answers.cpu(), labels.cpu())]
     if torch.distributed.is_initialized():
         gathered = [None] * torch.distributed.get_world_size()  # type: ignore[list-item]
-        torch.distributed.all_gather_object(gathered, (torch.cat(answers), torch.cat(labels)))
+        torch.distributed.all_gather_object(gathered, (answers.cpu(), labels.cpu()))
     all_answers, all_labels = (torch.cat(parts) for parts in zip(*gathered, strict=True))
-    test_time.temperature = fit_temperature(all_answers, all_labels, task)
-    loss = F.cross_entropy if task == "single_label" else F.binary_cross_entropy_with_logits
-    of_loss = all_labels if task == "single_label" else all_labels.float()
-    return {
-        "temperature": test_time.temperature,
-        "val_loss_before": float(loss(all_answers, of_loss)),
-        "val_loss_after": float(loss(all_answers / test_time.temperature, of_loss)),
-    }
+    return all_answers, all_labels

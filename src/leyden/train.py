@@ -23,6 +23,7 @@ from leyden.build import (
 from leyden.callbacks import Checkpoints, Ema, Progress, Pruning
 from leyden.check import check, check_groups
 from leyden.checkpoint import LAST, Found
+from leyden.classifier import ImageClassifier
 from leyden.config import Origin
 from leyden.data.features import keep_features
 from leyden.errors import Interrupted
@@ -157,10 +158,17 @@ def fit_and_test(
             return checkpoints.best_value if checkpoints else None
         if checkpoints:
             checkpoints.put_best_back(classifier, find(callbacks, Ema))
-        if classifier.test_time.fits_temperature:
-            run.update(calibration=calibrate(trainer, classifier, data))
+        if classifier.test_time.is_chosen:
+            run.update(calibration=choose_by_validation(classifier, find(callbacks, Ema)))
         trainer.test(classifier, datamodule=data, verbose=False)
         run.update(data=run.facts["data"] | data.record_skipped(run.directory / "skipped_images.csv"))
         summarise(run, trainer, classifier, data, checkpoints, find(callbacks, Progress), config.pictures is not False)
         wait_for_ranks(trainer, run)
     return checkpoints.best_value if checkpoints else None
+
+
+def choose_by_validation(classifier: ImageClassifier, ema: Ema | None) -> dict[str, float]:
+    """Lets validation choose what the test goes by, for the weights and for their average; what came of it."""
+    classifier.to(classifier.trainer.strategy.root_device).eval()
+    found = calibrate(classifier, classifier, classifier.test_time, classifier.val_metrics)
+    return found | (ema.calibrate(classifier) if ema else {})

@@ -1,6 +1,7 @@
 """Optimizer step > **averaged weights** > metrics: an exponential moving average, evaluated beside the raw weights."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,6 +12,7 @@ from torchmetrics import Metric
 
 from leyden.classifier import features_of
 from leyden.metric_names import is_of_one_class
+from leyden.test_time import TestTime, calibrate
 
 
 class Ema(pl.Callback):
@@ -36,6 +38,7 @@ class Ema(pl.Callback):
             self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
             # Together, for the test may go by what validation has chosen.
             self.metrics = copy.deepcopy({"val": pl_module.val_metrics, "test": pl_module.test_metrics})
+            self.test_time: TestTime = copy.deepcopy(pl_module.test_time)
         if self.stored is not None:
             self._restore(self.stored)
 
@@ -62,24 +65,23 @@ class Ema(pl.Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        assert self.average is not None
-        network = self.average.module
-        assert isinstance(network, nn.ModuleDict)
-        network.eval()
+        images = pl_module.augment.normalize(batch.images)
         with torch.no_grad(), trainer.precision_plugin.val_step_context():
-            logits = self._answer(pl_module, batch, trainer.testing)
+            logits = self.test_time.answer(self._network(), images) if trainer.testing else self._network()(images)
         split = "test" if trainer.testing else "val"
         self.metrics[split].to(logits.device).update(logits, batch.labels)
 
-    def _answer(self, pl_module: Any, batch: Any, is_test: bool) -> torch.Tensor:
+    def _network(self) -> Callable[[torch.Tensor], torch.Tensor]:
         assert self.average is not None
-        network: Any = self.average.module
-        images = pl_module.augment.normalize(batch.images)
-        if is_test:
-            return pl_module.test_time.answer(
-                lambda view: network["head"](features_of(view, network["backbone"])), images
-            )
-        return network["head"](features_of(images, network["backbone"]))
+        network: Any = self.average.module.eval()
+        return lambda images: network["head"](features_of(images, network["backbone"]))
+
+    def calibrate(self, pl_module: Any) -> dict[str, float]:
+        """Lets validation choose what the test of the averaged weights goes by; what came of it, for the record."""
+        assert self.average is not None
+        self.average.to(pl_module.device)
+        found = calibrate(pl_module, self._network(), self.test_time, self.metrics["val"])
+        return {f"ema_{name}": value for name, value in found.items()}
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
