@@ -281,6 +281,21 @@ def test_description_says_what_is_frozen_and_at_which_rates_the_rest_trains() ->
     assert describe_groups(module, finetune.rates()).endswith("learning rates: 40 × 1, 27 frozen")
 
 
+def test_stages_that_the_trainer_never_reaches_are_told(train_run: Train, caplog: pytest.LogCaptureFixture) -> None:
+    train_run("finetune=gradual", "epochs=5", "trainer.max_epochs=2", *NORMED)
+    assert "trainer.max_epochs=2 ends training before finetune has let all layers train" in caplog.text
+    caplog.clear()
+    train_run(
+        "finetune=gradual",
+        "finetune.num_stages=2",
+        "finetune.epochs_per_stage=1",
+        "epochs=5",
+        "trainer.max_epochs=2",
+        *NORMED,
+    )
+    assert "before finetune" not in caplog.text
+
+
 def test_batch_norm_that_evaluates_keeps_its_statistics_over_a_run(train_run: Train) -> None:
     for way in ("full", "gradual", "head_then_full"):
         run = train_run(f"finetune={way}", "finetune.batch_norm=eval", "epochs=3", *NORMED)

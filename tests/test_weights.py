@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from leyden.backbones import CNN
+from leyden import command_line
+from leyden.backbones import CNN, MLP
 from leyden.heads import LinearHead
 from leyden.weights import Weights, keep_head, load_weights, read_weights
 from running import FinishedRun
@@ -40,6 +41,21 @@ def test_run_begins_with_the_best_weights_of_another(train_run: Train) -> None:
             assert torch.allclose(value, last[name], atol=1e-6), name
     assert second.record["transfer"]["head"] == "kept"
     assert second.record["transfer"]["their SHA-256"]
+
+
+def test_run_does_not_go_on_from_other_weights_than_it_began_with(
+    interrupted: Callable[..., FinishedRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "weights.safetensors"
+    tensors = MLP(1, 8, depth=2, width=16).state_dict()
+    save_file(tensors, file)
+    network = ["backbone.depth=2", "backbone.width=16"]
+    run = interrupted(f"weights={file}", *network, "finetune=l2sp", hook="on_train_batch_end", count=20)
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, file)
+    assert command_line.resume([str(run.directory)]) == 1
+    assert f"{file} holds other weights than those that this run began with (SHA-256 " in capsys.readouterr().err
+    save_file(tensors, file)
+    assert command_line.resume([str(run.directory)]) == 0
 
 
 def test_new_head_is_what_it_is_without_weights(train_run: Train) -> None:

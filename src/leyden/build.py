@@ -27,7 +27,7 @@ from leyden.classifier import ImageClassifier
 from leyden.config import Origin
 from leyden.data import ImageDataModule
 from leyden.data.sources import Task
-from leyden.finetune import Finetune
+from leyden.finetune import LAST_EPOCH, Finetune
 from leyden.hardware import keep_freed_memory, skip_needless_search_for_gpus
 from leyden.heads import Number
 from leyden.loggers import MetricsCsv
@@ -89,6 +89,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifi
     if data.task == "regression":
         head = Number(head)
     finetune.begin(backbone, head, None if config.steps else config.epochs)
+    warn_of_stages_that_never_come(finetune, config.trainer.get("max_epochs"))
     of_data = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
     of_classes = {} if data.task == "regression" else {"num_classes": data.num_classes}
     classifier = ImageClassifier(
@@ -107,6 +108,12 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifi
     )
     classifier.loaded = loaded
     return classifier
+
+
+def warn_of_stages_that_never_come(finetune: Finetune, max_epochs: int | None) -> None:
+    """Says where the trainer, apart from `epochs`, ends before all that is to train does."""
+    if max_epochs is not None and finetune.num_frozen_layers(max_epochs - 1) > finetune.num_frozen_layers(LAST_EPOCH):
+        log.warning("trainer.max_epochs=%s ends training before finetune has let all layers train", max_epochs)
 
 
 def build_test_time(config: DictConfig, data: ImageDataModule) -> TestTime:

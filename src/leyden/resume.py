@@ -16,6 +16,7 @@ from leyden.checkpoint import Found, newest_whole, put_in_order
 from leyden.config import FREE, Origin, leaves
 from leyden.run import rank, read_record
 from leyden.schedules import first_step_that_differs
+from leyden.transfer_table import DIGEST
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +169,21 @@ def check_same_data(start: Start, facts: Mapping[str, Any]) -> None:
         )
     if before["fingerprint"] != facts["fingerprint"]:
         log.warning("files of %s have changed since the attempt before: the result is that of neither", facts["name"])
+
+
+def check_same_weights(start: Start, told: Mapping[str, str]) -> None:
+    """Holds the file of weights against that of the attempt before: some ways of fine-tuning go by it to the end.
+
+    Raises:
+        ValueError: its content has changed.
+    """
+    recorded = start.record.get("transfer") or (start.found.state or {}).get("run", {}).get("transfer") or {}
+    before = recorded.get(DIGEST)
+    if start.found.state is not None and before and before != told[DIGEST]:
+        raise ValueError(
+            f"{told['weights'].split(':')[0]} holds other weights than those that this run began with "
+            f"(SHA-256 {before[:12]}…, now {told[DIGEST][:12]}…): put them back, or train anew in another directory"
+        )
 
 
 def warn_of_other_machine(found: Found, facts: Mapping[str, Any]) -> None:

@@ -36,6 +36,7 @@ from leyden.ranks import telling_which_rank_failed, wait_for_ranks
 from leyden.resume import (
     Start,
     check_same_data,
+    check_same_weights,
     config_to_resume,
     starting_point,
     warn_of_other_machine,
@@ -137,10 +138,11 @@ def fit_and_test(
 
         warn_once(data, facts["data"]["fingerprint"], config.loss.get("class_weights"))
     run.update(**facts)
-    if checkpoints:
-        kept = {"run_id": run.facts.get("run_id"), "overrides": list(origin.overrides), **facts}
-        checkpoints.run = {"config": OmegaConf.to_yaml(config), **kept}
     told = transfer_table.rows(classifier, data, preprocessing_of(config))
+    check_same_weights(start, told)
+    if checkpoints:
+        kept = {"run_id": run.facts.get("run_id"), "overrides": list(origin.overrides), "transfer": told, **facts}
+        checkpoints.run = {"config": OmegaConf.to_yaml(config), **kept}
     run.update(**({"transfer": told} if told else {}))
     if run.main_process:
         warn_of_other_machine(start.found, facts)

@@ -6,6 +6,8 @@ from leyden.classifier import ImageClassifier
 from leyden.data import ImageDataModule
 from leyden.preprocessing import Preprocessing
 
+DIGEST = "their SHA-256"
+
 
 def rows(classifier: ImageClassifier, data: ImageDataModule, asked: Preprocessing | None) -> dict[str, str]:
     """What a fine-tune begins with and does, by its subject; empty where all begins anew and all trains."""
@@ -36,7 +38,7 @@ def _of_weights(loaded: dict[str, Any]) -> dict[str, str]:
     left_out = ", ".join(loaded["left_out"][:4]) + (", …" if len(loaded["left_out"]) > 4 else "")
     told = {"weights": f"{loaded['source']}: {loaded['num_tensors']} tensors, none missing"}
     told["left out of them"] = left_out
-    told["their SHA-256"] = loaded["digest"]
+    told[DIGEST] = loaded["digest"]
     return told
 
 
