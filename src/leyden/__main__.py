@@ -13,6 +13,7 @@ COMMANDS = {
     "status": "tell how the runs of a study stand: leyden status <study's directory>",
     "report": "tell which setting of a study is better, and how sure that is: leyden report <study's directory>",
     "compare": "compare two runs, or the best settings of two studies: leyden compare <one> <other>",
+    "soup": "average the weights of several runs into one network: leyden soup <study's directory>",
     "checkpoints": "tell what is saved of a run: leyden checkpoints <run directory>",
     "draw": "draw the pictures of a run, or of all runs of a study: leyden draw <directory>",
     "doctor": "tell what is wrong with a data set: leyden doctor data=image_folder data.source.directory=photos",

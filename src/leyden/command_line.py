@@ -88,6 +88,12 @@ def compare(arguments: Sequence[str]) -> int:
     return _about_directories(what, "compare <directory> <directory>", _compare_job, arguments, fewest=2, most=2)
 
 
+def soup(arguments: Sequence[str]) -> int:
+    """`leyden soup <directory> …`: one network from the weights of several runs."""
+    what = "Average the best weights of the runs of a study, or of runs by their directories, and test the mean."
+    return _about_directories(what, "soup <directory> …", _soup_job, arguments, fewest=1, most=None)
+
+
 def checkpoints(arguments: Sequence[str]) -> int:
     """`leyden checkpoints <run directory>`: what is saved there."""
     what = "Tell what is saved of a run, and whether it is whole."
@@ -248,6 +254,12 @@ def _compare_job(first: Path, second: Path) -> None:
     from leyden.report.compare import compare as compare_two
 
     print(compare_two(first, second))
+
+
+def _soup_job(*directories: Path) -> None:
+    from leyden.soup import cook
+
+    cook(directories)
 
 
 def _draw_job(directory: Path) -> None:
