@@ -4,6 +4,7 @@
 is a network too, often a better one, for the price of one.
 """
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from leyden.finetune import Lora
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
 from leyden.metric_names import direction
 from leyden.report.collect import Found, collect
-from leyden.run import RunRecord
+from leyden.run import RunRecord, working_directory
 from leyden.summary import summarise
 from leyden.test_time import calibrate
 from leyden.transfer_table import DIGEST
@@ -48,7 +49,7 @@ def cook(directories: Sequence[Path]) -> Path:
         ValueError: there are fewer than two finished runs, they differ in network, images or split, or the soup's
             directory is there already.
     """
-    collection = collect(directories)
+    collection = collect([directory.resolve() for directory in directories])  # their paths may be relative to theirs
     monitor = collection.metric["selection"]
     sign = 1 if direction(monitor) == "max" else -1
     runs = sorted(collection.finished, key=lambda run: -sign * (run.value(f"best/{monitor}") or 0.0))
@@ -58,7 +59,8 @@ def cook(directories: Sequence[Path]) -> Path:
     config = configs[0]
     assert isinstance(config, DictConfig)
     config.logger, config.resume = None, "never"
-    with RunRecord(place, runs[0].overrides) as record:
+    config.trainer.devices, config.trainer.strategy = 1, "auto"
+    with contextlib.chdir(working_directory(runs[0].directory)), RunRecord(place, runs[0].overrides) as record:
         record.begin(config, {}, is_new=True)
         kitchen = Kitchen(config, record, monitor)
         chosen, value = kitchen.choose(runs, sign)
