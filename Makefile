@@ -6,7 +6,7 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report doctor preview test test-slow test-gpu test-network test-slurm test-ray bench faults faults-study check format clean
+.PHONY: help setup train sweep report finetune finetune-fast doctor preview test test-slow test-gpu test-network test-slurm test-ray bench faults faults-study check format clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,18 @@ sweep: setup  ## compare optimizers on digits, each at its own learning rates: a
 
 report: setup  ## tell which setting of a study is better: ARGS=runs/…, by default the newest study
 	@$(BIN)/leyden report $(or $(ARGS),$(patsubst %/,%,$(dir $(firstword $(shell ls -t runs/*/*/study.json 2>/dev/null)))))
+
+$(VENV)/stamp-finetune: $(VENV)/stamp
+	@$(PIP) -e '.[lite,elpv]' -c constraints.txt
+	@touch $@
+
+finetune: $(VENV)/stamp-finetune  ## fine-tune a pretrained network on solar cells and compare it with what is published: ten minutes
+	@$(BIN)/leyden train experiment=elpv_finetune $(ARGS)
+	@$(BIN)/python -m benchmarks.elpv "$$(dirname "$$(ls -t runs/*/*/run.json runs/*/*/study.json 2>/dev/null | head -1)")"
+
+finetune-fast: $(VENV)/stamp-finetune  ## the same with a linear probe on features that are computed once: two minutes
+	@$(BIN)/leyden train experiment=elpv_probe $(ARGS)
+	@$(BIN)/python -m benchmarks.elpv "$$(dirname "$$(ls -t runs/*/*/run.json runs/*/*/study.json 2>/dev/null | head -1)")"
 
 doctor: setup  ## tell what is wrong with a data set: ARGS="data=image_folder data.source.directory=…"
 	@$(BIN)/leyden doctor $(ARGS)
