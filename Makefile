@@ -39,17 +39,20 @@ sweep: setup  ## compare optimizers on digits, each at its own learning rates: a
 report: setup  ## tell which setting of a study is better: ARGS=runs/…, by default the newest study
 	@$(BIN)/leyden report $(or $(ARGS),$(patsubst %/,%,$(dir $(firstword $(shell ls -t runs/*/*/study.json 2>/dev/null)))))
 
+# The directory of the newest run or study, when the line that names it is reached.
+NEWEST = "$$(dirname "$$(ls -t runs/*/*/run.json runs/*/*/study.json 2>/dev/null | head -1)")"
+
 $(VENV)/stamp-finetune: $(VENV)/stamp
 	@$(PIP) -e '.[lite,elpv]' -c constraints.txt
 	@touch $@
 
 finetune: $(VENV)/stamp-finetune  ## fine-tune a pretrained network on solar cells and compare it with what is published: ten minutes
 	@$(BIN)/leyden train experiment=elpv_finetune $(ARGS)
-	@$(BIN)/python -m benchmarks.elpv "$$(dirname "$$(ls -t runs/*/*/run.json runs/*/*/study.json 2>/dev/null | head -1)")"
+	@$(BIN)/python -m benchmarks.elpv $(NEWEST)
 
 finetune-fast: $(VENV)/stamp-finetune  ## the same with a linear probe on features that are computed once: two minutes
 	@$(BIN)/leyden train experiment=elpv_probe $(ARGS)
-	@$(BIN)/python -m benchmarks.elpv "$$(dirname "$$(ls -t runs/*/*/run.json runs/*/*/study.json 2>/dev/null | head -1)")"
+	@$(BIN)/python -m benchmarks.elpv $(NEWEST)
 
 doctor: setup  ## tell what is wrong with a data set: ARGS="data=image_folder data.source.directory=…"
 	@$(BIN)/leyden doctor $(ARGS)

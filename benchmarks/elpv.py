@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from scipy import stats
 
 from leyden.build import build_data
 from leyden.data.elpv import ELPV
 from leyden.report.predictions import read_predictions
+from leyden.report.statistics import Difference, difference
 from leyden.run import read_record
 
 PUBLISHED = {"their CNN": 88.42, "their SVM": 82.44}
@@ -77,8 +77,8 @@ def show(scores: list[Scores]) -> str:
     ways = list(by_way)
     if len(ways) == 2 and len(both := sorted(by_way[ways[0]].keys() & by_way[ways[1]].keys())) > 1:
         first, second = ([by_way[way][seed] for seed in both] for way in ways)
-        moves = [one.values[0] - other.values[0] for one, other in zip(first, second, strict=True)]
-        lines.append(_difference(f"{ways[0]} - {ways[1]}", moves, first[0].share))
+        values = ([run.values[0] for run in runs] for runs in (first, second))
+        lines.append(_tell(f"{ways[0]} - {ways[1]}", difference(*values, is_paired=True), first[0].share))
     return "\n".join(lines)
 
 
@@ -86,15 +86,14 @@ def _spread(values: tuple[float, ...]) -> str:
     return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
 
 
-def _difference(name: str, moves: list[float], share: float) -> str:
-    """The mean difference with its 95 % t-interval, and with that of Nadeau & Bengio 2003: splits share their cells."""
-    mean, deviation, count = statistics.mean(moves), statistics.stdev(moves), len(moves)
-    plain, corrected = (
-        stats.t.ppf(0.975, count - 1) * deviation * part**0.5 for part in (1 / count, 1 / count + share)
-    )
+def _tell(name: str, found: Difference, share: float) -> str:
+    """The difference with its 95 % t-interval, and with that of Nadeau & Bengio 2003: splits share their cells."""
+    assert found.high is not None
+    half = found.high - found.mean
+    corrected = half * (1 + found.n * share) ** 0.5
     return (
-        f"{name}, paired by split: {mean:+.2f}, 95 % interval {mean - plain:+.2f} to {mean + plain:+.2f}, "
-        f"with splits that share cells {mean - corrected:+.2f} to {mean + corrected:+.2f}"
+        f"{name}, paired by split: {found.mean:+.2f}, 95 % interval {found.mean - half:+.2f} to {found.high:+.2f}, "
+        f"with splits that share cells {found.mean - corrected:+.2f} to {found.mean + corrected:+.2f}"
     )
 
 

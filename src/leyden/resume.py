@@ -171,7 +171,7 @@ def check_same_data(start: Start, facts: Mapping[str, Any]) -> None:
         log.warning("files of %s have changed since the attempt before: the result is that of neither", facts["name"])
 
 
-def check_same_weights(start: Start, told: Mapping[str, str]) -> None:
+def check_same_weights(start: Start, loaded: Mapping[str, Any] | None) -> None:
     """Holds the file of weights against that of the attempt before: some ways of fine-tuning go by it to the end.
 
     Raises:
@@ -179,10 +179,10 @@ def check_same_weights(start: Start, told: Mapping[str, str]) -> None:
     """
     recorded = start.record.get("transfer") or (start.found.state or {}).get("run", {}).get("transfer") or {}
     before = recorded.get(DIGEST)
-    if start.found.state is not None and before and before != told[DIGEST]:
+    if start.found.state is not None and before and loaded and before != loaded["digest"]:
         raise ValueError(
-            f"{told['weights'].split(':')[0]} holds other weights than those that this run began with "
-            f"(SHA-256 {before[:12]}…, now {told[DIGEST][:12]}…): put them back, or train anew in another directory"
+            f"{loaded['source']} holds other weights than those that this run began with "
+            f"(SHA-256 {before[:12]}…, now {loaded['digest'][:12]}…): put them back, or train anew in another directory"
         )
 
 

@@ -8,7 +8,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -68,6 +68,13 @@ def cook(directories: Sequence[Path]) -> Path:
     return place
 
 
+class Ingredient(NamedTuple):
+    """A run, and its best checkpoint."""
+
+    run: Found
+    best: dict[str, Any]
+
+
 class Kitchen:
     """The network, the images and the trainer that all soups of some runs are tried with."""
 
@@ -88,23 +95,24 @@ class Kitchen:
         facts = {"device": describe_device(accelerator), "precision": self.trainer.precision, "seed": config.seed}
         record.update(**facts, parameters=num_parameters, data=self.data.facts())
 
-    def choose(self, runs: Sequence[Found], sign: int) -> tuple[list[Found], float]:
+    def choose(self, runs: Sequence[Found], sign: int) -> tuple[list[Ingredient], float]:
         """The runs whose mean validation likes best, added greedily, and its value."""
-        chosen: list[Found] = []
+        chosen: list[Ingredient] = []
         best = 0.0
         for run in runs:
-            self.mix([*chosen, run])
+            tried = [*chosen, Ingredient(run, read_checkpoint(run.directory / "checkpoints" / BEST))]
+            self.mix(tried)
             value = self.validate()
             is_in = not chosen or sign * value >= sign * best
             if is_in:
-                chosen, best = [*chosen, run], value
+                chosen, best = tried, value
             alone = run.value(f"best/{self.monitor}")
             print(f"{'+' if is_in else ' '} {run.id}  {self.monitor} alone {alone:.4f}, in the soup {value:.4f}")
         return chosen, best
 
-    def mix(self, runs: Sequence[Found]) -> None:
+    def mix(self, ingredients: Sequence[Ingredient]) -> None:
         """Puts the mean of the runs' best weights into the network."""
-        states = [read_checkpoint(run.directory / "checkpoints" / BEST)["state_dict"] for run in runs]
+        states = [best["state_dict"] for _, best in ingredients]
         self.classifier.load_state_dict(mean_of(states))
         self.classifier.to(self.device).eval()
         names = [name for name, module in self.classifier.named_modules() if isinstance(module, _BatchNorm)]
@@ -125,18 +133,18 @@ class Kitchen:
         metrics.reset()
         return float(found[self.monitor.removeprefix("val/")])
 
-    def serve(self, record: RunRecord, chosen: Sequence[Found], value: float) -> None:
+    def serve(self, record: RunRecord, chosen: Sequence[Ingredient], value: float) -> None:
         """Writes the soup as a run's best checkpoint, and tests it once."""
         self.mix(chosen)
-        record.update(soup={"runs": [str(run.directory) for run in chosen], self.monitor: value})
+        record.update(soup={"runs": [str(run.directory) for run, _ in chosen], self.monitor: value})
         self.trainer.validate(self.classifier, datamodule=self.data, verbose=False)  # which chooses thresholds, too
         classifier = self.classifier
         if classifier.test_time.is_chosen:
             classifier.to(self.device).eval()
             record.update(calibration=calibrate(classifier, classifier, classifier.test_time, classifier.val_metrics))
-        state = read_checkpoint(chosen[0].directory / "checkpoints" / BEST)
+        state = chosen[0].best
         kept = state["run"] | {"config": OmegaConf.to_yaml(self.config), "run_id": record.facts["run_id"]}
-        state |= {"state_dict": classifier.state_dict(), "callbacks": {}, "run": kept}
+        state = state | {"state_dict": classifier.state_dict(), "callbacks": {}, "run": kept}
         write_checkpoint(state, record.directory / "checkpoints" / BEST)
         self.trainer.test(classifier, datamodule=self.data, verbose=False)
         summarise(record, self.trainer, classifier, self.data, None, None, self.config.pictures is not False)

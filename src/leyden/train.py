@@ -139,7 +139,7 @@ def fit_and_test(
         warn_once(data, facts["data"]["fingerprint"], config.loss.get("class_weights"))
     run.update(**facts)
     told = transfer_table.rows(classifier, data, preprocessing_of(config))
-    check_same_weights(start, told)
+    check_same_weights(start, classifier.loaded)
     if checkpoints:
         kept = {"run_id": run.facts.get("run_id"), "overrides": list(origin.overrides), "transfer": told, **facts}
         checkpoints.run = {"config": OmegaConf.to_yaml(config), **kept}
