@@ -18,3 +18,7 @@ def test_value_may_go_by_what_was_chosen_of_a_group(leyden: Callable[..., subpro
     done = leyden("train", rate, "finetune=bitfit")
     assert done.returncode == 1
     assert "by_choice has no value for finetune=bitfit: it has full, gradual" in done.stderr
+    epochs = "epochs='${by_choice:data.labels_per_class,{5: 100, null: 12}}'"
+    for labels, passes in {"5": 100, "null": 12}.items():
+        done = leyden("train", "--cfg", "job", "--resolve", epochs, f"data.labels_per_class={labels}")
+        assert f"\nepochs: {passes}\n" in done.stdout

@@ -104,9 +104,18 @@ def test_gradual_unfreezes_from_the_head_down(num_stages: int, epochs_per_stage:
         assert trained_names(finetune.backbone) == expected
 
 
+@pytest.mark.parametrize(
+    ("num_stages", "num_epochs", "frozen"),
+    [(4, 8, [6, 6, 4, 4, 2, 2, 0, 0]), (3, 10, [6, 6, 6, 3, 3, 3, 0, 0, 0, 0]), (4, 4, [6, 4, 2, 0])],
+)
+def test_stages_of_gradual_are_even_parts_by_default(num_stages: int, num_epochs: int, frozen: list[int]) -> None:
+    finetune = begun(Gradual(num_stages), MLP(1, 8, depth=6, width=4), num_epochs)
+    assert [finetune.num_frozen_layers(epoch) for epoch in range(num_epochs)] == frozen
+
+
 def test_what_is_frozen_evaluates_and_what_trains_trains() -> None:
     backbone = MLP(1, 8, depth=3, width=4, dropout=0.5, batch_norm=True)
-    finetune = begun(Gradual(num_stages=4), backbone)
+    finetune = begun(Gradual(num_stages=4, epochs_per_stage=1), backbone)
     finetune.at_epoch(2)  # the last two of three layers
     modes = [type(layer).__name__ for layer in backbone.layers if layer.training]
     assert modes == ["Linear", "BatchNorm1d", "ReLU", "Dropout"] * 2

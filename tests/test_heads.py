@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from leyden.heads import LinearHead, Number
+from leyden.heads import LinearHead, NormedHead, Number
 
 
 def test_head_drops_features_in_training_only() -> None:
@@ -17,6 +17,22 @@ def test_head_drops_features_in_training_only() -> None:
 
 def test_head_without_dropout_is_one_linear_layer() -> None:
     assert [type(layer).__name__ for layer in LinearHead(8, 3)] == ["Linear"]
+
+
+def test_normed_head_begins_without_an_opinion_and_finds_the_answer_of_least_norm() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, targets = torch.randn(6, 40, generator=generator), torch.randn(6, 3, generator=generator)
+    head = NormedHead(40, 3)
+    assert not head(features).any()
+    inputs = head[0](features)
+    optimizer = torch.optim.SGD(head.parameters(), 0.002)
+    for _ in range(3000):
+        optimizer.zero_grad()
+        (head[1](inputs) - targets).square().sum().backward()
+        optimizer.step()
+    with_ones = torch.cat([inputs, torch.ones(6, 1)], 1)
+    expected = torch.linalg.pinv(with_ones) @ targets  # Moore and Penrose's
+    torch.testing.assert_close(torch.cat([head[1].weight.T, head[1].bias[None]]), expected, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, 1.5])

@@ -4,11 +4,20 @@ from typing import Any
 
 import pytest
 import torch
+from scipy.stats import energy_distance
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from leyden.losses import BinaryCrossEntropy, ClassificationLoss, CrossEntropy, Focal, Huber, MeanSquaredError
+from leyden.losses import (
+    BinaryCrossEntropy,
+    ClassificationLoss,
+    CrossEntropy,
+    EarthMover,
+    Focal,
+    Huber,
+    MeanSquaredError,
+)
 
 GENERATOR = torch.Generator().manual_seed(0)
 LOGITS = 3 * torch.randn(32, 5, generator=GENERATOR)
@@ -34,7 +43,7 @@ def test_cross_entropy_of_soft_targets_equals_pytorchs(smoothing: float) -> None
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("kind", [CrossEntropy, Focal])
+@pytest.mark.parametrize("kind", [CrossEntropy, Focal, EarthMover])
 def test_label_and_its_one_hot_vector_give_the_same_loss(
     kind: type[ClassificationLoss], settings: dict[str, Any]
 ) -> None:
@@ -62,6 +71,23 @@ def test_focal_loss_of_two_classes_equals_torchvisions() -> None:
     expected = sigmoid_focal_loss(scores, labels.float(), alpha=-1, gamma=2.0, reduction="mean")
     logits = torch.stack([torch.zeros(32), scores], dim=1)
     torch.testing.assert_close(Focal(2, gamma=2.0)(logits, labels), expected)
+
+
+@pytest.mark.parametrize("targets", [LABELS, SOFT])
+def test_earth_movers_distance_is_half_the_squared_energy_distance_of_scipy(targets: Tensor) -> None:
+    levels, probabilities = range(5), LOGITS.double().softmax(1)
+    soft = F.one_hot(targets, 5).double() if targets.ndim == 1 else targets.double()
+    pairs = zip(probabilities.numpy(), soft.numpy(), strict=True)
+    expected = [energy_distance(levels, levels, answer, target) ** 2 / 2 for answer, target in pairs]
+    torch.testing.assert_close(EarthMover(5)(LOGITS, targets).double(), torch.tensor(expected).mean())
+
+
+def test_certain_answer_costs_by_how_far_it_is_off() -> None:
+    certain = 1000.0 * torch.eye(5)
+    costs = [EarthMover(5)(answer[None], torch.tensor([0])).item() for answer in certain]
+    assert costs == [0, 1, 2, 3, 4]
+    weighted = EarthMover(5, class_weights=WEIGHTS)(certain, torch.zeros(5, dtype=torch.long))
+    assert weighted.item() == 2  # one class alone: its weight falls out
 
 
 def test_balanced_weights_make_every_class_count_the_same() -> None:

@@ -208,7 +208,7 @@ def test_every_schedule_trains(train_run: Train, schedule: str) -> None:
     assert run.metrics["test/accuracy"] > 0.8
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal", "earth_mover"])
 def test_losses_train_with_mixed_images_and_balanced_classes(train_run: Train, loss: str) -> None:
     settings = [f"loss={loss}", "loss.class_weights=balanced", "loss.label_smoothing=0.1"]
     run = train_run("augment=strong", "augment.operations=null", *settings, "epochs=6")

@@ -102,12 +102,13 @@ def _choice(group: str, _root_: DictConfig) -> str:
     return str(settings.runtime.choices[group])
 
 
-def _by_choice(group: str, values: Mapping[str, Any], *, _root_: DictConfig) -> Any:
-    """The value for what was chosen of a group, as `${by_choice:optimizer,{sgd: 0.1, adam: 0.001}}`."""
-    chosen = _choice(group, _root_)
-    if chosen not in values:
-        raise ValueError(f"by_choice has no value for {group}={chosen}: it has {', '.join(map(str, values))}")
-    return values[chosen]
+def _by_choice(name: str, values: Mapping[Any, Any], *, _root_: DictConfig) -> Any:
+    """The value for what was chosen of a group or a dotted key: `${by_choice:optimizer,{sgd: 0.1, adam: 0.001}}`."""
+    chosen = str(OmegaConf.select(_root_, name) if "." in name else _choice(name, _root_))
+    named = {str(choice): value for choice, value in values.items()}
+    if chosen not in named:
+        raise ValueError(f"by_choice has no value for {name}={chosen}: it has {', '.join(named)}")
+    return named[chosen]
 
 
 def _study_name(_root_: DictConfig) -> str:

@@ -151,28 +151,36 @@ class Gradual(Finetune):
     """The head alone trains first, then, stage by stage, more of the backbone, from the head down to the input.
 
     Gradual unfreezing (Howard & Ruder 2018). There are `num_stages`, the head's among them, but at most one more than
-    the backbone has layers, which are shared out evenly; each lasts `epochs_per_stage`, the last one to the end.
+    the backbone has layers, which are shared out evenly; each lasts `epochs_per_stage`, by default an even part of all
+    epochs, the last one to the end.
     """
 
     def __init__(
-        self, num_stages: int = 4, epochs_per_stage: int = 1, head_rate: float = 1.0, batch_norm: str = "train"
+        self,
+        num_stages: int = 4,
+        epochs_per_stage: int | None = None,
+        head_rate: float = 1.0,
+        batch_norm: str = "train",
     ) -> None:
         super().__init__(head_rate, batch_norm)
         _require("num_stages", num_stages, num_stages >= 2, "2 or more, the head's among them")
-        _require("epochs_per_stage", epochs_per_stage, epochs_per_stage >= 1, "1 or more")
+        is_length = epochs_per_stage is None or epochs_per_stage >= 1
+        _require("epochs_per_stage", epochs_per_stage, is_length, "1 or more, or null for even parts")
         self.num_stages, self.epochs_per_stage = num_stages, epochs_per_stage
+        self.stage_epochs = epochs_per_stage or 1  # until `begin` knows how many there are
 
     def begin(self, backbone: nn.Module, head: nn.Module, num_epochs: int | None) -> None:
         super().begin(backbone, head, num_epochs)
-        keys = f"finetune.num_stages={self.num_stages} with finetune.epochs_per_stage={self.epochs_per_stage}"
-        _check_last_stage(keys, self._last_stage * self.epochs_per_stage, num_epochs)
+        self.stage_epochs = self.epochs_per_stage or max(1, (num_epochs or 0) // (self._last_stage + 1))
+        keys = f"finetune.num_stages={self.num_stages} with finetune.epochs_per_stage={self.stage_epochs}"
+        _check_last_stage(keys, self._last_stage * self.stage_epochs, num_epochs)
 
     @property
     def _last_stage(self) -> int:
         return min(self.num_stages - 1, len(self.layers))
 
     def num_frozen_layers(self, epoch: int) -> int:
-        stage = min(epoch // self.epochs_per_stage, self._last_stage)
+        stage = min(epoch // self.stage_epochs, self._last_stage)
         return len(self.layers) * (self._last_stage - stage) // max(1, self._last_stage)
 
 

@@ -17,12 +17,15 @@ class LinearHead(nn.Sequential):
 class NormedHead(nn.Sequential):
     """Each feature to mean 0 and deviation 1, then dropout and one linear layer, as in the probes of He et al. 2022.
 
-    Features of a frozen backbone differ in scale by orders of magnitude, which one learning rate cannot serve.
+    Features of a frozen backbone differ in scale by orders of magnitude, which one learning rate cannot serve. The
+    layer begins at zero (as in Kolesnikov et al. 2020), so that nothing is in its answers but what labels have taught.
     """
 
     def __init__(self, num_features: int, num_classes: int, dropout: float = 0.0) -> None:
         norm = nn.BatchNorm1d(num_features, affine=False, momentum=None)  # the mean over all batches seen
         super().__init__(norm, *LinearHead(num_features, num_classes, dropout))
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
 
 
 class Number(nn.Module):

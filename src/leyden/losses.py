@@ -132,6 +132,19 @@ class Focal(ClassificationLoss):
         return weighted / weight * share_of_ranks(weight)
 
 
+class EarthMover(ClassificationLoss):
+    """Squared earth mover's distance of classes in an order, Σ (P − T)² over the cumulated probabilities P of the
+    answer and T of the target (Hou et al. 2016): the further off an answer is, the more it costs.
+    """
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        distances = (logits.softmax(1).cumsum(1) - self.soft(targets).cumsum(1)).square().sum(1)
+        if self.class_weights is None:
+            return distances.mean()
+        weights = self.class_weights[targets] if targets.ndim == 1 else (targets * self.class_weights).sum(1)
+        return (weights * distances).sum() / weights.sum() * share_of_ranks(weights.sum())
+
+
 class BinaryCrossEntropy(ClassificationLoss):
     """Sigmoid cross-entropy of logits [B, K] with any number of labels each, [B, K] from 0 to 1; mean over all.
 
