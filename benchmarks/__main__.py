@@ -168,13 +168,14 @@ def whole_studies() -> Iterator[tuple[str, Maker]]:
 
 def files() -> Iterator[tuple[str, Maker]]:
     """From image files to normalised batches."""
-    timm = "PNG decode and timm's transform in a DataLoader with 2 workers"
-    yield "data: crop + flips of ELPV from the cache", partial(
-        compare, measure=image_files.from_the_cache, unit="images/s", target=8, against=timm
-    )  # fmt: skip
-    yield "data: first epoch of ELPV, building the cache included", partial(
-        compare, measure=image_files.first_epoch, unit="images/s", target=1.3, against=timm
-    )  # fmt: skip
+    timm = "PNG decode to colours and timm's transform in a DataLoader with 2 workers"
+    for pixels, channels in {"grey, as they are": 1, "as colours": 3}.items():
+        yield f"data: crop + flips of ELPV from the cache, {pixels}", partial(
+            compare, measure=partial(image_files.from_the_cache, channels), unit="images/s", target=8, against=timm
+        )  # fmt: skip
+        yield f"data: first epoch of ELPV, the cache included, {pixels}", partial(
+            compare, measure=partial(image_files.first_epoch, channels), unit="images/s", target=1.3, against=timm
+        )  # fmt: skip
     yield "data: 10,000 JPEG of 500 x 375, uncached", partial(
         compare, measure=image_files.uncached_jpegs, unit="images/s", target=1.5,
         against="torchvision's ImageFolder and RandomResizedCrop in 2 workers",

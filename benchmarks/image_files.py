@@ -37,24 +37,26 @@ IMAGE_SIZE, BATCH_SIZE, NUM_WORKERS, MARGIN = 224, 64, 2, 1.07
 NUM_JPEGS, NUM_DISTINCT = 10_000, 200
 SMALL_BATCH, NUM_STEPS = 16, 12  # of the network, which takes a second for a step
 PATHS = os.pathsep.join(path for path in sys.path if path)  # where another process finds what this one has found
-MEAN = STD = (0.5, 0.5, 0.5)
+NUM_CORES = 2
+MEAN = STD = (0.5, 0.5, 0.5)  # of the others, which see colours
 
 
 class Photographs:
-    """The files below a directory, of as many classes as they have directories."""
+    """The files below a directory, in colours or, with one channel, grey."""
 
     name = "photographs"
     task: Task = "single_label"
-    channels, image_size, mean, std = 3, IMAGE_SIZE, MEAN, STD
+    image_size = IMAGE_SIZE
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, channels: int = 3) -> None:
+        self.directory, self.channels = directory, channels
+        self.mean = self.std = (0.5,) * channels
         self.paths = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*.??g"))
         self.class_names = ("even", "odd")
 
     def load(self, root: Path) -> Files:
         """Every other one is of the other class: what is in a label changes no timing."""
-        read = functools.partial(read_image, image_size=IMAGE_SIZE, channels=3)
+        read = functools.partial(read_image, image_size=IMAGE_SIZE, channels=self.channels)
         return Files(self.directory, self.paths, torch.arange(len(self.paths)) % 2, read)
 
 
@@ -87,20 +89,25 @@ def jpegs(num_images: int = NUM_JPEGS, size: tuple[int, int] = (500, 375)) -> It
         yield Path(directory)
 
 
-def data_of(directory: Path, cache: str, cache_directory: str = "") -> ImageDataModule:
+def data_of(directory: Path, cache: str, cache_directory: str = "", channels: int = 3) -> ImageDataModule:
     """Our data, with a margin for crops."""
     return ImageDataModule(
-        Photographs(directory), BATCH_SIZE, 0, num_workers=NUM_WORKERS, margin=MARGIN, cache=cache,
+        Photographs(directory, channels), BATCH_SIZE, 0, num_workers=NUM_WORKERS, margin=MARGIN, cache=cache,
         cache_directory=cache_directory,
     )  # fmt: skip
 
 
-def ours(data: ImageDataModule, num_images: int) -> float:
+def augmentation(data: ImageDataModule) -> Augmentation:
+    """Crops, flips and the normalisation that every image gets."""
+    operations = {"crop": PaddedCrop(), "flip": HorizontalFlip(), "turn": VerticalFlip()}
+    mean, std = data.source.mean, data.source.std
+    return Augmentation(operations, num_classes=2, mean=mean, std=std, seed=0, image_size=IMAGE_SIZE)
+
+
+def ours(data: ImageDataModule, num_images: int, num_threads: int = 1) -> float:
     """Images per second, cropped, flipped and normalised, of an epoch that is not the first."""
     keep_freed_memory()
-    operations = {"crop": PaddedCrop(), "flip": HorizontalFlip(), "turn": VerticalFlip()}
-    augment = Augmentation(operations, num_classes=2, mean=MEAN, std=STD, seed=0, image_size=IMAGE_SIZE)
-    loader = data.train_dataloader()
+    augment, loader = augmentation(data), data.train_dataloader()
 
     def batches() -> Iterator[Tensor]:
         for epoch in itertools.count():
@@ -108,12 +115,14 @@ def ours(data: ImageDataModule, num_images: int) -> float:
             for number, batch in enumerate(loader):
                 yield augment(batch, epoch, number)[0]
 
-    return speed(batches(), num_images)
+    return speed(batches(), num_images, num_threads)
 
 
-def speed(batches: Iterator[Tensor], num_images: int) -> float:
-    """Images per second, after those that were made ready while the workers started; they have the cores."""
-    torch.set_num_threads(1)
+def speed(batches: Iterator[Tensor], num_images: int, num_threads: int = 1) -> float:
+    """Images per second, after those that were made ready while workers started; where there are some, they have the
+    cores, and this process one thread.
+    """
+    torch.set_num_threads(num_threads)
     for _ in range(2 * NUM_WORKERS + 1):
         next(batches)
     count, begin = 0, time.perf_counter()
@@ -157,15 +166,15 @@ def torchvision_of(directory: Path) -> Dataset[tuple[Tensor, int]]:
     return ImageFolder(str(directory), transforms.Compose(steps))
 
 
-def from_the_cache() -> tuple[float, float]:
+def from_the_cache(channels: int) -> tuple[float, float]:
     """ELPV, decoded before, and as PNG files each time."""
     with tempfile.TemporaryDirectory() as directory:
-        data = data_of(elpv(), "disk", directory)
+        data = data_of(elpv(), "disk", directory, channels)
         data.prepare_data()
-        return ours(data, 4000), speed(usual_loader(timm_of_elpv()), 600)
+        return ours(data, 12_000, NUM_CORES), speed(usual_loader(timm_of_elpv()), 1200)
 
 
-def first_epoch() -> tuple[float, float]:
+def first_epoch(channels: int) -> tuple[float, float]:
     """ELPV's images per second from nothing to the end of the first epoch."""
     torch.set_num_threads(1)
     pictures = timm_of_elpv()
@@ -176,10 +185,10 @@ def first_epoch() -> tuple[float, float]:
     usual = len(pictures) // BATCH_SIZE * BATCH_SIZE / (time.perf_counter() - begin)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as directory:
         begin = time.perf_counter()
-        data = data_of(elpv(), "auto", directory)
+        data = data_of(elpv(), "auto", directory, channels)
         data.prepare_data()
         data.train_indices = torch.arange(len(data.labels))
-        augment = Augmentation({"crop": PaddedCrop()}, num_classes=2, mean=MEAN, std=STD, seed=0, image_size=IMAGE_SIZE)
+        augment = augmentation(data)
         count = sum(len(augment(batch, 0, number)[0]) for number, batch in enumerate(data.train_dataloader()))
         return count / (time.perf_counter() - begin), usual
 
@@ -200,10 +209,6 @@ def training_and_network_alone() -> tuple[float, float]:
     keep_freed_memory()
     network = timm.create_model("tf_efficientnet_lite0", num_classes=2).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), 0.01)
-    augment = Augmentation(
-        {"crop": PaddedCrop(), "flip": HorizontalFlip()}, num_classes=2, mean=MEAN, std=STD, seed=0,
-        image_size=IMAGE_SIZE,
-    )  # fmt: skip
 
     def step(images: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad()
@@ -213,6 +218,7 @@ def training_and_network_alone() -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as directory:
         data = data_of(elpv(), "disk", directory)
         data.batch_size = SMALL_BATCH
+        augment = augmentation(data)
         data.prepare_data()
         batches = enumerate(data.train_dataloader())
         _, first = next(batches)

@@ -24,15 +24,16 @@ def test_normed_head_begins_without_an_opinion_and_finds_the_answer_of_least_nor
     features, targets = torch.randn(6, 40, generator=generator), torch.randn(6, 3, generator=generator)
     head = NormedHead(40, 3)
     assert not head(features).any()
-    inputs = head[0](features)
+    inputs, linear = head[0](features), head[1]
+    assert isinstance(linear, nn.Linear)
     optimizer = torch.optim.SGD(head.parameters(), 0.002)
     for _ in range(3000):
         optimizer.zero_grad()
-        (head[1](inputs) - targets).square().sum().backward()
+        (linear(inputs) - targets).square().sum().backward()
         optimizer.step()
     with_ones = torch.cat([inputs, torch.ones(6, 1)], 1)
     expected = torch.linalg.pinv(with_ones) @ targets  # Moore and Penrose's
-    torch.testing.assert_close(torch.cat([head[1].weight.T, head[1].bias[None]]), expected, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(torch.cat([linear.weight.T, linear.bias[None]]), expected, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, 1.5])

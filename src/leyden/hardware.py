@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 FEW_PARAMETERS = 50_000  # of a network that autocast slows down: its casts cost more than its products
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed")
 
 
@@ -75,7 +75,7 @@ def keep_freed_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # the most it takes
+        libc.mallopt(M_MMAP_MAX, 0)  # no piece, however large, is had from the system by itself and given back to it
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 

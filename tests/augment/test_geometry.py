@@ -8,6 +8,7 @@ from torchvision.transforms.v2 import functional as reference
 
 from leyden.augment import Affine, HorizontalFlip, PaddedCrop, QuarterTurn, RandomResizedCrop, VerticalFlip
 from leyden.augment.geometry import Flip, cut_centre
+from leyden.augment.operation import VALUES_OF_A_LARGE_IMAGE, Operation
 from leyden.random import uniform
 
 
@@ -34,6 +35,19 @@ def test_padded_crop_takes_images_whose_channels_go_last(byte_images: Tensor) ->
     drawn = operation.draw(draws(2), byte_images)
     last = byte_images.to(memory_format=torch.channels_last)
     assert torch.equal(operation.apply(last, **drawn), operation.apply(byte_images, **drawn))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("operation", [HorizontalFlip(), VerticalFlip(), QuarterTurn(), PaddedCrop()])
+def test_large_images_come_out_as_small_ones_do(operation: Operation, memory_format: torch.memory_format) -> None:
+    generator = torch.Generator().manual_seed(0)
+    large = torch.randint(256, (6, 3, 96, 96), generator=generator, dtype=torch.uint8)
+    drawn = operation.draw(draws(operation.num_draws, 6), large)
+    results = operation.apply(large.contiguous(memory_format=memory_format), **drawn)
+    assert results.is_contiguous(memory_format=memory_format)
+    planes = [operation.apply(large[:, [channel]], **drawn) for channel in range(3)]
+    assert planes[0][0].numel() < VALUES_OF_A_LARGE_IMAGE <= large[0].numel()
+    assert torch.equal(results, torch.cat(planes, 1))
 
 
 def test_crop_of_images_with_a_margin_moves_in_it_without_padding(byte_images: Tensor) -> None:

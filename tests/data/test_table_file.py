@@ -51,6 +51,7 @@ def test_mark_of_excel_and_another_delimiter_are_read(tmp_path: Path) -> None:
     ("content", "expected"),
     [
         (b"name,label\na,b\n", r"a\.csv has no column 'path': its columns are 'name', 'label'"),
+        (b"paht,label\na,b\n", r"has no column 'path': did you mean 'paht'\? its columns are 'paht', 'label'"),
         (b"path;label\na;b\n", r"a\.csv has no column 'path': its columns are 'path;label'"),
         (b"", r"a\.csv has no column 'path': its columns are none at all"),
         (b"path,path\na,b\n", r"a\.csv has two columns 'path'"),

@@ -3,6 +3,7 @@
 Shapes: B images, C channels, H x W pixels.
 """
 
+import functools
 import math
 
 import torch
@@ -63,12 +64,18 @@ class PaddedCrop(Crop):
             images = F.pad(
                 images, (padding,) * 4, value=self.fill if images.is_floating_point() else round(255 * self.fill)
             )
-        # A row of the window is a run of `width` pixels of the padded batch: copying runs is faster than pixels.
-        planes = torch.arange(num_images * channels, device=images.device).view(num_images, channels, 1)
+        # A row of the window is a run of values of the padded batch: copying runs is faster than pixels.
+        is_last = channels > 1 and images.is_contiguous(memory_format=torch.channels_last)
+        num_planes, step = (1, channels) if is_last else (channels, 1)  # of an image, and from pixel to pixel
+        planes = torch.arange(num_images * num_planes, device=images.device).view(num_images, num_planes, 1)
         rows = planes * images.shape[2] + (top[:, None] + torch.arange(height, device=images.device))[:, None]
-        begins = rows * images.shape[3] + left[:, None, None]  # [B, C, height]
-        runs = images.flatten().unfold(0, width, 1)  # a view: the run that begins at each pixel
-        return runs.index_select(0, begins.flatten()).view(num_images, channels, height, width)
+        begins = (rows * images.shape[3] + left[:, None, None]) * step  # [B, num_planes, height]
+        values = images.permute(0, 2, 3, 1) if is_last else images
+        runs = values.flatten().unfold(0, width * step, 1)  # a view: the run that begins at each value
+        cut = runs.index_select(0, begins.flatten())
+        if is_last:
+            return cut.view(num_images, height, width, channels).permute(0, 3, 1, 2)
+        return cut.view(num_images, channels, height, width)
 
 
 class Flip(Operation):
@@ -84,19 +91,19 @@ class Flip(Operation):
         return {"flip": uniform[:, 0] < self.probability}
 
     def apply(self, images: Tensor, *, flip: Tensor) -> Tensor:  # type: ignore[override]
-        return choose([images, images.flip(self.axis)], flip)
+        return choose(images, [lambda image: image, lambda image: image.flip(self.axis)], flip)
 
 
 class HorizontalFlip(Flip):
     """Left becomes right."""
 
-    axis = 3
+    axis = -1
 
 
 class VerticalFlip(Flip):
     """Top becomes bottom."""
 
-    axis = 2
+    axis = -2
 
 
 class QuarterTurn(Operation):
@@ -108,7 +115,7 @@ class QuarterTurn(Operation):
     def apply(self, images: Tensor, *, turns: Tensor) -> Tensor:  # type: ignore[override]
         if images.shape[2] != images.shape[3]:
             raise ValueError("augment: quarter turns need square images: leave QuarterTurn out")
-        return choose([images.rot90(count, (2, 3)) for count in range(4)], turns)
+        return choose(images, [functools.partial(torch.rot90, k=count, dims=(-2, -1)) for count in range(4)], turns)
 
 
 class RandomResizedCrop(Crop):

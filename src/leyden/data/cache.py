@@ -27,7 +27,8 @@ BYTES_TO_STAY_MAPPED = 128 * 2**20  # pages of the file beyond it are let go of;
 
 
 class Cached:
-    """Images of `shape` (C, H, W) as rows of bytes; those that could not be read are `unreadable`, index and reason.
+    """Images of `shape` (C, H, W) as rows of bytes, the channels of a pixel side by side as networks on a CPU want
+    them; those that could not be read are `unreadable`, index and reason.
 
     Rows of a file are mapped, not read: what is used of them lies once in the system's memory, for all processes.
     """
@@ -39,7 +40,7 @@ class Cached:
         unreadable: dict[int, str],
         mapped: mmap.mmap | None = None,
     ) -> None:
-        self.rows, self.shape, self.unreadable, self.mapped = rows, shape, unreadable, mapped  # rows: [N, C·H·W]
+        self.rows, self.shape, self.unreadable, self.mapped = rows, shape, unreadable, mapped  # rows: [N, H·W·C]
         self.readable = torch.ones(len(rows), dtype=torch.bool)
         self.readable[torch.tensor(list(unreadable), dtype=torch.int64)] = False
         self.bytes_mapped = 0
@@ -59,8 +60,10 @@ class Cached:
         return Cached(self.rows.to(device), self.shape, self.unreadable)
 
     def gather(self, indices: Tensor) -> Tensor:
-        """Images [B, C, H, W] at `indices` [B]."""
-        images = self.rows.index_select(0, indices.to(self.rows.device)).view(-1, *self.shape)
+        """Images [B, C, H, W] at `indices` [B], in the memory format `channels_last`."""
+        channels, height, width = self.shape
+        rows = self.rows.index_select(0, indices.to(self.rows.device))
+        images = rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
         if self.mapped:
             self.bytes_mapped += images.nbytes + len(indices) * BYTES_AROUND
             if self.bytes_mapped > BYTES_TO_STAY_MAPPED:
@@ -135,7 +138,7 @@ def cache_in_memory(
     rows = torch.empty(len(files.paths), shape[0] * shape[1] * shape[2], dtype=torch.uint8)
     unreadable: dict[int, str] = {}
     for batch in decode_once(files, shape, torch.arange(len(rows)), num_workers, skipped, unreadable):
-        rows[batch.indices] = batch.images.flatten(1)
+        rows[batch.indices] = batch.images.permute(0, 2, 3, 1).flatten(1)
     return Cached(rows, shape, unreadable)
 
 

@@ -28,7 +28,7 @@ from leyden.run import sync, write_atomically
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # another one for every change of what `read_image` makes of a file
+FORMAT = 2  # another one for every change of what `read_image` makes of a file
 BYTES_BETWEEN_SYNCS = 256 * 2**20
 
 
@@ -124,9 +124,10 @@ class CacheFile:
             missing = torch.from_numpy(np.flatnonzero(done == 0))
             try:
                 for batch in decode_once(self.files, self.shape, missing, num_workers, skipped, unreadable):
-                    for index, image in zip(batch.indices.tolist(), batch.images.numpy(), strict=True):
+                    rows = batch.images.permute(0, 2, 3, 1).flatten(1).numpy()
+                    for index, row in zip(batch.indices.tolist(), rows, strict=True):
                         file.seek(index * self.row)
-                        file.write(image.data)
+                        file.write(row.data)
                     done[batch.indices.numpy()] = 1
                     written += batch.images.nbytes
                     if written >= BYTES_BETWEEN_SYNCS:

@@ -1,6 +1,7 @@
 """Files > **pixels**: one image file, decoded to bytes at the size that training wants."""
 
 import contextlib
+import warnings
 from typing import BinaryIO
 
 import numpy as np
@@ -16,6 +17,8 @@ SUFFIXES = frozenset((
     ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
 ))  # fmt: skip
 UPRIGHT = 1
+# Of files between this limit of Pillow's and twice as much, which is refused, `leyden doctor` tells.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 REDUCTION = 2  # a JPEG is decoded at 1/2, 1/4 or 1/8 while that leaves so many times the size asked for
 
 

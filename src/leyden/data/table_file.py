@@ -1,6 +1,7 @@
 """Table > **its file** > columns: reads CSV or Parquet, and remembers on which line each row stands."""
 
 import csv
+import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,10 @@ class TableFile:
             if self.names.count(name) != 1:
                 held = "two columns" if name in self.names else "no column"
                 known = ", ".join(repr(other) for other in self.names[:20]) or "none at all"
+                near = difflib.get_close_matches(name, self.names, n=1)
+                hint = f"did you mean {near[0]!r}? " if near and name not in self.names else ""
                 raise ValueError(
-                    f"{self.path} has {held} {name!r}: its columns are {known}; another is named by "
+                    f"{self.path} has {held} {name!r}: {hint}its columns are {known}; another is named by "
                     "data.source.path_column or data.source.label_column"
                 )
         if self.is_parquet:

@@ -62,7 +62,7 @@ def unreadable(subject: Subject, facts: Facts, is_trainable: Container[int] = ()
     damaged = [index for index in facts.reasons if index in is_trainable]
     lost = [index for index in facts.reasons if index not in is_trainable]
     if lost and subject.is_skipping:
-        advice = "They are left out, as data.on_error=skip says; mend them if you can."
+        advice = "Training leaves out what cannot be read, as data.on_error=skip says; mend it if you can."
         yield _files("unreadable", "warning", "cannot be read", advice, lost, subject, facts)
     elif lost:
         advice = "Mend or delete them, or leave them out with data.on_error=skip."
@@ -145,17 +145,17 @@ def sizes(subject: Subject, facts: Facts) -> Iterator[Finding]:
     cases = {
         "tiny": (
             short * MOST_ENLARGED < subject.image_size,
-            f"are enlarged more than {MOST_ENLARGED:g} times to the training size of {subject.image_size} pixels",
+            f"enlarged more than {MOST_ENLARGED:g} times to the training size of {subject.image_size} pixels",
             "Look whether they are thumbnails that slipped in, or lower the image size.",
         ),
         "huge": (
             width * height > MOST_PIXELS,
-            f"have more than {MOST_PIXELS:,} pixels",
+            f"with more than {MOST_PIXELS:,} pixels",
             "Each takes seconds and gigabytes to decode: scale them down before training.",
         ),
         "long": (
             long > MOST_ASPECT * np.maximum(short, 1),
-            f"are more than {MOST_ASPECT:g} times as long as wide",
+            f"more than {MOST_ASPECT:g} times as long as wide",
             "Training sees their middle square alone: cut them by hand.",
         ),
     }
