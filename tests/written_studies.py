@@ -57,7 +57,7 @@ def _write_run(
         "attempt": 1, "attempts": [], "seed": levels["seed"],
         "command": " ".join(["leyden train", *words]), "git_commit": "1" * 40, "git_dirty": False,
         "versions": {"leyden": "0.0.1", "torch": "2.6.0"},
-        "data": {"name": "digits", "fingerprint": "a" * 64, "split_seed": 0,
+        "data": {"name": "digits", "task": "single_label", "fingerprint": "a" * 64, "split_seed": 0,
                  "num_train": 1169, "num_val": 269, "num_test": NUM_TEST},
         "metrics": {"best/epoch": epochs - 2, "best/val/accuracy": val, "test/accuracy": test, "test/loss": 1 - test},
         "intervals": {"test/accuracy": [test - 0.01, test + 0.01]},

@@ -50,6 +50,7 @@ def make_report(
                          for rows, columns in itertools.combinations(described, 2)],
         "importance": make_importance([*factors]),
         "responses": [make_response(factor, described[0], levels, values) for factor in described if factor["is_log"]],
+        "labels": None,
         "curves": [make_curves(setting, num_seeds, num_epochs, generator) for setting in settings],
         "calibration": [make_calibration(setting["number"], generator) for setting in settings],
         "power": {"difference": 0.004, "low": -0.002, "high": 0.01, "is_paired": True, "seeds": 11,

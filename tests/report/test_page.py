@@ -9,7 +9,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from leyden.report.page import write_page
+from leyden.report.write import write_report
 from report.reports import make_report
+from report.test_labels import FACTORS as LABELS
+from report.test_labels import accuracy, labelled
+from written_studies import write_study
 
 CHROMIUM = Path("/usr/bin/chromium")
 SIZES = {"desktop": {"width": 1100, "height": 900}, "phone": {"width": 390, "height": 844}}
@@ -61,6 +65,20 @@ def open_page(browser: Any, path: Path) -> Iterator[Any]:
     yield show
     for context in contexts:
         context.close()
+
+
+def test_page_shows_what_labels_are_worth(open_page: Any, tmp_path: Path, screenshots: Path) -> None:
+    _, path = write_report([write_study(tmp_path / "mine", LABELS, accuracy, seeds=range(5), change=labelled)])
+    page = open_page(path)
+    chart = page.locator('[data-chart="labels"]')
+    chart.scroll_into_view_if_needed()
+    page.wait_for_selector('[data-chart="labels"] .main-svg')
+    assert chart.locator(".legend text").all_text_contents() == ["scratch", "full"]
+    assert chart.locator(".xtick").all_text_contents() == ["10", "20", "100", "1,000"]
+    page.screenshot(path=screenshots / "labels.png", full_page=True)
+    assert page.locator("#amounts tbody tr").count() == 8
+    assert page.said == []
+    assert "needs 100 labelled images" in path.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def look_at_all(page: Any) -> None:

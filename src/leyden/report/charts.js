@@ -106,6 +106,38 @@ const charts = (() => {
     };
   }
 
+  // A line and its band for each way to train, over ever more labelled images.
+  function labels(report, theme) {
+    const { metric, is_share: isShare, curves } = report.amounts;
+    const shown = unit(isShare);
+    const data = curves.flatMap((part, place) => {
+      const colour = theme.series[place % theme.series.length];
+      const inside = part.images.map((_, point) => point).filter((point) => part.lows[point] !== null);
+      const [x, y] = [inside.map((point) => part.images[point]), (values) => scaled(inside.map((point) => values[point]), shown)];
+      return [
+        {
+          type: "scatter", mode: "lines", x: [...x, ...[...x].reverse()], y: [...y(part.lows), ...y(part.highs).reverse()],
+          fill: "toself", fillcolor: faint(colour, 0.13), line: { width: 0 }, hoverinfo: "skip", showlegend: false,
+        },
+        {
+          type: "scatter", mode: "lines+markers", name: plain(part.level), x: part.images, y: scaled(part.means, shown),
+          line: { color: colour, width: 2, dash: DASHES[place % DASHES.length] },
+          marker: { color: colour, size: 8, symbol: SYMBOLS[place % SYMBOLS.length] },
+          hovertemplate: `%{x:,.0f} images<br>%{y:${shown.format}}${shown.suffix}`,
+        },
+      ];
+    });
+    const tried = [...new Set(curves.flatMap((part) => part.images.map(Math.round)))].sort((one, other) => one - other);
+    return {
+      data,
+      layout: layout(theme, 380, {
+        showlegend: curves.length > 1,
+        xaxis: axis(theme, { title: "labelled training images", type: "log", tickvals: tried, ticktext: tried.map((images) => images.toLocaleString("en")) }),
+        yaxis: axis(theme, { title: metric, range: range(curves, shown), ticksuffix: shown.suffix }),
+      }),
+    };
+  }
+
   function interaction(report, theme, number) {
     const pair = report.interactions[number];
     const shown = unit(report.metric.is_share);
@@ -207,5 +239,5 @@ const charts = (() => {
     };
   }
 
-  return { effect, response, interaction, curve, calibration };
+  return { effect, response, labels, interaction, curve, calibration };
 })();

@@ -12,12 +12,14 @@ from leyden.report.model import (
     Effect,
     Importance,
     Interaction,
+    LabelEfficiency,
     Report,
     Response,
     Setting,
 )
-from leyden.report.tables import Cell, Table, runs_table, settings_table
+from leyden.report.tables import Cell, Table, labels_table, runs_table, settings_table
 from leyden.report.words import (
+    LABELS_IN_WORDS,
     MARKS_IN_WORDS,
     NOTHING,
     date_in_words,
@@ -47,6 +49,7 @@ def to_markdown(report: Report) -> str:
         *(_importance(report["importance"]) if report["importance"] else ()),
         *(_effects(report["effects"], report["metric"]["selection"], is_share) if report["effects"] else ()),
         *(_responses(report["responses"], direction, is_share) if report["responses"] else ()),
+        *(_labels(report["labels"]) if report["labels"] else ()),
         *(
             _interactions(report["interactions"], report["metric"]["selection"], is_share)
             if report["interactions"]
@@ -121,6 +124,14 @@ def bests_in_words(response: Response, is_share: bool) -> Iterable[str]:
         edge = ", the edge of what was tried" if at_edge else ""
         where = f"{response['factor']} is best at {level_in_words(values[best])}"
         yield f"{condition}{where}, {in_words(estimates[best], is_share)}{edge}."
+
+
+def _labels(labels: LabelEfficiency) -> Iterable[str]:
+    yield "## What labels are worth"
+    yield LABELS_IN_WORDS
+    if labels["sentences"]:
+        yield _list(labels["sentences"])
+    yield _table(labels_table(labels))
 
 
 def _interactions(interactions: Sequence[Interaction], metric: str, is_share: bool) -> Iterable[str]:

@@ -117,6 +117,27 @@ class Response(TypedDict):
     at_edge: list[bool]  # whether that is its first or last value
 
 
+class LabelCurve(TypedDict):
+    """The test metric over ever more labelled training images, of one way to train."""
+
+    level: Level
+    images: list[float]  # a mean over seeds, rising
+    estimates: list[Estimate]
+    differences: list[Estimate]  # from the reference with all of its images, by shared seeds where there are some
+
+
+class LabelEfficiency(TypedDict):
+    """How many labels each way to train needs."""
+
+    amount: str  # "data.labels_per_class"
+    by: str | None  # "finetune"
+    metric: str  # "test/accuracy"
+    is_share: bool
+    curves: list[LabelCurve]
+    reference: int  # the curve that is worst with all labels
+    sentences: list[str]
+
+
 class Band(TypedDict):
     """A metric over epochs, mean and 95 % t-interval over seeds."""
 
@@ -181,6 +202,7 @@ class Report(TypedDict):
     interactions: list[Interaction]
     importance: Importance | None
     responses: list[Response]
+    labels: LabelEfficiency | None
     curves: list[Curves]
     calibration: list[Calibration]
     power: Power | None

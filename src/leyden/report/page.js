@@ -84,6 +84,7 @@
     switch (chart.dataset.chart) {
       case "effect": return charts.effect(report, colours, number);
       case "response": return charts.response(report, colours, number);
+      case "labels": return charts.labels(report, colours);
       case "interaction": return charts.interaction(report, colours, Number(byId("pair").value));
       case "curve": return charts.curve(report, colours, chart.dataset.metric, chosen());
       default: return charts.calibration(report, colours, report.curves.length ? chosen() : [report.calibration[0].setting]);

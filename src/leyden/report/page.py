@@ -15,10 +15,11 @@ from markupsafe import Markup
 from leyden.metric_names import HEADLINES
 from leyden.report.curves import OVERFITTING_RULE
 from leyden.report.markdown import bests_in_words, choice_in_words
-from leyden.report.model import Effect, Estimate, Factor, Importance, Level, Report, Response, Run
+from leyden.report.model import Effect, Estimate, Factor, Importance, LabelEfficiency, Level, Report, Response, Run
 from leyden.report.settings import is_counted
-from leyden.report.tables import runs_table, settings_table
+from leyden.report.tables import labels_table, runs_table, settings_table
 from leyden.report.words import (
+    LABELS_IN_WORDS,
     MARKS_IN_WORDS,
     date_in_words,
     in_words,
@@ -59,6 +60,8 @@ def to_html(report: Report) -> str:
         responses=[
             (response, list(bests_in_words(response, report["metric"]["is_share"]))) for response in report["responses"]
         ],
+        labels_words=LABELS_IN_WORDS,
+        labels_table=labels_table(report["labels"]) if report["labels"] else None,
         num_finished=len(_finished(report)),
         rule=OVERFITTING_RULE,
         headlines=_headlines(report),
@@ -125,6 +128,7 @@ def _numbers(report: Report) -> dict[str, Any]:
             {**pair, "row_levels": _texts(pair["row_levels"]), "column_levels": _texts(pair["column_levels"])}
             for pair in report["interactions"]
         ],
+        "amounts": _labels(report["labels"]) if report["labels"] else None,
         "responses": [_response(response, is_log.get(response["factor"], False)) for response in report["responses"]],
         "curves": report["curves"],
         "calibration": [
@@ -155,6 +159,14 @@ def _response(response: Response, is_log: bool) -> dict[str, Any]:
         )
     ]
     return {"factor": response["factor"], "by": response["by"], "is_log": is_log, "curves": curves}
+
+
+def _labels(labels: LabelEfficiency) -> dict[str, Any]:
+    curves = [
+        {"level": level_in_words(curve["level"]), "images": curve["images"], **_points(curve["estimates"])}
+        for curve in labels["curves"]
+    ]
+    return {"metric": labels["metric"], "is_share": labels["is_share"], "curves": curves}
 
 
 def _points(estimates: Sequence[Estimate]) -> dict[str, list[float | None]]:

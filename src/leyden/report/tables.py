@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from leyden.report.model import Estimate, Factor, Level, Report, Run, Setting
+from leyden.report.model import Estimate, Factor, LabelEfficiency, Level, Report, Run, Setting
 from leyden.report.words import (
     NOTHING,
     STANDINGS,
+    difference_in_words,
     in_words,
     level_in_words,
     p_in_words,
@@ -143,3 +144,24 @@ def _level(level: Level, factor: Factor) -> Cell:
 
 def _estimate(estimate: Estimate | None, is_share: bool) -> Cell:
     return _nothing() if estimate is None else Cell(in_words(estimate, is_share), estimate["mean"])
+
+
+def labels_table(labels: LabelEfficiency) -> Table:
+    """Every amount of labels of every way to train, and how it compares with the worst way on all labels."""
+    reference = labels["curves"][labels["reference"]]
+    whole = f"{labels['by']}={level_in_words(reference['level'])} with {reference['images'][-1]:,.0f}"
+    columns = [Column(labels["by"] or "way", False), Column("labelled images", True), Column(labels["metric"], True)]
+    is_compared = len(labels["curves"]) > 1
+    rows = []
+    for curve in labels["curves"]:
+        points = zip(curve["images"], curve["estimates"], curve["differences"], strict=True)
+        for images, estimate, apart in points:
+            row = [
+                Cell(level_in_words(curve["level"]), level_in_words(curve["level"])),
+                Cell(f"{images:,.0f}", images),
+                Cell(in_words(estimate, labels["is_share"]), estimate["mean"]),
+            ]
+            is_itself = curve is reference and images == reference["images"][-1]
+            told = NOTHING if is_itself else difference_in_words(apart, labels["is_share"])
+            rows.append([*row, Cell(told, apart["mean"])] if is_compared else row)
+    return Table([*columns, Column(f"difference from {whole}", True)] if is_compared else columns, rows)

@@ -14,6 +14,7 @@ from leyden.report.collect import Collection, Found, collect
 from leyden.report.curves import bands, calibration
 from leyden.report.effects import effects, importance, interactions, responses
 from leyden.report.findings import answer, failures, power, warnings
+from leyden.report.labels import label_efficiency
 from leyden.report.markdown import to_markdown
 from leyden.report.model import Calibration, Curves, Report, Setting
 from leyden.report.page import write_page
@@ -65,6 +66,7 @@ def make_report(collection: Collection) -> Report:
         "interactions": interactions(varying, levels, values),
         "importance": importance(varying, levels, values),
         "responses": of_numbers,
+        "labels": label_efficiency(collection, varying, settings),
         "curves": learning_curves(collection, settings),
         "calibration": calibrations(collection, settings),
         "power": power(collection, settings),

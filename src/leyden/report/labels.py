@@ -1,0 +1,141 @@
+"""Settings > **labels** > page: how many labels each way to train needs, and how many one is worth beside another.
+
+Curves of the test metric over ever more labelled images, where a study varies how many there are.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from leyden.metric_names import HEADLINES, direction, is_percentage
+from leyden.report.collect import Collection
+from leyden.report.model import Estimate, Factor, LabelCurve, LabelEfficiency, Level, Setting
+from leyden.report.statistics import difference, estimate
+from leyden.report.words import difference_in_words, in_words, level_in_words
+
+AMOUNTS = ("data.labels_per_class", "data.train_fraction")
+MOST_CURVES = 12
+
+Repeats = Mapping[object, float]  # the metric's value by seed and fold
+
+
+def label_efficiency(
+    collection: Collection, factors: Sequence[Factor], settings: Sequence[Setting]
+) -> LabelEfficiency | None:
+    """The curves, or None where fewer than two amounts of labels were tried.
+
+    Each level of the other named factor that has most levels gets one; whatever varies besides is at its best by
+    validation. The metric is that which the task is told by, whatever chose. `reference` is the level that is worst
+    with all labels.
+    """
+    amount = next((factor["name"] for factor in factors if factor["name"] in AMOUNTS), None)
+    if amount is None:
+        return None
+    metric = _metric(collection)
+    by = _by(factors)
+    curves: list[LabelCurve] = []
+    values: list[list[Repeats]] = []
+    for level in [None] if by is None else by["levels"]:
+        of_level = [each for each in settings if by is None or _same(each["factors"].get(by["name"]), level)]
+        points = _points(collection, of_level, amount, metric)
+        if points:
+            grain = _grain(collection, metric)
+            estimates = [estimate(list(found.values()), grain) for _, found in points]
+            images = [images for images, _ in points]
+            curves.append({"level": level, "images": images, "estimates": estimates, "differences": []})
+            values.append([found for _, found in points])
+    if max((len(curve["images"]) for curve in curves), default=0) < 2:
+        return None
+    sign = 1 if direction(metric) == "max" else -1
+    reference = min(range(len(curves)), key=lambda place: sign * curves[place]["estimates"][-1]["mean"])
+    grain = _grain(collection, metric)
+    for curve, found in zip(curves, values, strict=True):
+        curve["differences"] = [_difference(one, values[reference][-1], grain) for one in found]
+    return {
+        "amount": amount, "by": None if by is None else by["name"], "metric": metric,
+        "is_share": is_percentage(metric), "curves": curves, "reference": reference,
+        "sentences": list(_worth(curves, reference, by, metric)) if len(curves) > 1 else [],
+    }  # fmt: skip
+
+
+def _metric(collection: Collection) -> str:
+    """The test metric that the task is told by, where all runs have it, else the one that the report is of."""
+    name = f"test/{HEADLINES.get(collection.finished[0].record['data'].get('task'))}"
+    is_told = all(run.value(name) is not None for run in collection.finished)
+    return name if is_told else collection.metric["reported"]
+
+
+def _by(factors: Sequence[Factor]) -> Factor | None:
+    fit = [
+        factor
+        for factor in factors
+        if factor["name"] not in AMOUNTS and not factor["is_numeric"] and 1 < len(factor["levels"]) <= MOST_CURVES
+    ]
+    return max(fit, key=lambda factor: len(factor["levels"]), default=None)
+
+
+def _points(
+    collection: Collection, settings: Sequence[Setting], amount: str, metric: str
+) -> list[tuple[float, Repeats]]:
+    """Training images, and the runs' values, of each amount of labels, the fewest first; the best setting's of each."""
+    best: dict[tuple[type, Level], Setting] = {}
+    for setting in settings:  # best first
+        level = setting["factors"].get(amount)
+        best.setdefault((type(level), level), setting)
+    points: list[tuple[float, Repeats]] = []
+    for setting in best.values():
+        runs = [run for name in setting["runs"] if (run := collection.by_id[name]).value(_of(metric)) is not None]
+        images = [run.record["data"]["num_train"] for run in runs if "num_train" in run.record["data"]]
+        if images:
+            values = {run.repeat or run.id: run.value(_of(metric)) for run in runs}
+            points.append((float(np.mean(images)), {key: value for key, value in values.items() if value is not None}))
+    return sorted(points, key=lambda point: point[0])
+
+
+def _of(metric: str) -> str:
+    """A validation metric is that of the best epoch."""
+    return metric if metric.startswith("test/") else f"best/{metric}"
+
+
+def _same(one: Level, other: Level) -> bool:
+    return type(one) is type(other) and one == other
+
+
+def _grain(collection: Collection, metric: str) -> float:
+    images = collection.finished[0].record["data"].get("num_test" if metric.startswith("test/") else "num_val")
+    return 1 / images if is_percentage(metric) and images else 0.0
+
+
+def _difference(one: Repeats, other: Repeats, grain: float) -> Estimate:
+    """By shared seeds, where there are two or more."""
+    shared = [key for key in one if key in other]
+    is_paired = len(shared) > 1
+    first, second = ([side[key] for key in (shared if is_paired else side)] for side in (one, other))
+    found = difference(first, second, is_paired, grain)
+    return {"n": found.n, "mean": found.mean, "low": found.low, "high": found.high}
+
+
+def _worth(curves: Sequence[LabelCurve], reference: int, by: Factor | None, metric: str) -> Sequence[str]:
+    """For each other curve, from how many images on it is no worse than the reference with all of its own."""
+    assert by is not None
+    sign, is_share = 1 if direction(metric) == "max" else -1, is_percentage(metric)
+    name = f"{by['name']}={level_in_words(curves[reference]['level'])}"
+    whole = curves[reference]["images"][-1]
+    against = f"{name} with {whole:,.0f} ({in_words(curves[reference]['estimates'][-1], is_share)})"
+    sentences = []
+    for place, curve in enumerate(curves):
+        if place == reference:
+            continue
+        is_enough = [sign * each["mean"] >= 0 for each in curve["differences"]]
+        fewest = next((start for start in range(len(is_enough)) if all(is_enough[start:])), None)
+        way = f"{by['name']}={level_in_words(curve['level'])}"
+        if fewest is None:
+            sentences.append(f"{way} never reaches {against}.")
+            continue
+        apart = curve["differences"][fewest]
+        reached = in_words(curve["estimates"][fewest], is_share)
+        sentences.append(
+            f"{way} needs {curve['images'][fewest]:,.0f} labelled images to be on average as good on {metric} as "
+            f"{against}: it has {reached} then, a difference of {difference_in_words(apart, is_share)}."
+        )
+    return sentences
