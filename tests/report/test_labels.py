@@ -12,13 +12,13 @@ from leyden.report.model import LabelEfficiency
 from leyden.report.settings import describe_factors, fold_seeds
 from written_studies import write_study
 
-FACTORS = {"finetune": ["scratch", "full"], "data.labels_per_class": [5, 10, 50, None]}
+FACTORS: dict[str, list[Any]] = {"finetune": ["scratch", "full"], "data.labels_per_class": [5, 10, 50, None]}
 TRUTH = {"scratch": [0.60, 0.65, 0.70, 0.80], "full": [0.70, 0.78, 0.85, 0.90]}
 IMAGES = {5: 10, 10: 20, 50: 100, None: 1000}
 
 
 def accuracy(finetune: str, data_labels_per_class: int | None, **_: Any) -> float:
-    return TRUTH[finetune][FACTORS["data.labels_per_class"].index(data_labels_per_class)]  # type: ignore[arg-type]
+    return TRUTH[finetune][FACTORS["data.labels_per_class"].index(data_labels_per_class)]
 
 
 def labelled(record: dict[str, Any], levels: dict[str, Any]) -> None:

@@ -74,7 +74,7 @@ def test_page_shows_what_labels_are_worth(open_page: Any, tmp_path: Path, screen
     chart.scroll_into_view_if_needed()
     page.wait_for_selector('[data-chart="labels"] .main-svg')
     assert chart.locator(".legend text").all_text_contents() == ["scratch", "full"]
-    assert chart.locator(".xtick").all_text_contents() == ["10", "20", "100", "1,000"]
+    assert chart.locator(".xtick text").all_text_contents() == ["10", "20", "100", "1,000"]
     page.screenshot(path=screenshots / "labels.png", full_page=True)
     assert page.locator("#amounts tbody tr").count() == 8
     assert page.said == []
