@@ -3,6 +3,8 @@
 import subprocess
 from collections.abc import Callable
 
+import pytest
+
 from leyden.config import suggest
 
 
@@ -22,3 +24,22 @@ def test_value_may_go_by_what_was_chosen_of_a_group(leyden: Callable[..., subpro
     for labels, passes in {"5": 100, "null": 12}.items():
         done = leyden("train", "--cfg", "job", "--resolve", epochs, f"data.labels_per_class={labels}")
         assert f"\nepochs: {passes}\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        (
+            "by_choice:data.labels_per_clas,{5: 0.1, null: 0.2}",
+            "no key 'data.labels_per_clas': did you mean 'data.labels",
+        ),
+        ("by_choice:finetne,{full: 0.1}", "there is no group 'finetne' to choose of: did you mean 'finetune'?"),
+        ("by_choice:finetune,5", "by_choice:finetune has 5 where a value for each choice is expected"),
+    ],
+)
+def test_choice_of_what_is_not_there_is_refused(
+    leyden: Callable[..., subprocess.CompletedProcess[str]], expression: str, message: str
+) -> None:
+    done = leyden("train", f"optimizer.lr='${{{expression}}}'")
+    assert done.returncode == 1
+    assert message in done.stderr

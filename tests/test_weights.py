@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from leyden import command_line
 from leyden.backbones import CNN, MLP
-from leyden.heads import LinearHead
+from leyden.heads import LinearHead, NormedHead
 from leyden.weights import Weights, keep_head, load_weights, read_weights
 from running import FinishedRun
 
@@ -41,6 +42,14 @@ def test_run_begins_with_the_best_weights_of_another(train_run: Train) -> None:
             assert torch.allclose(value, last[name], atol=1e-6), name
     assert second.record["transfer"]["head"] == "kept"
     assert second.record["transfer"]["their SHA-256"]
+
+
+def test_run_of_lora_gives_the_plain_network_with_its_adapters_folded_in(train_run: Train) -> None:
+    first = train_run("epochs=2", "finetune=lora", "finetune.alpha=24", "optimizer.lr=0.02")
+    still = ["epochs=1", "optimizer.lr=1e-30", "optimizer.weight_decay=0"]
+    second = train_run(*still, f"weights={first.directory}")
+    assert second.record["transfer"]["head"] == "kept"
+    assert second.metrics["test/loss"] == pytest.approx(first.metrics["test/loss"], rel=1e-4)
 
 
 def test_run_does_not_go_on_from_other_weights_than_it_began_with(
@@ -74,6 +83,35 @@ def test_head_keeps_the_classes_that_are_called_the_same() -> None:
     )
     assert torch.equal(head[0].weight, torch.stack([known[0].weight[1], before[1], known[0].weight[0]]))
     assert keep_head(head, weights, ["emu", "gnu", "yak"]).startswith("new: none of the 3 classes")
+
+
+def test_head_of_another_kind_is_not_kept_and_one_of_the_same_keeps_its_statistics() -> None:
+    def weights_of(head: nn.Module) -> Weights:
+        return Weights(Path("there"), {}, head.state_dict(), {"data": {"class_names": ["cat", "dog", "cow"]}})
+
+    names = ["cow", "dog", "cat"]
+    normed, known = NormedHead(4, 3), NormedHead(4, 3)
+    known(torch.randn(64, 4) * 5 + 3)
+    assert keep_head(LinearHead(4, 3), weights_of(known), names) == "new: that of the weights is of another kind"
+    assert keep_head(normed, weights_of(LinearHead(4, 3)), names).startswith("new: that of")
+    assert keep_head(normed, weights_of(known), names) == "kept"
+    assert torch.equal(normed[0].running_mean, known[0].running_mean)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensor: (tensor * 100).to(torch.int8), r"has whole numbers \(torch.int8\) in layers"),
+        (lambda tensor: tensor * torch.nan, r"has values that are not finite in layers"),
+    ],
+)
+def test_tensors_that_are_no_weights_are_refused(
+    change: Callable[[torch.Tensor], torch.Tensor], message: str, tmp_path: Path
+) -> None:
+    network = MLP(1, 8, depth=1, width=4)
+    save_file({name: change(tensor) for name, tensor in network.state_dict().items()}, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=message):
+        load_weights(network, read_weights(str(tmp_path)))
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -98,13 +98,26 @@ def _choice(group: str, _root_: DictConfig) -> str:
     """What was chosen for a group; unlike Hydra's own resolver it serves `hydra.sweep.dir` too, before any job."""
     from hydra.core.hydra_config import HydraConfig
 
-    settings = _root_.get("hydra") or HydraConfig.get()
-    return str(settings.runtime.choices[group])
+    choices = (_root_.get("hydra") or HydraConfig.get()).runtime.choices
+    if group not in choices:
+        raise ValueError(f"there is no group '{group}' to choose of: {suggest(group, [*map(str, choices)])}")
+    return str(choices[group])
 
 
 def _by_choice(name: str, values: Mapping[Any, Any], *, _root_: DictConfig) -> Any:
     """The value for what was chosen of a group or a dotted key: `${by_choice:optimizer,{sgd: 0.1, adam: 0.001}}`."""
-    chosen = str(OmegaConf.select(_root_, name) if "." in name else _choice(name, _root_))
+    if "." in name:
+        place, _, key = name.rpartition(".")
+        holder = OmegaConf.select(_root_, place, default={})
+        if key not in holder:
+            known = [f"{place}.{other}" for other in holder]
+            raise ValueError(f"by_choice: there is no key '{name}': {suggest(name, known)}")
+        found = holder[key]
+        chosen = str(found)
+    else:
+        chosen = _choice(name, _root_)
+    if not isinstance(values, Mapping):
+        raise ValueError(f"by_choice:{name} has {values!r} where a value for each choice is expected, as {{sgd: 0.1}}")
     named = {str(choice): value for choice, value in values.items()}
     if chosen not in named:
         raise ValueError(f"by_choice has no value for {name}={chosen}: it has {', '.join(named)}")

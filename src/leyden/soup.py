@@ -24,7 +24,7 @@ from leyden.finetune import Lora
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
 from leyden.metric_names import direction
 from leyden.report.collect import Found, collect
-from leyden.run import RunRecord, working_directory
+from leyden.run import RunRecord, is_study, working_directory
 from leyden.summary import summarise
 from leyden.test_time import calibrate
 from leyden.transfer_table import DIGEST
@@ -53,7 +53,8 @@ def cook(directories: Sequence[Path]) -> Path:
     monitor = collection.metric["selection"]
     sign = 1 if direction(monitor) == "max" else -1
     runs = sorted(collection.finished, key=lambda run: -sign * (run.value(f"best/{monitor}") or 0.0))
-    place = collection.directory.with_name(f"{collection.directory.name}_soup")
+    whole = collection.directory if is_study(collection.directory) else runs[0].directory
+    place = whole.with_name(f"{whole.name}_soup")
     configs = [OmegaConf.load(run.directory / "config.yaml") for run in runs]
     _check(runs, configs, monitor, place)
     config = configs[0]
@@ -193,8 +194,6 @@ def _check(runs: Sequence[Found], configs: Sequence[Any], monitor: str, place: P
         raise ValueError(f"{runs[0].directory} is one finished run: a soup takes two or more")
     if monitor.startswith("val/ema_"):
         raise ValueError(f"monitor={monitor} is of averaged weights, and a soup averages those that training has")
-    if (place / "checkpoints").exists():
-        raise ValueError(f"{place} is there already: move it or delete it")
     for run, config in zip(runs, configs, strict=True):
         if config.finetune["_target_"].endswith(f".{Lora.__name__}"):
             raise ValueError(f"{run.directory} is of finetune=lora: means of factors make no mean of products")
@@ -205,6 +204,8 @@ def _check(runs: Sequence[Found], configs: Sequence[Any], monitor: str, place: P
                     f"{runs[0].directory} and {run.directory} differ in {key} ({first}, {this}): a soup takes "
                     "runs of one network and one split"
                 )
+    if (place / "checkpoints").exists():
+        raise ValueError(f"{place} is there already: move it or delete it")
         if run.record["data"]["layout"] != runs[0].record["data"]["layout"]:
             raise ValueError(
                 f"{runs[0].directory} and {run.directory} have other images: a soup takes runs of one split"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from leyden.backbones import TimmBackbone
@@ -45,7 +46,7 @@ def read_weights(source: str) -> Weights:
             {name.removeprefix(part): tensor for name, tensor in state["state_dict"].items() if name.startswith(part)}
             for part in ("backbone.", "head.")
         )
-        return Weights(path, backbone, head, state["run"])
+        return Weights(path, _merged(backbone, state["run"]), head, state["run"])
     for key in ("state_dict", "model", "model_state_dict", "state_dict_ema"):
         if isinstance(content.get(key), dict):
             content = content[key]
@@ -54,6 +55,19 @@ def read_weights(source: str) -> Weights:
     if not tensors:
         raise ValueError(f"weights={source}: {path} holds no tensors by their names")
     return Weights(path, tensors, {}, {})
+
+
+def _merged(tensors: dict[str, Tensor], run: dict[str, Any]) -> dict[str, Tensor]:
+    """The plain network's tensors, the adapters of a run with finetune=lora folded in: W + alpha / rank · B A."""
+    merged, config = {}, OmegaConf.create(run["config"])
+    for name, tensor in tensors.items():
+        layer, is_adapted, rest = name.partition(".base_layer.")
+        if is_adapted and rest == "weight":
+            down, up = (tensors[f"{layer}.{part}.default.weight"].flatten(1) for part in ("lora_A", "lora_B"))
+            tensor = tensor + config.finetune.alpha / len(down) * (up @ down).view(tensor.shape)
+        if ".lora_" not in name:
+            merged[f"{layer}.{rest}" if is_adapted else name] = tensor
+    return merged
 
 
 def _only_file(directory: Path) -> Path:
@@ -96,6 +110,9 @@ def keep_head(head: nn.Module, weights: Weights, class_names: Sequence[str]) -> 
     known = list(weights.run.get("data", {}).get("class_names", ()))
     rows = [tensor for name, tensor in weights.head.items() if name.endswith("weight") and tensor.ndim == 2][-1:]
     biases = [tensor for name, tensor in weights.head.items() if name.endswith("bias")][-1:]
+    own = head.state_dict()
+    if known and weights.head and weights.head.keys() != own.keys():
+        return "new: that of the weights is of another kind"
     if not known or not linear or not rows or rows[0].shape[1] != linear[0].in_features or len(rows[0]) != len(known):
         return "new"
     pairs = [(place, known.index(name)) for place, name in enumerate(class_names) if name in known]
@@ -104,6 +121,9 @@ def keep_head(head: nn.Module, weights: Weights, class_names: Sequence[str]) -> 
             linear[0].weight[place] = rows[0][row]
             if linear[0].bias is not None and biases:
                 linear[0].bias[place] = biases[0][row]
+        if pairs:  # the rows go with the statistics that their features were normed by
+            for name, buffer in head.named_buffers():
+                buffer.copy_(weights.head[name])
     if not pairs:
         return f"new: none of the {len(known)} classes that the weights know is called as here"
     if len(pairs) == len(class_names):

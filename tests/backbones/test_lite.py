@@ -97,5 +97,7 @@ def test_grey_image_has_the_features_of_its_repetition_in_three_channels() -> No
 def test_network_without_a_package_is_refused() -> None:
     with pytest.raises(ValueError, match="no package has its weights: did you mean 'tf_efficientnet_lite0'"):
         TimmBackbone(3, 64, "efficientnet_lite0", pretrained="package")
+    with pytest.raises(ValueError, match=r"backbone\.name=resnet18: no package has its weights"):
+        TimmBackbone(3, 64, "resnet18", pretrained="package")
     with pytest.raises(ValueError, match=r"backbone\.pretrained=hub: expected true, false or package"):
         TimmBackbone(3, 64, "resnet18", pretrained="hub")

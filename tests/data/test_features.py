@@ -1,5 +1,6 @@
 """Features of a frozen backbone: computed once, and the same as if they were not."""
 
+import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 import torch
 
 from leyden import command_line
+from leyden.backbones import MLP, ViT
+from leyden.data.features import digest_of
 from running import FinishedRun, differences
 
 Train = Callable[..., FinishedRun]
@@ -64,6 +67,16 @@ def test_another_backbone_or_view_has_features_of_its_own(probe: Train, tmp_path
     assert len(list((tmp_path / "cache").glob("*.features"))) == 2
     probe("augment=flip_crop", "finetune.views=2")  # plain for validation, which is there, and two views
     assert len(list((tmp_path / "cache").glob("*.features"))) == 4
+
+
+def test_networks_that_hold_the_same_and_do_another_thing_are_told_apart() -> None:
+    one, other, heads = MLP(1, 8), MLP(1, 8, activation="tanh"), ViT(1, 8, 4, 16, 1, 2)
+    other.load_state_dict(one.state_dict())
+    assert digest_of(one) != digest_of(other)
+    again = ViT(1, 8, 4, 16, 1, 4)
+    again.load_state_dict(heads.state_dict())
+    assert digest_of(heads) != digest_of(again)
+    assert digest_of(copy.deepcopy(one).eval()) == digest_of(one)
 
 
 def test_mixed_images_have_no_features_to_keep(probe: Train) -> None:

@@ -75,8 +75,8 @@ def test_worth_is_the_fewest_images_from_which_on_a_way_is_no_worse(collection: 
     assert labels is not None
     (sentence,) = labels["sentences"]
     assert sentence.startswith(
-        "finetune=full needs 100 labelled images to be on average as good on test/accuracy as finetune=scratch with "
-        "1,000 (79.7"
+        "Of the amounts tried, 100 labelled images are enough for finetune=full to be on average as good on "
+        "test/accuracy as finetune=scratch with 1,000 (79.7"
     )
     assert "points, 95 % interval" in sentence
 
@@ -87,7 +87,19 @@ def test_way_that_is_better_with_few_labels_alone_is_not_as_good(tmp_path: Path)
 
     labels = found_in(collect([write_study(tmp_path / "mine", FACTORS, crossing, noise=0.001, change=labelled)]))
     assert labels is not None
-    assert labels["sentences"][0].startswith("finetune=full needs 1,000 labelled images")
+    assert labels["sentences"][0].startswith("Of the amounts tried, 1,000 labelled images are enough for finetune=full")
+
+
+def test_way_without_runs_on_all_labels_is_not_what_others_are_compared_with(tmp_path: Path) -> None:
+    def scratch_lacks_all(record: dict[str, Any], levels: dict[str, Any]) -> None:
+        labelled(record, levels)
+        if levels["finetune"] == "scratch" and levels[FACTOR] is None:
+            record["status"] = "failed"
+
+    labels = found_in(collect([write_study(tmp_path / "mine", FACTORS, accuracy, change=scratch_lacks_all)]))
+    assert labels is not None
+    assert labels["reference"] == 1
+    assert labels["sentences"][0].startswith("With no amount tried is finetune=scratch on average as good")
 
 
 def test_whatever_varies_besides_is_at_its_best_by_validation(tmp_path: Path) -> None:

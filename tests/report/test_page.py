@@ -78,7 +78,7 @@ def test_page_shows_what_labels_are_worth(open_page: Any, tmp_path: Path, screen
     page.screenshot(path=screenshots / "labels.png", full_page=True)
     assert page.locator("#amounts tbody tr").count() == 8
     assert page.said == []
-    assert "needs 100 labelled images" in path.with_suffix(".md").read_text(encoding="utf-8")
+    assert "100 labelled images are enough" in path.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def look_at_all(page: Any) -> None:

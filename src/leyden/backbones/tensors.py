@@ -49,6 +49,10 @@ def put(network: nn.Module, tensors: dict[str, Tensor], source: str, file: Path)
             f"weights: {file} is of another architecture: {len(fitting)} of the backbone's {len(own)} tensors fit, "
             f"{len(foreign)} of its own have no place; the first that does not: {first}, {there}, {here}"
         )
+    for name, tensor in given.items():
+        if own[name].is_floating_point() and not (tensor.is_floating_point() and tensor.isfinite().all()):
+            what = "values that are not finite" if tensor.is_floating_point() else f"whole numbers ({tensor.dtype})"
+            raise ValueError(f"weights: {file} has {what} in {name}, where weights are expected: is it damaged?")
     network.load_state_dict(given, strict=False)
     return Fit(source, file_digest(file), len(fitting), adapted, resized, left_out)
 

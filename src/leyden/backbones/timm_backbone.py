@@ -50,9 +50,9 @@ class TimmBackbone(nn.Module):
             ) from error
         self.fit: Fit | None = None  # of weights that came from a package
         if pretrained == "package":
+            file = lite.weights_file(name)
             tensors = lite.read_weights(name, self.network.blocks)  # type: ignore[arg-type]
-            source = f"{lite.PACKAGES[name]}, ImageNet"
-            self.fit = put(self.network, tensors, source, lite.weights_file(name))
+            self.fit = put(self.network, tensors, f"{lite.PACKAGES[name]}, ImageNet", file)
         self.num_features = self._count_features(name, channels, image_size)
 
     def _count_features(self, name: str, channels: int, image_size: int) -> int:

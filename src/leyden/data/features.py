@@ -7,6 +7,7 @@ study compute each image's features once.
 import contextlib
 import functools
 import hashlib
+import inspect
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from leyden.run import rank, sync
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 64  # always: other kernels for another number of images would round otherwise
+PLAIN = (int, float, str, tuple, type(None))  # settings of a module
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
@@ -157,8 +159,12 @@ def _compute(
 
 
 def digest_of(module: nn.Module) -> str:
-    """SHA-256 of all that a network knows."""
-    digest = hashlib.sha256(repr(type(module)).encode())
+    """SHA-256 of all that a network knows and does: its parts, their settings and its tensors."""
+    digest = hashlib.sha256(repr(module).encode())
+    for name, part in module.named_modules():
+        settings = {key: value for key, value in vars(part).items() if isinstance(value, PLAIN) and key != "training"}
+        settings |= {key: value.__qualname__ for key, value in vars(part).items() if inspect.isroutine(value)}
+        digest.update(f"{name} {type(part)} {sorted(settings.items())}".encode())
     for name, tensor in module.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

@@ -15,6 +15,7 @@ from leyden.report.words import difference_in_words, in_words, level_in_words
 
 AMOUNTS = ("data.labels_per_class", "data.train_fraction")
 MOST_CURVES = 12
+ALMOST = 0.9  # of the most labels: folds and splits leave a few more or less
 
 Repeats = Mapping[object, float]  # the metric's value by seed and fold
 
@@ -26,7 +27,7 @@ def label_efficiency(
 
     Each level of the other named factor that has most levels gets one; whatever varies besides is at its best by
     validation. The metric is that which the task is told by, whatever chose. `reference` is the level that is worst
-    with all labels.
+    with all labels, of those that were run with all.
     """
     amount = next((factor["name"] for factor in factors if factor["name"] in AMOUNTS), None)
     if amount is None:
@@ -47,7 +48,9 @@ def label_efficiency(
     if max((len(curve["images"]) for curve in curves), default=0) < 2:
         return None
     sign = 1 if direction(metric) == "max" else -1
-    reference = min(range(len(curves)), key=lambda place: sign * curves[place]["estimates"][-1]["mean"])
+    most = max(curve["images"][-1] for curve in curves)
+    whole = [place for place, curve in enumerate(curves) if curve["images"][-1] > ALMOST * most]
+    reference = min(whole, key=lambda place: sign * curves[place]["estimates"][-1]["mean"])
     grain = _grain(collection, metric)
     for curve, found in zip(curves, values, strict=True):
         curve["differences"] = [_difference(one, values[reference][-1], grain) for one in found]
@@ -130,12 +133,13 @@ def _worth(curves: Sequence[LabelCurve], reference: int, by: Factor | None, metr
         fewest = next((start for start in range(len(is_enough)) if all(is_enough[start:])), None)
         way = f"{by['name']}={level_in_words(curve['level'])}"
         if fewest is None:
-            sentences.append(f"{way} never reaches {against}.")
+            sentences.append(f"With no amount tried is {way} on average as good on {metric} as {against}.")
             continue
         apart = curve["differences"][fewest]
+        told = difference_in_words(apart, is_share)
         reached = in_words(curve["estimates"][fewest], is_share)
         sentences.append(
-            f"{way} needs {curve['images'][fewest]:,.0f} labelled images to be on average as good on {metric} as "
-            f"{against}: it has {reached} then, a difference of {difference_in_words(apart, is_share)}."
+            f"Of the amounts tried, {curve['images'][fewest]:,.0f} labelled images are enough for {way} to be on "
+            f"average as good on {metric} as {against}: {reached}, a difference of {told}."
         )
     return sentences
