@@ -11,7 +11,10 @@ from pathlib import Path
 from benchmarks.image_files import PATHS
 from benchmarks.networks import QUIET, Case
 
-LITE0 = Case("fine-tuning lite0, 160 x 160, b32", ("backbone=lite0", QUIET), 160, 32, num_blocks=5, block=2)
+LITE0 = Case(
+    "fine-tuning lite0, 160 x 160, b32", ("backbone=lite0", "data.validation_fraction=0.03", QUIET), 160, 32,
+    num_blocks=5, block=2,
+)  # fmt: skip
 NUM_EPOCHS = 20
 
 MEMORY_OF_STEPS = """
