@@ -84,6 +84,7 @@ def register(study: str | None = None) -> None:
     OmegaConf.register_new_resolver("choice", _choice, replace=True)
     OmegaConf.register_new_resolver("study_name", _study_name, replace=True)
     OmegaConf.register_new_resolver("by_choice", _by_choice, replace=True)
+    OmegaConf.register_new_resolver("at_most", min, replace=True)
     if study is not None:
         ConfigStore.instance().store(group="study", name=study, node={}, package="_global_", provider="leyden")
 
