@@ -204,11 +204,11 @@ def _check(runs: Sequence[Found], configs: Sequence[Any], monitor: str, place: P
                     f"{runs[0].directory} and {run.directory} differ in {key} ({first}, {this}): a soup takes "
                     "runs of one network and one split"
                 )
-    if (place / "checkpoints").exists():
-        raise ValueError(f"{place} is there already: move it or delete it")
         if run.record["data"]["layout"] != runs[0].record["data"]["layout"]:
             raise ValueError(
                 f"{runs[0].directory} and {run.directory} have other images: a soup takes runs of one split"
             )
+    if (place / "checkpoints").exists():
+        raise ValueError(f"{place} is there already: move it or delete it")
     if len(starts := {run.record.get("transfer", {}).get(DIGEST) for run in runs}) > 1 or None in starts:
         log.warning("the runs did not all begin with the same weights: the mean of such is seldom any good")
