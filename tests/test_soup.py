@@ -1,5 +1,6 @@
 """Soups: one network from the weights of several runs."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,5 +121,12 @@ def test_what_makes_no_soup_is_refused(train_run: Train, capsys: pytest.CaptureF
     lora = [train_run("epochs=1", "finetune=lora", f"seed={seed}") for seed in (0, 1)]
     assert "means of factors make no mean of products" in refused(*lora)
     two = [one, train_run("epochs=1", "seed=1")]
+    path = two[1].directory / "run.json"
+    told = path.read_text(encoding="utf-8")
+    record = json.loads(told)
+    record["data"]["layout"] = "0" * 64
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert "have other images: a soup takes runs of one split" in refused(*two)
+    path.write_text(told, encoding="utf-8")
     place = cook([run.directory for run in two])
     assert f"{place} is there already: move it or delete it" in refused(*two)

@@ -59,6 +59,8 @@ def read_weights(source: str) -> Weights:
 
 def _merged(tensors: dict[str, Tensor], run: dict[str, Any]) -> dict[str, Tensor]:
     """The plain network's tensors, the adapters of a run with finetune=lora folded in: W + alpha / rank · B A."""
+    if not any(".lora_" in name for name in tensors):
+        return tensors
     merged, config = {}, OmegaConf.create(run["config"])
     for name, tensor in tensors.items():
         layer, is_adapted, rest = name.partition(".base_layer.")
@@ -110,8 +112,7 @@ def keep_head(head: nn.Module, weights: Weights, class_names: Sequence[str]) -> 
     known = list(weights.run.get("data", {}).get("class_names", ()))
     rows = [tensor for name, tensor in weights.head.items() if name.endswith("weight") and tensor.ndim == 2][-1:]
     biases = [tensor for name, tensor in weights.head.items() if name.endswith("bias")][-1:]
-    own = head.state_dict()
-    if known and weights.head and weights.head.keys() != own.keys():
+    if known and weights.head and weights.head.keys() != head.state_dict().keys():
         return "new: that of the weights is of another kind"
     if not known or not linear or not rows or rows[0].shape[1] != linear[0].in_features or len(rows[0]) != len(known):
         return "new"

@@ -10,6 +10,7 @@ import numpy as np
 from leyden.metric_names import HEADLINES, direction, is_percentage
 from leyden.report.collect import Collection
 from leyden.report.model import Estimate, Factor, LabelCurve, LabelEfficiency, Level, Setting
+from leyden.report.settings import resolution
 from leyden.report.statistics import difference, estimate
 from leyden.report.words import difference_in_words, in_words, level_in_words
 
@@ -33,6 +34,7 @@ def label_efficiency(
     if amount is None:
         return None
     metric = _metric(collection)
+    grain = resolution(collection, metric)
     by = _by(factors)
     curves: list[LabelCurve] = []
     values: list[list[Repeats]] = []
@@ -40,7 +42,6 @@ def label_efficiency(
         of_level = [each for each in settings if by is None or _same(each["factors"].get(by["name"]), level)]
         points = _points(collection, of_level, amount, metric)
         if points:
-            grain = _grain(collection, metric)
             estimates = [estimate(list(found.values()), grain) for _, found in points]
             images = [images for images, _ in points]
             curves.append({"level": level, "images": images, "estimates": estimates, "differences": []})
@@ -51,7 +52,6 @@ def label_efficiency(
     most = max(curve["images"][-1] for curve in curves)
     whole = [place for place, curve in enumerate(curves) if curve["images"][-1] > ALMOST * most]
     reference = min(whole, key=lambda place: sign * curves[place]["estimates"][-1]["mean"])
-    grain = _grain(collection, metric)
     for curve, found in zip(curves, values, strict=True):
         curve["differences"] = [_difference(one, values[reference][-1], grain) for one in found]
     return {
@@ -102,11 +102,6 @@ def _of(metric: str) -> str:
 
 def _same(one: Level, other: Level) -> bool:
     return type(one) is type(other) and one == other
-
-
-def _grain(collection: Collection, metric: str) -> float:
-    images = collection.finished[0].record["data"].get("num_test" if metric.startswith("test/") else "num_val")
-    return 1 / images if is_percentage(metric) and images else 0.0
 
 
 def _difference(one: Repeats, other: Repeats, grain: float) -> Estimate:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from leyden.metric_names import is_percentage
 from leyden.report.collect import Collection, Found, Repeat
 from leyden.report.model import Factor, Level, Metric, Run, Setting, Standing
 from leyden.report.statistics import estimate, not_distinguishable
@@ -133,7 +134,7 @@ def label_of(factors: dict[str, Level]) -> str:
 def resolution(collection: Collection, name: str) -> float:
     """How much one image is worth in a metric that is a share of so many images; 0 in others."""
     num_images = collection.finished[0].record["data"].get("num_test" if name.startswith("test/") else "num_val")
-    return 1 / num_images if collection.metric["is_share"] and num_images else 0.0
+    return 1 / num_images if is_percentage(name) and num_images else 0.0
 
 
 def _gap(run: Found) -> float | None:
