@@ -30,7 +30,7 @@ from leyden.data.sources import Task
 from leyden.finetune import LAST_EPOCH, Finetune
 from leyden.hardware import keep_freed_memory, skip_needless_search_for_gpus
 from leyden.heads import Number
-from leyden.loggers import MetricsCsv
+from leyden.loggers import Follower, MetricsCsv
 from leyden.metric_names import HEADLINES, is_of_one_class, metric_names
 from leyden.metrics import metrics_for
 from leyden.optim import build_optimizer, check_hyperparameters
@@ -218,14 +218,13 @@ def find(callbacks: list[Callback], kind: type[T]) -> T | None:
     return next((callback for callback in callbacks if isinstance(callback, kind)), None)
 
 
-def build_loggers(config: DictConfig, run_directory: Path) -> list[Logger]:
-    """metrics.csv always, then the logger of the config, where it names one."""
-    loggers: list[Logger] = [MetricsCsv(run_directory / "metrics.csv")]
-    if config.logger:
-        logger = instantiate(config.logger, run_directory=run_directory)
-        logger.log_hyperparams(OmegaConf.to_container(config))
-        loggers.append(logger)
-    return loggers
+def build_loggers(config: DictConfig, run_directory: Path, origin: Origin | None = None) -> list[Logger]:
+    """metrics.csv always, with what follows it; a logger of Lightning's own kind beside it."""
+    logger = instantiate(config.logger, run_directory=run_directory) if config.logger else None
+    if not isinstance(logger, Follower):
+        return [MetricsCsv(run_directory / "metrics.csv"), *([logger] if logger else [])]
+    logger.config = OmegaConf.to_container(config) | {"choices": dict(origin.choices) if origin else {}}
+    return [MetricsCsv(run_directory / "metrics.csv", [logger])]
 
 
 class NoProfiler(PassThroughProfiler):

@@ -1,18 +1,23 @@
 """Run directory > **draw** > pictures: learning curves and what suits the task, from what a run has recorded."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leyden import figures
+from leyden.examples import DIRECTORY as EXAMPLES
+from leyden.examples import read_examples
 from leyden.figures import average_precisions, confusion_matrix, learning_curves, predicted_against_true
 from leyden.report.predictions import PREDICTIONS_FILE, read_predictions
 from leyden.run import is_study, read_record, write_atomically
 
 MATRIX_FILE = "confusion_matrix.csv"  # of one class per image
 CLASSES_FILE = "classes.csv"  # of any number of labels
+CURVES_FILE = "precision_recall.csv"  # of each class against the others
 CLASSES_HEADER = ("class", "test_images", "average_precision", "low", "high", "threshold")
 
 
@@ -51,7 +56,19 @@ def draw_run(directory: Path) -> list[Path]:
     else:
         picture = directory / "predictions.png"
         predicted_against_true(predictions.predictions, predictions.labels, picture)
-    return [curves, picture]
+    drawn = [curves, picture]
+    if predictions.is_single_label:
+        reliability = directory / "reliability.png"
+        assert predictions.confidences is not None
+        figures.reliability(predictions.confidences, predictions.labels == predictions.predictions, reliability)
+        drawn.append(reliability)
+    if classes := read_curves(directory / CURVES_FILE):
+        figures.precision_recall(classes, directory / "precision_recall.png")
+        drawn.append(directory / "precision_recall.png")
+    if examples := read_examples(directory):
+        figures.example_images(examples, directory / EXAMPLES, directory / "examples.png")
+        drawn.append(directory / "examples.png")
+    return drawn
 
 
 def write_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
@@ -70,6 +87,29 @@ def read_matrix(path: Path) -> tuple[NDArray[np.int64], list[str]]:
     with path.open(newline="", encoding="utf-8") as file:
         (_, *class_names), *rows = csv.reader(file)
     return np.array([row[1:] for row in rows], dtype=np.int64), class_names
+
+
+def write_curves(curves: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], path: Path) -> None:
+    """Writes precision and recall of each class at falling thresholds."""
+    rows = [
+        (name, f"{recall:.5f}", f"{precision:.5f}")
+        for name, points in curves.items()
+        for precision, recall in zip(*points, strict=True)
+    ]
+    table = [("class", "recall", "precision"), *rows]
+    write_atomically(path, "".join(",".join(_quoted(cell) for cell in row) + "\n" for row in table))
+
+
+def read_curves(path: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Recall and precision of each class in a table that `write_curves` wrote; nothing where there is none."""
+    classes: dict[str, tuple[list[float], list[float]]] = {}
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                recalls, precisions = classes.setdefault(row["class"], ([], []))
+                recalls.append(float(row["recall"]))
+                precisions.append(float(row["precision"]))
+    return classes
 
 
 def write_classes(rows: Sequence[tuple[str, int, float, float, float, float]], path: Path) -> None:

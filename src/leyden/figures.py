@@ -1,18 +1,22 @@
 """Summary > **figures**: a run's learning curves and what it answered, as PNG. Matplotlib is imported on first use."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leyden.metric_names import HEADLINES, is_percentage, read_metrics
+from leyden.metric_names import HEADLINES, NUM_CALIBRATION_BINS, is_percentage, read_metrics
+
+if TYPE_CHECKING:
+    from leyden.examples import Example
 
 # Okabe & Ito's palette: told apart by the colour-blind, and in grey by lightness and dash.
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#666666"
 NAMED_CLASSES = 30  # more classes than this are shown without names and counts
 NAMED_BARS = 80  # and so are more bars than this
+NUM_LETTERS = 16  # of a class above a small image
 DOTS_PER_INCH = 150
 
 
@@ -92,6 +96,77 @@ def predicted_against_true(predictions: NDArray[Any], labels: NDArray[Any], path
     axes.set_ylabel("predicted value")
     axes.grid(alpha=0.25)
     figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def reliability(confidences: NDArray[Any], is_right: NDArray[np.bool_], path: Path) -> None:
+    """Draws how often answers of each confidence are right: on the line, confidence is the chance to be right."""
+    means, shares, counts = reliability_bins(confidences, is_right)
+    figure = _figure(5, 5)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="as sure as right")
+    upper.plot(means, shares, color=BLUE, marker="o", markersize=4, label="this network")
+    upper.set_ylabel("share of right answers")
+    upper.legend(frameon=False, fontsize=8)
+    lower.bar(means, counts, width=0.8 / NUM_CALIBRATION_BINS, color=ORANGE)
+    lower.set_ylabel("images")
+    lower.set_xlabel("confidence")
+    for axes in (upper, lower):
+        axes.grid(alpha=0.25)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def reliability_bins(
+    confidences: NDArray[Any], is_right: NDArray[np.bool_]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
+    """Mean confidence, share of right answers and images of each bin that has any, as the calibration error has them."""
+    bins = np.ceil(confidences * NUM_CALIBRATION_BINS).astype(np.int64).clip(1, NUM_CALIBRATION_BINS) - 1
+    counts = np.bincount(bins, minlength=NUM_CALIBRATION_BINS)
+    held = counts > 0
+    sums = (np.bincount(bins, values, NUM_CALIBRATION_BINS)[held] for values in (confidences, is_right))
+    means, shares = (total / counts[held] for total in sums)
+    return means, shares, counts[held]
+
+
+def precision_recall(classes: Mapping[str, tuple[Sequence[float], Sequence[float]]], path: Path) -> None:
+    """Draws precision against recall of each class; of many, without their names."""
+    figure = _figure(5.5, 5)
+    axes = figure.subplots()
+    for name, (recalls, precisions) in classes.items():
+        axes.plot(recalls, precisions, linewidth=1.2, label=name)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
+    axes.grid(alpha=0.25)
+    if len(classes) <= NAMED_CLASSES:
+        axes.legend(frameon=False, fontsize=7, loc="lower left", ncols=1 + len(classes) // 12)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def example_images(examples: "Sequence[Example]", directory: Path, path: Path) -> None:
+    """Draws test images with what they are and what was answered, a row for each reason to show them."""
+    from PIL import Image
+
+    kinds = list(dict.fromkeys(example.why for example in examples))
+    num_columns = max(sum(example.why == kind for example in examples) for kind in kinds)
+    figure = _figure(0.5 + 1.45 * num_columns, 2.05 * len(kinds))
+    grid = figure.subplots(len(kinds), num_columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[], frame_on=False)
+    for row, kind in zip(grid, kinds, strict=True):
+        row[0].set_ylabel(kind)
+        for axes, example in zip(row, (example for example in examples if example.why == kind), strict=False):
+            with Image.open(directory / example.image) as image:
+                axes.imshow(np.asarray(image.convert("RGB")), interpolation="nearest")
+            sure = f" ({float(example.confidence):.0%})" if example.confidence else ""
+            colour = "black" if example.prediction == example.label else ORANGE
+            answer = f"{_shortened(example.prediction)}{sure}\nis {_shortened(example.label)}"
+            axes.set_title(answer, fontsize=7, color=colour)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= NUM_LETTERS else name[: NUM_LETTERS - 1] + "…"
 
 
 def _figure(width: float, height: float) -> Any:

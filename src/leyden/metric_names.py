@@ -74,3 +74,14 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     """The rows of a `metrics.csv`, as text; a cell without a value is empty."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def read_numbers(path: Path) -> list[dict[str, float]]:
+    """The rows of a `metrics.csv`, each with the numbers that it has; none where there is no such file."""
+    if not path.is_file():
+        return []
+    return [{name: _number(text) for name, text in row.items() if text} for row in read_metrics(path)]
+
+
+def _number(text: str) -> float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)

@@ -15,6 +15,7 @@ from leyden.build import build_data, instantiate
 from leyden.check import check
 from leyden.config import Origin
 from leyden.data import Batch
+from leyden.data.labels import describe_label
 from leyden.preprocessing import adopt
 
 NUM_IMAGES, NUM_COPIES = 8, 5
@@ -61,13 +62,6 @@ def draw_preview(augment: Augmentation, batch: Batch, class_names: tuple[str, ..
             _show(axes, image)
             axes.set_xlabel(text, fontsize=7)
     figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight")  # the layout's own height can clip a title
-
-
-def describe_label(label: Tensor, class_names: Sequence[str]) -> str:
-    """A label in words: a class, several, or a number."""
-    if label.ndim:
-        return ", ".join(class_names[place] for place in label.nonzero().flatten().tolist()) or "none"
-    return f"{float(label):.4g}" if label.is_floating_point() else class_names[int(label)]
 
 
 def _show(axes: Any, image: Tensor) -> None:

@@ -25,6 +25,21 @@ def average_precision(scores: NDArray[Any], labels: NDArray[Any], weights: Array
         return (steps * precision).sum(1) / found[:, -1]
 
 
+def precision_recall(scores: NDArray[Any], labels: NDArray[Any], num_points: int = 100) -> tuple[Array, Array]:
+    """Precision and recall with each distinct score [N] as threshold, from the highest on, labels [N] of 0 and 1.
+
+    Of more thresholds than `num_points` so many are kept, evenly along the recall, the first and the last among them.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    found = np.cumsum(labels[order], dtype=np.float64)[ends]
+    precision, recall = found / (ends + 1), found / max(found[-1], 1)
+    if len(ends) > num_points:
+        kept = np.unique(np.searchsorted(recall, np.linspace(recall[0], recall[-1], num_points)))
+        precision, recall = precision[kept], recall[kept]
+    return precision, recall
+
+
 def average_precisions(scores: NDArray[Any], labels: NDArray[Any], weights: Array) -> Array:
     """Average precision [R, K] of each class, of scores and labels [N, K], under each row of weights."""
     return np.stack([average_precision(*columns, weights) for columns in zip(scores.T, labels.T, strict=True)], axis=1)

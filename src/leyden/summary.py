@@ -14,20 +14,23 @@ import numpy as np
 import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from leyden.callbacks import Checkpoints, Progress
 from leyden.classifier import ImageClassifier
 from leyden.data import ImageDataModule
-from leyden.draw import CLASSES_FILE, MATRIX_FILE, draw_run, write_classes, write_matrix
+from leyden.draw import CLASSES_FILE, CURVES_FILE, MATRIX_FILE, draw_run, write_classes, write_curves, write_matrix
 from leyden.errors import command
+from leyden.examples import write_examples
 from leyden.intervals import Interval, intervals, multi_label_intervals, regression_intervals
-from leyden.loggers import WandbLogger
+from leyden.loggers import WandbLogger, followers
 from leyden.metric_names import HEADLINES, average_precision_names, is_percentage
 from leyden.metrics import ClassificationMetrics, MultiLabelMetrics, RegressionMetrics, binary_cross_entropy
 from leyden.report.predictions import Predictions, write_predictions
 from leyden.run import RunRecord
+from leyden.scores import precision_recall
 
 
 def summarise(
@@ -42,7 +45,7 @@ def summarise(
     """Records test metrics with 95 % intervals, draws pictures if asked for and prints the end of the run (rank 0)."""
     test = {f"test/{name}": value for name, value in classifier.test_metrics.compute().items()}
     test |= {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/ema_")}
-    outputs, labels = gather_test_outputs(classifier, trainer)
+    outputs, labels, indices = gather_test_outputs(classifier, trainer)
     if not trainer.is_global_zero:
         return
     outcome = OUTCOMES[data.task](classifier, outputs, labels, data.class_names, run.directory)
@@ -53,10 +56,13 @@ def summarise(
     if progress:
         timings = {"first_step": progress.first_step_time, "training_loop": round(progress.loop_seconds, 3)}
     run.update(metrics=test | best, intervals=bounds, timings={"training_images_per_second": speed, **timings})
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            run.update(wandb=logger.describe())
+    others = followers(trainer.loggers)
+    for follower in others:
+        if isinstance(follower, WandbLogger):
+            run.update(wandb=follower.describe())
     write_predictions(run.directory, *outcome.predictions)
+    if pictures or others:
+        write_examples(run.directory, data, indices, outcome.predictions, outcome.losses)
     drawn = [path.name for path in draw_run(run.directory)] if pictures else []
     print_end(run, trainer.loggers, HEADLINES[data.task], test, bounds, best, speed, drawn)
 
@@ -66,6 +72,7 @@ class Outcome(NamedTuple):
 
     intervals: dict[str, Interval]
     predictions: Predictions
+    losses: NDArray[Any]  # [N], of numbers how far each is off
 
 
 def single_label_outcome(
@@ -80,7 +87,17 @@ def single_label_outcome(
     assert isinstance(classifier.test_metrics, ClassificationMetrics)
     matrix = classifier.test_metrics.confusion_matrix.cpu().numpy()
     write_matrix(matrix, class_names, directory / MATRIX_FILE)
-    return Outcome(intervals(*arrays, class_names), Predictions(*arrays[:3], own))
+    own_class = F.one_hot(labels, len(class_names))
+    write_curves(curves(probabilities.numpy(), own_class.numpy(), class_names), directory / CURVES_FILE)
+    return Outcome(intervals(*arrays, class_names), Predictions(*arrays[:3], own), arrays[3])
+
+
+def curves(
+    probabilities: NDArray[Any], labels: NDArray[Any], class_names: Sequence[str]
+) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """Precision and recall of each class that occurs, by scores and labels of 0 and 1, [N, K]."""
+    columns = zip(class_names, probabilities.T, labels.T, strict=True)
+    return {name: precision_recall(scores, truth) for name, scores, truth in columns if truth.any()}
 
 
 def multi_label_outcome(
@@ -100,7 +117,10 @@ def multi_label_outcome(
         for name, count, key, threshold in zip(*columns, strict=True)
     ]
     write_classes(rows, directory / CLASSES_FILE)
-    return Outcome(bounds, Predictions(truth.astype(np.int64), answers.astype(np.int64), logits.sigmoid().numpy()))
+    probabilities = logits.sigmoid().numpy()
+    write_curves(curves(probabilities, truth, class_names), directory / CURVES_FILE)
+    predictions = Predictions(truth.astype(np.int64), answers.astype(np.int64), probabilities)
+    return Outcome(bounds, predictions, losses)
 
 
 def regression_outcome(
@@ -110,7 +130,7 @@ def regression_outcome(
     assert isinstance(classifier.test_metrics, RegressionMetrics)
     answers, truth = values.double().numpy(), labels.double().numpy()
     bounds = regression_intervals(answers, truth, float(classifier.test_metrics.deviation))
-    return Outcome(bounds, Predictions(truth, answers))
+    return Outcome(bounds, Predictions(truth, answers), np.abs(answers - truth))
 
 
 OUTCOMES = {
@@ -135,16 +155,16 @@ def best_metrics(checkpoints: Checkpoints | None) -> dict[str, Any]:
     return {"best/epoch": checkpoints.best_epoch, f"best/{checkpoints.monitor}": checkpoints.best_value}
 
 
-def gather_test_outputs(classifier: ImageClassifier, trainer: Trainer) -> tuple[Tensor, Tensor]:
-    """Outputs and labels of all test images from all ranks, in the order of the images' own numbers."""
+def gather_test_outputs(classifier: ImageClassifier, trainer: Trainer) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs, labels and numbers of all test images from all ranks, in the order of those numbers."""
     outputs = [torch.cat(parts).cpu() for parts in zip(*classifier.test_outputs, strict=True)]
     if trainer.world_size > 1:
         gathered: list[Any] = [None] * trainer.world_size
         torch.distributed.all_gather_object(gathered, outputs)
         outputs = [torch.cat(parts) for parts in zip(*gathered, strict=True)]
-    found, labels, indices = outputs
-    order = indices.argsort()
-    return found[order], labels[order]
+    order = outputs[2].argsort()
+    found, labels, indices = (part[order] for part in outputs)
+    return found, labels, indices
 
 
 def print_end(
@@ -183,7 +203,7 @@ def next_commands(run: RunRecord, loggers: Sequence[Logger]) -> list[str]:
         kept = [shlex.quote(word) for word in overrides if word.split("=")[0] not in keys]
         return " ".join([*kept, *words])
 
-    wandb = next((logger for logger in loggers if isinstance(logger, WandbLogger)), None)
+    wandb = next((follower for follower in followers(loggers) if isinstance(follower, WandbLogger)), None)
     look = (
         f"{command('wandb')} leet {shlex.quote(os.path.relpath(wandb.directory) + '/wandb')}"
         if wandb

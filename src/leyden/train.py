@@ -84,26 +84,28 @@ def _run(
         print(f"{directory} is {start.record.get('status')}: nothing to do")
         value: float | None = start.record.get("metrics", {}).get(f"best/{config.monitor}")
         return value
-    with RunRecord(directory, origin.overrides, start.record) as run:
-        if not is_checked:
-            check_groups(config, ["logger"], origin)
-        loggers = build_loggers(config, directory)
-        try:
-            with signals.clearly():
-                if not is_checked:
-                    check(config, origin)
-                run.begin(config, start.found.describe(), is_new=start.found.state is None)
-                begin(loggers)
-                best = fit_and_test(config, run, loggers, origin, start, signals)
-            signals.check()
-        except BaseException as error:
-            finish(loggers, {}, exit_code=1)
-            if isinstance(error, Interrupted):
+    run = RunRecord(directory, origin.overrides, start.record)
+    loggers: list[Logger] = []
+    try:
+        with run:
+            if not is_checked:
+                check_groups(config, ["logger"], origin)
+            loggers = build_loggers(config, directory, origin)
+            try:
+                with signals.clearly():
+                    if not is_checked:
+                        check(config, origin)
+                    run.begin(config, start.found.describe(), is_new=start.found.state is None)
+                    begin(loggers, run.facts["run_id"])
+                    best = fit_and_test(config, run, loggers, origin, start, signals)
+                signals.check()
+            except Interrupted as error:
                 error.directory, error.is_saved = directory, (directory / "checkpoints" / LAST).is_file()
-            if isinstance(error, SystemExit):
+                raise
+            except SystemExit as error:
                 raise RuntimeError(f"a part of the run called sys.exit({error.code})") from error
-            raise
-    finish(loggers, run.facts.get("metrics", {}), exit_code=0)
+    finally:
+        finish(loggers, run.facts)  # which says how it ended
     return best
 
 

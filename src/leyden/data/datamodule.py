@@ -16,6 +16,7 @@ from leyden.data.cache import Cached, CachedLoader
 from leyden.data.cache_choice import KINDS, keep_decoded
 from leyden.data.decoding import DecodingLoader, write_skipped
 from leyden.data.features import FeatureLoader, Features
+from leyden.data.labels import count_classes
 from leyden.data.loader import Batch, InMemoryLoader, sampling_weights
 from leyden.data.sources import Files, Images, Source
 from leyden.data.splits import Fold, Splits, find_leak, split, stratify, subset
@@ -306,7 +307,11 @@ class ImageDataModule(pl.LightningDataModule):
     def some_training_images(self, num_images: int) -> Batch:
         """Some images to look at, evenly spread over the data set, which may be sorted by class."""
         places = torch.linspace(0, len(self.train_indices) - 1, min(num_images, len(self.train_indices))).long()
-        return next(iter(self.batches(self.train_indices[places], num_images)))
+        return self.images_at(self.train_indices[places])
+
+    def images_at(self, indices: Tensor) -> Batch:
+        """The images of these numbers, as one batch for this process alone; those that cannot be read are left out."""
+        return next(iter(self.batches(indices, len(indices), is_alone=True)))
 
     def train_dataloader(self) -> Loader:
         loader = self.batches(self.train_indices, self.batch_size, self.seed, self._sampling_weights())
@@ -330,14 +335,23 @@ class ImageDataModule(pl.LightningDataModule):
         return sampling_weights(weights, classes, self.source.name)
 
     def batches(
-        self, indices: Tensor, batch_size: int, seed: int | None = None, weights: Tensor | None = None
+        self,
+        indices: Tensor,
+        batch_size: int,
+        seed: int | None = None,
+        weights: Tensor | None = None,
+        is_alone: bool = False,
     ) -> Loader:
-        """Batches of some images for the trainer's rank and device; without one, for this process alone."""
-        trainer = self.trainer
+        """Batches of some images for the trainer's rank and device; without one or `is_alone`, for this process.
+
+        What is for this process alone are images even where features of them are kept.
+        """
+        trainer = None if is_alone else self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        self._move_to(device)
-        if self.features is not None:
+        if not is_alone:
+            self._move_to(device)
+        if self.features is not None and not is_alone:
             rows = [self.features.plain] if seed is None else self.features.views
             known = indices[self.features.is_known[indices]]
             return FeatureLoader(rows, self.labels.cpu(), known, batch_size, seed, rank, world_size, weights)
@@ -382,11 +396,6 @@ class ImageDataModule(pl.LightningDataModule):
                     self.cached = self.cached.to(device)
                 else:
                     self.images, self.labels = held.to(device), self.labels.to(device)
-
-
-def count_classes(labels: Tensor, num_classes: int) -> Tensor:
-    """Images of each class, int64 [K], of labels int64 [N] or of zeros and ones [N, K]."""
-    return labels.long().sum(0) if labels.ndim == 2 else torch.bincount(labels, minlength=num_classes)
 
 
 def _size(path: Path) -> int:

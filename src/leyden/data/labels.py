@@ -136,3 +136,15 @@ def number_groups(names: Iterable[str]) -> Tensor:
     """A number for each name, int64 [N]: the same one for the same name."""
     numbers: dict[str, int] = {}
     return torch.tensor([numbers.setdefault(name, len(numbers)) for name in names])
+
+
+def count_classes(labels: Tensor, num_classes: int) -> Tensor:
+    """Images of each class, int64 [K], of labels int64 [N] or of zeros and ones [N, K]."""
+    return labels.long().sum(0) if labels.ndim == 2 else torch.bincount(labels, minlength=num_classes)
+
+
+def describe_label(label: Tensor, class_names: Sequence[str]) -> str:
+    """A label in words: a class, several, or a number."""
+    if label.ndim:
+        return ", ".join(class_names[place] for place in label.nonzero().flatten().tolist()) or "none"
+    return f"{float(label):.4g}" if label.is_floating_point() else class_names[int(label)]

@@ -162,7 +162,7 @@ def record_death(job: Job, status: str, how: str) -> None:
         write_atomically(job.directory / "run.json", json.dumps(record, indent=2) + "\n")
     except (OSError, ValueError):  # a full disk, or a job that had not begun
         return
-    if str(job.config["logger"].get("_target_", "")).endswith("WandbLogger"):
+    if str(job.config["logger"].get("_target_", "")).startswith("leyden.loggers."):
         context = multiprocessing.get_context("forkserver")
         process = context.Process(target=_end_in_wandb, args=(job, environment_of_a_job()))
         process.start()
@@ -173,12 +173,11 @@ def record_death(job: Job, status: str, how: str) -> None:
 
 def _end_in_wandb(job: Job, environment: Mapping[str, str]) -> None:
     from leyden.build import build_loggers
-    from leyden.loggers import WandbLogger
+    from leyden.loggers import finish
 
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
     write_to(job.directory / OUTPUT_FILE)
-    for logger in build_loggers(OmegaConf.create(dict(job.config)), job.directory):
-        if isinstance(logger, WandbLogger):
-            logger.finish({}, exit_code=1)
+    loggers = build_loggers(OmegaConf.create(dict(job.config)), job.directory, Origin(job.overrides, job.choices))
+    finish(loggers, read_record(job.directory))

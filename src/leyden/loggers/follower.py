@@ -1,0 +1,118 @@
+"""Metrics > metrics.csv > **followers**: another tool is handed each row, in a thread of its own, and may fail.
+
+A follower that has fewer rows than there are, as one of a run that was killed and goes on, reads those it lacks in the
+file; one that has more is given none twice. So each tool holds each row once, whatever happened.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from leyden.errors import explain
+from leyden.metric_names import read_numbers
+
+log = logging.getLogger(__name__)
+
+SECONDS_TO_END = 180.0  # for what a tool still has to send
+
+
+class Follower:
+    """Hands the rows of a run's metrics.csv to a tool; training neither waits for it nor ends with it.
+
+    Each kind gives `tool`, its name, and `open`, `send` and `close`, which run in the follower's own thread.
+    """
+
+    tool: str
+
+    def __init__(self, run_directory: Path) -> None:
+        self.run_directory = run_directory
+        self.config: dict[str, Any] = {}
+        self.run_id = ""
+        self.num_sent = 0
+        self.is_open = threading.Event()  # or it could not be opened
+        self.thread: threading.Thread | None = None
+        self.jobs: queue.SimpleQueue[tuple[int, dict[str, float]] | Mapping[str, Any]] = queue.SimpleQueue()
+
+    def open(self) -> int:
+        """Begins the run `run_id` at the tool, or goes on with it; how many rows it has already."""
+        raise NotImplementedError
+
+    def send(self, index: int, row: dict[str, float]) -> None:
+        """Hands over a row, the first of which has index 0."""
+        raise NotImplementedError
+
+    def close(self, record: Mapping[str, Any]) -> None:
+        """Ends the run at the tool as run.json says that it ended."""
+        raise NotImplementedError
+
+    def recover(self, error: Exception) -> int:
+        """After an error: how many rows the tool has, if it goes on in another way; otherwise raises it again."""
+        raise error
+
+    def begin(self, run_id: str) -> None:
+        """Starts handing over rows."""
+        if self.thread is None:
+            self.run_id = run_id
+            self.thread = threading.Thread(target=self._work, name=f"follower {self.tool}", daemon=True)
+            self.thread.start()
+
+    def follow(self, index: int, row: dict[str, float]) -> None:
+        """Takes note of a new row; returns at once."""
+        self.jobs.put((index, row))
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Hands over what is left and ends the run there, as run.json says; waits for it, but not for ever."""
+        self.begin(record["run_id"])
+        assert self.thread is not None
+        self.jobs.put(record)
+        self.thread.join(SECONDS_TO_END)
+        if self.thread.is_alive():
+            log.warning("%s has not taken everything within %.0f s: %s", self.tool, SECONDS_TO_END, self._what_is_kept())
+
+    def _work(self) -> None:
+        try:
+            self._try(self._open)
+            while not isinstance(job := self.jobs.get(), Mapping):
+                self._try(self._hand_over, *job)
+            self._try(self._end, job)
+        except Exception as error:
+            log.warning("%s: %s; training goes on: %s", self.tool, explain(error), self._what_is_kept())
+        finally:
+            self.is_open.set()
+
+    def _try(self, step: Any, *arguments: Any) -> None:
+        try:
+            step(*arguments)
+        except Exception as error:
+            self.num_sent = self.recover(error)
+            step(*arguments)
+
+    def _open(self) -> None:
+        if not self.is_open.is_set():  # what recovers has opened it in another way
+            self.num_sent = self.open()
+            self.is_open.set()
+
+    def _hand_over(self, index: int, row: dict[str, float]) -> None:
+        self._catch_up(index)
+        if index == self.num_sent:
+            self._send(row)
+
+    def _end(self, record: Mapping[str, Any]) -> None:
+        self._catch_up()
+        self.close(record)
+
+    def _catch_up(self, end: int | None = None) -> None:
+        """Hands over rows that stand in the file and were not handed over, before index `end`."""
+        if end is None or self.num_sent < end:
+            for row in read_numbers(self.run_directory / "metrics.csv")[self.num_sent : end]:
+                self._send(row)
+
+    def _send(self, row: dict[str, float]) -> None:
+        self.send(self.num_sent, row)
+        self.num_sent += 1
+
+    def _what_is_kept(self) -> str:
+        return f"{self.run_directory / 'metrics.csv'} has every row"

@@ -1,0 +1,211 @@
+"""Metrics.csv > followers > **Weights & Biases**: one W&B run per run, online where there is a key, else in files.
+
+A row of metrics.csv is a line of W&B's history, of the same number, so a run that goes on is given no line twice; the
+axes of its charts are our own `step` and `epoch`. W&B's file of a run that was killed cannot be read, and one that goes
+on begins another: it is given every row again, and the file before it lies in `wandb/superseded` from then on.
+"""
+
+import contextlib
+import logging
+import netrc
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from leyden.config import REPEATS
+from leyden.errors import explain
+from leyden.loggers.follower import Follower
+from leyden.loggers.shown import shown_of
+from leyden.metric_names import direction
+from leyden.run import membership, read_record
+
+log = logging.getLogger(__name__)
+
+MOST_LETTERS = 64  # of a tag or a job type in W&B
+SECONDS_TO_BEGIN = 20.0  # until W&B is taken for unreachable
+SECONDS_TO_UPLOAD = 60.0  # at the end, before the rest is left to `leyden sync`
+ARTIFACTS = ("none", "best", "best_and_last")
+FILES = ("config.yaml", "run.json", "metrics.csv", "log.txt", "error.txt")
+
+
+class WandbLogger(Follower):
+    """Follows a run in W&B, and ends there as the run itself has ended.
+
+    `mode="auto"` is online when a key is present and offline otherwise; nothing ever prompts. Files go to
+    `<directory>/wandb`. What cannot be said to W&B goes on offline. `artifacts` are the checkpoints that are uploaded,
+    online: none, best, best_and_last; with `code` that of this project is, too.
+    """
+
+    tool = "W&B"
+
+    def __init__(
+        self,
+        run_directory: Path,
+        project: str = "leyden",
+        entity: str | None = None,
+        mode: str = "auto",
+        directory: str = "runs",
+        name: str | None = None,
+        group: str | None = None,
+        tags: list[str] | None = None,
+        artifacts: str = "best",
+        code: bool = True,
+    ) -> None:
+        super().__init__(run_directory)
+        if mode not in ("auto", "online", "offline"):
+            raise ValueError(f"logger.mode={mode}: expected auto, online or offline")
+        if artifacts not in ARTIFACTS:
+            raise ValueError(f"logger.artifacts={artifacts}: expected {', '.join(ARTIFACTS)}")
+        self.mode = mode_for_this_machine() if mode == "auto" else mode
+        self.artifacts, self.code = artifacts, code
+        self.study = membership(run_directory)
+        place = {"project": project, "entity": entity, "name": name, "group": group, "tags": list(tags or [])}
+        self.settings: dict[str, Any] = place | (self._place_in_study(name, group, place["tags"]) if self.study else {})
+        self.directory = Path(directory).resolve()  # W&B writes from a process of its own
+        self.run: Any = None
+        self.best: dict[str, Any] = {}
+        self.has_recovered = False
+
+    def _place_in_study(self, name: str | None, group: str | None, tags: Any) -> dict[str, Any]:
+        """Groups the run with its study; `job_type` is its setting, alike for runs that differ by their seed alone."""
+        words = {key: f"{key}={value}" for key, value in self.study["factors"].items()}
+        setting = " ".join(word for key, word in words.items() if key not in REPEATS)
+        return {
+            "group": group or self.study["name"],
+            "job_type": setting[:MOST_LETTERS] or "seeds",
+            "name": " ".join(words.values())[: 2 * MOST_LETTERS],
+            "tags": [*tags, *(word[:MOST_LETTERS] for word in words.values())],
+        }
+
+    def open(self) -> int:
+        import wandb
+
+        self.directory.mkdir(parents=True, exist_ok=True)
+        is_online = self.mode == "online"
+        wandb.setup(wandb.Settings(silent=True))
+        self.run = wandb.init(
+            **self.settings,
+            id=self.run_id,
+            dir=str(self.directory),
+            mode=self.mode,  # type: ignore[arg-type]
+            resume="allow" if is_online else None,  # a file is whole by itself
+            config=self.config | ({"study": self.study} if self.study else {}),
+            settings=wandb.Settings(
+                silent=True, console="off", quiet=True, init_timeout=SECONDS_TO_BEGIN,
+                finish_timeout=SECONDS_TO_UPLOAD, finish_timeout_raises=True,
+            ),
+        )  # fmt: skip
+        self.run.define_metric("*", step_metric="step")
+        if is_online:
+            return int(self.run.starting_step)
+        self._supersede()
+        return 0
+
+    def _supersede(self) -> None:
+        """Takes the files of earlier attempts out of W&B's sight: the new one will hold all that they do."""
+        wandb_directory = self.directory / "wandb"
+        newest = Path(self.run.dir).parent
+        for earlier in wandb_directory.glob(f"*run-*-{self.run_id}"):
+            if earlier.name != newest.name:
+                (wandb_directory / "superseded").mkdir(exist_ok=True)
+                earlier.replace(wandb_directory / "superseded" / earlier.name)
+
+    def send(self, index: int, row: dict[str, float]) -> None:
+        self.run.log(row, step=index)
+        monitor = self.config.get("monitor")
+        if monitor in row and (not self.best or self._is_better(row[monitor], self.best[f"best/{monitor}"])):
+            self.best = {f"best/{monitor}": row[monitor], "best/epoch": row["epoch"], "best/step": row["step"]}
+            self.run.summary.update(self.best)
+
+    def _is_better(self, value: float, best: float) -> bool:
+        return value >= best if direction(self.config["monitor"]) == "max" else value <= best
+
+    def close(self, record: Mapping[str, Any]) -> None:
+        summary = {"status": record["status"], "reason": record.get("reason")}
+        self.run.summary.update(summary | record.get("metrics", {}))
+        self.run.config.update({"facts": facts_of(record)}, allow_val_change=True)
+        if record["status"] == "finished":
+            self.run.log(shown_of(self.run_directory), step=self.num_sent)
+        self._keep_files()
+        if self.mode == "online" and self.artifacts != "none":
+            try:
+                self._upload(record)
+            except Exception as error:
+                log.warning("W&B: the run's artifacts could not be uploaded: %s", explain(error))
+        self.run.finish(exit_code=0 if record["status"] in ("finished", "pruned") else 1)
+
+    def _keep_files(self) -> None:
+        """Copies the run's own records to W&B's directory, from where they are uploaded."""
+        copies = Path(self.run.dir) / "leyden"
+        copies.mkdir(exist_ok=True)
+        for path in (self.run_directory / name for name in FILES):
+            if path.is_file():
+                shutil.copy(path, copies)
+        self.run.save(f"{copies}/*", base_path=self.run.dir, policy="now")
+
+    def recover(self, error: Exception) -> int:
+        """Goes on in files, which are given every row again; whoever was not reached can be sent them later."""
+        import wandb
+
+        if self.has_recovered:
+            raise error
+        self.has_recovered = True
+        log.warning(
+            "W&B: %s; the run goes on in files below %s, which `leyden sync` uploads later",
+            explain(error), self.directory / "wandb",
+        )  # fmt: skip
+        with contextlib.suppress(Exception):  # of a service that is no more
+            wandb.teardown(exit_code=1)
+        self.mode, self.best = "offline", {}
+        return self.open()
+
+    def describe(self) -> dict[str, Any]:
+        """The run's id at W&B, its address there if it is online by now, and where its files are."""
+        address = self.run.url if self.run and self.mode == "online" else None
+        return {"id": self.run_id, "address": address, "directory": str(self.directory / "wandb")}
+
+    def _upload(self, record: Mapping[str, Any]) -> None:
+        """The data by their fingerprint, the checkpoints and the code, each with what it came from."""
+        import wandb
+
+        if fingerprint := record.get("data", {}).get("fingerprint"):
+            facts = {key: value for key, value in record["data"].items() if isinstance(value, str | int | float)}
+            data = wandb.Artifact(f"data-{fingerprint[:12]}", type="dataset", metadata=facts)
+            data.add_file(str(self.run_directory / "config.yaml"), name="config.yaml")
+            self.run.use_artifact(data)
+        for name in ("best",) if self.artifacts == "best" else ("last", "best"):
+            path = self.run_directory / "checkpoints" / f"{name}.ckpt"
+            if path.is_file():
+                model = wandb.Artifact(f"model-{self.run_id}", type="model", metadata=dict(record.get("metrics", {})))
+                model.add_file(str(path), policy="immutable")
+                self.run.log_artifact(model, aliases=[name])
+        if self.code:
+            root = Path(__file__).parents[3]
+            self.run.log_code(str(root), include_fn=lambda path: path.endswith((".py", ".yaml")) and "/.venv/" not in path)
+
+    def _what_is_kept(self) -> str:
+        return f"{super()._what_is_kept()}, and `leyden sync` uploads it later"
+
+
+def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What of run.json is worth filtering runs by, beside their config."""
+    known = ("device", "precision", "parameters", "versions", "git_commit", "git_dirty", "command", "timings")
+    facts = {key: record[key] for key in known if key in record}
+    data = record.get("data", {})
+    return facts | {"data_fingerprint": data.get("fingerprint"), "attempt": record.get("attempt")}
+
+
+def mode_for_this_machine() -> str:
+    """Online where a key is present, in the environment or where `wandb login` keeps it; else offline."""
+    if mode := os.environ.get("WANDB_MODE"):
+        return mode
+    if os.environ.get("WANDB_API_KEY"):
+        return "online"
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return "online" if netrc.netrc().authenticators(host) else "offline"
+    except (FileNotFoundError, netrc.NetrcParseError):
+        return "offline"

@@ -1,0 +1,203 @@
+"""W&B's own reader finds in its files what metrics.csv and run.json say, whatever became of the run."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leyden.loggers import WandbLogger
+from leyden.metric_names import read_numbers
+from loggers.wandb_server import KEY, Wandb, wandb_server
+from running import TINY, FinishedRun, read_wandb, read_wandb_run
+
+OF_WANDB = {"_step", "_runtime", "_timestamp"}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wandb]:
+    with wandb_server() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.address)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_MODE", "online")
+        yield server
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    """The lines of scalars in W&B's file of a run, by W&B's own reader."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+    said = subprocess.run(command, capture_output=True, check=True, timeout=60, text=True).stdout
+    records = [json.loads(line) for line in said.splitlines()]
+    items = [record["history"]["item"] for record in records if record["type"] == "history"]
+    return [{key: value for key, value in item.items() if key not in OF_WANDB} for item in items if "epoch" in item]
+
+
+def files_of(runs: Path) -> list[Path]:
+    return sorted((runs / "wandb").glob("*run-*"))
+
+
+def start(directory: Path, *words: str) -> subprocess.Popen[str]:
+    """A run in a process of its own, in `directory`/run."""
+    command = [
+        sys.executable, "-m", "leyden", "train", *TINY, "logger=wandb", "logger.artifacts=none", "pictures=false",
+        f"runs_dir={directory}", f"hydra.run.dir={directory / 'run'}", *words,
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def wait_for_file(runs: Path, process: subprocess.Popen[str]) -> None:
+    """Until W&B has begun."""
+    deadline = time.monotonic() + 90
+    while not any((runs / "wandb").glob("*run-*/*.wandb")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
+def wait_for_rows(run: Path, number: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(read_numbers(run / "metrics.csv")) < number:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_every_number_of_metrics_csv_is_what_wandb_holds(
+    train_run: Callable[..., FinishedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = train_run("logger=wandb", "epochs=3", "pictures=true")
+    (place,) = files_of(tmp_path / "runs")
+    assert history(place) == read_numbers(run.directory / "metrics.csv")
+    found = read_wandb(tmp_path / "runs")
+    assert (found["state"], found["exit_code"], found["project"]) == ("finished", 0, "leyden")
+    assert found["run_id"] == run.record["run_id"]
+    summary, config = found["summary"], found["config"]
+    assert summary["test/accuracy"] == run.metrics["test/accuracy"]
+    assert summary["best/val/accuracy"] == run.metrics["best/val/accuracy"]
+    assert summary["best/epoch"] == run.metrics["best/epoch"]
+    assert summary["status"] == "finished"
+    assert config["optimizer"]["lr"] == 0.005
+    assert config["choices"]["backbone"] == "mlp"
+    assert config["facts"]["data_fingerprint"] == run.record["data"]["fingerprint"]
+    assert summary["predictions"]["nrows"] == 24
+    assert summary["predictions"]["ncols"] == 6
+    assert summary["confusion_matrix_table"]["nrows"] == 100
+    assert {"reliability_table", "precision_recall_table", "pictures/examples"} <= summary.keys()
+    kept = {path.name for path in (place / "files" / "leyden").iterdir()}
+    assert {"config.yaml", "run.json", "metrics.csv", "log.txt"} <= kept
+
+
+def test_killed_and_resumed_is_one_run_with_each_row_once(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(tmp_path, "epochs=150", "callbacks.checkpoints.every_n_steps=7")
+    wait_for_file(tmp_path, process)
+    wait_for_rows(run, 6)
+    process.kill()
+    process.communicate()
+    done = subprocess.run([sys.executable, "-m", "leyden", "resume", str(run)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (place,) = files_of(tmp_path)
+    assert history(place) == read_numbers(run / "metrics.csv")
+    found = read_wandb_run(place)
+    assert (found["state"], found["exit_code"]) == ("finished", 0)
+    assert len(list((tmp_path / "wandb" / "superseded").iterdir())) == 1
+
+
+def test_failed_run_reads_as_failed(tmp_path: Path) -> None:
+    process = start(tmp_path, "optimizer=sgd", "optimizer.lr=1e30")
+    _, said = process.communicate()
+    assert process.returncode == 1
+    (place,) = files_of(tmp_path)
+    found = read_wandb_run(place)
+    assert (found["state"], found["exit_code"]) == ("failed", 1)
+    assert found["summary"]["status"] == "failed"
+    assert "the training loss became" in found["summary"]["reason"]
+
+
+def test_online_run_is_sent_each_row_once_though_it_was_killed(server: Wandb, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(tmp_path, "epochs=200")
+    deadline = time.monotonic() + 90
+    while not server.history:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    done = subprocess.run([sys.executable, "-m", "leyden", "resume", str(run)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (run_id,) = server.history
+    sent = [{key: value for key, value in line.items() if key not in OF_WANDB} for line in server.lines(run_id)]
+    assert [line for line in sent if "epoch" in line] == read_numbers(run / "metrics.csv")
+    assert server.exit_codes == {run_id: 0}, (done.stderr, server.requests)
+    assert run_id == json.loads((run / "run.json").read_text())["run_id"]
+
+
+@pytest.mark.parametrize("trouble", ["away", "refuses"])
+def test_without_wandb_training_goes_on_and_all_is_in_files(
+    trouble: str, server: Wandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leyden.loggers.weights_and_biases.SECONDS_TO_BEGIN", 3.0)
+    if trouble == "away":
+        monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    else:
+        server.status = 401
+    output, said = start(tmp_path).communicate()
+    assert "test accuracy" in output
+    assert said.count("warning: W&B") == 1
+    assert "`leyden sync` uploads later" in said
+    (place,) = files_of(tmp_path)
+    assert history(place) == read_numbers(tmp_path / "run" / "metrics.csv")
+    assert read_wandb_run(place)["state"] == "finished"
+
+
+def test_when_its_service_is_killed_a_new_file_holds_all(tmp_path: Path) -> None:
+    import psutil
+
+    process = start(tmp_path, "epochs=150")
+    wait_for_file(tmp_path, process)
+    for other in psutil.process_iter(["cmdline"]):
+        words = other.info["cmdline"] or []
+        if words and words[0].endswith("wandb-core") and str(process.pid) in words:
+            other.kill()
+    _, said = process.communicate()
+    assert process.returncode == 0
+    assert said.count("warning: W&B") == 1
+    (place,) = files_of(tmp_path)
+    assert history(place) == read_numbers(tmp_path / "run" / "metrics.csv")
+    assert read_wandb_run(place)["state"] == "finished"
+
+
+def test_key_reaches_no_file_of_a_run(server: Wandb, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    output, said = process.communicate()
+    assert process.returncode == 0, said
+    assert KEY not in output + said
+    for path in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert KEY.encode() not in path.read_bytes(), path
+
+
+def test_without_a_key_wandb_is_offline_and_never_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert WandbLogger(tmp_path).mode == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert WandbLogger(tmp_path).mode == "online"
+    monkeypatch.delenv("WANDB_API_KEY")
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password " + "0" * 40 + "\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    assert WandbLogger(tmp_path).mode == "online"
+
+
+def test_unknown_mode_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"logger\.mode=off"):
+        WandbLogger(tmp_path, mode="off")
+    with pytest.raises(ValueError, match=r"logger\.artifacts=all"):
+        WandbLogger(tmp_path, artifacts="all")
