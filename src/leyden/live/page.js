@@ -4,6 +4,7 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const { make, tell } = table;
+  const FEW_RUNS = 20; // of the newest study are shown at once
   const PAUSE = 1000; // milliseconds between two questions; hidden pages ask less often
   const PAUSE_HIDDEN = 15000;
   const SHARE = 8; // and a server that takes long over the listing has as many times that to rest
@@ -46,9 +47,10 @@
 
   // What is chosen
 
+  const newest = () => [...items].sort((one, other) => ((one.keys.started ?? "") < (other.keys.started ?? "") ? 1 : -1)).slice(0, 1);
+
   function chosenRuns() {
-    const newest = [...items].sort((one, other) => (one.keys.started ?? "") < (other.keys.started ?? "") ? 1 : -1).slice(0, 1);
-    const picked = choice.chosen === null ? newest : choice.chosen.map((path) => find(path)).filter(Boolean);
+    const picked = choice.chosen === null ? newest() : choice.chosen.map((path) => find(path)).filter(Boolean);
     return [...new Set(picked.flatMap((item) => (item.isStudy ? item.runs : [item])))];
   }
 
@@ -89,7 +91,9 @@
   async function askListing() {
     const found = await ask("api/runs");
     if (found) Object.assign(listing, found);
+    const isFirst = !items.length;
     items = table.itemsOf(listing);
+    if (isFirst) for (const item of newest()) if (item.isStudy && item.runs.length <= FEW_RUNS) view.open.add(item.path);
     for (const run of allRuns()) run.settings = run.factors;
   }
 

@@ -212,19 +212,20 @@ def _is_loopback(host: str) -> bool:
 
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that is bound, so that its errors are ours to tell."""
+    if not 0 <= port < 2**16:
+        raise ValueError(f"port {port} is none: give one below 65,536 with --port")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ValueError(f"--host {host} is no address of this machine ({error}): leave it out, or name one") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listener.close()
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ValueError(f"port {port} of {host} cannot be had ({reason}): give another with --port") from error
+        raise ValueError(f"port {port} of {host} cannot be had ({error.strerror}): give another with --port") from error
     return listener
 
 

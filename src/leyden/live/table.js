@@ -102,7 +102,7 @@ const table = (() => {
     const report = make("a", { textContent: "report", hidden: true, target: "_blank", rel: "noopener" });
     const reason = make("span", { className: "reason", hidden: true });
     const cells = Array.from({ length: 6 }, () => make("td"));
-    cells[0].append(box, swatch, name, " ", report, reason);
+    cells[0].append(make("div", { className: "who" }, box, swatch, name, report), reason);
     for (const place of [3, 4]) cells[place].className = "number";
     const row = make("tr", { className: item.isStudy ? "study" : item.study === null ? "" : "job" }, ...cells);
     return { row, box, swatch, name, report, reason, cells };
@@ -137,6 +137,13 @@ const table = (() => {
     tell(cells[5], words.date(item.started));
   }
 
+  // Which metric a column is of, where it is the same in all rows.
+  function nameColumn(head, name, measured) {
+    const names = [...new Set(measured.filter(Boolean).map((one) => one.name))];
+    const isTold = names.length === 1 && names[0].startsWith(`${name}/`);
+    tell(head.firstElementChild, names.length !== 1 ? name : isTold ? names[0] : `${name} ${names[0]}`);
+  }
+
   // The table keeps its rows, so that neither the focus nor the place on the page is lost.
   function create(element, all, on) {
     const known = new Map();
@@ -153,6 +160,8 @@ const table = (() => {
         if (isSorted) head.setAttribute("aria-sort", view.sort.sign > 0 ? "ascending" : "descending");
         else head.removeAttribute("aria-sort");
       }
+      nameColumn(heads[3], "best", rows.map((item) => item.best));
+      nameColumn(heads[4], "test", rows.map((item) => item.tested));
       const shown = rows.slice(0, most).map((item) => {
         const key = `${item.isStudy ? "study" : "run"} ${item.path}`;
         if (!known.has(key)) known.set(key, makeRow(item, on));
