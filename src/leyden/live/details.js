@@ -16,7 +16,8 @@ const details = (() => {
 
   function pairs(place, facts) {
     if (!isNew(place, facts)) return;
-    place.replaceChildren(...facts.map(([name, value]) => make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }))));
+    place.replaceChildren(...facts.map(([name, value]) =>
+      make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }))));
   }
 
   function text(id, content) {
@@ -31,7 +32,8 @@ const details = (() => {
     place.replaceChildren(...found.map((path) => {
       const name = path.split("/").at(-1).replace(/\.\w+$/, "").replaceAll("_", " ");
       const link = make("a", { href: words.address(path), target: "_blank", rel: "noopener" });
-      link.append(path.endsWith(".png") ? make("img", { src: words.address(path), alt: `${name} of ${label}`, loading: "lazy" }) : name);
+      const picture = () => make("img", { src: words.address(path), alt: `${name} of ${label}`, loading: "lazy" });
+      link.append(path.endsWith(".png") ? picture() : name);
       return link;
     }));
   }
@@ -39,8 +41,11 @@ const details = (() => {
   function show(found, run) {
     tell(byId("run-heading"), run.label);
     tell(byId("run-state"), found.state);
-    const facts = Object.entries(found.facts).map(([name, value]) => [name.replaceAll("_", " "), ["started", "ended"].includes(name) ? words.date(value) : value]);
-    const measured = Object.entries(found.metrics).filter(([name, value]) => typeof value === "number" && name.split("/").length < 3 || name.startsWith("best/"));
+    const fact = (name, value) => (["started", "ended"].includes(name) ? words.date(value) : value);
+    const facts = Object.entries(found.facts).map(([name, value]) => [name.replaceAll("_", " "), fact(name, value)]);
+    const isOfOneClass = (name) => !name.startsWith("best/") && name.split("/").length > 2;
+    const measured = Object.entries(found.metrics)
+      .filter(([name, value]) => typeof value === "number" && !isOfOneClass(name));
     const shown = measured.map(([name, value]) => [name, String(Number(value.toPrecision(4)))]);
     pairs(byId("run-facts"), [["directory", found.path || "."], ...Object.entries(run.settings), ...shown, ...facts]);
     text("run-error", found.error);
@@ -49,17 +54,23 @@ const details = (() => {
     pictures(found.pictures, run.label);
   }
 
-  // Runs by the settings in which they differ.
+  // The settings in which runs differ.
+  function differing(runs) {
+    const keys = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))];
+    return keys.filter((key) => new Set(runs.map((run) => run.settings[key])).size > 1);
+  }
+
   function settings(runs) {
-    const keys = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))].filter((key) => new Set(runs.map((run) => run.settings[key])).size > 1);
+    const keys = differing(runs);
     byId("settings-section").hidden = runs.length < 2 || !keys.length;
     const place = byId("settings");
     if (!isNew(place, runs.map((run) => [run.path, run.settings]))) return;
     const head = make("tr", {}, ...["run", ...keys].map((key) => make("th", { scope: "col", textContent: key })));
-    const rows = runs.map((run) => make("tr", {}, make("th", { scope: "row", textContent: run.study === null ? run.name : run.path.split("/").at(-1) }),
+    const name = (run) => (run.study === null ? run.name : run.path.split("/").at(-1));
+    const rows = runs.map((run) => make("tr", {}, make("th", { scope: "row", textContent: name(run) }),
       ...keys.map((key) => make("td", { textContent: run.settings[key] ?? "" }))));
     place.replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
   }
 
-  return { show, settings };
+  return { show, settings, differing };
 })();

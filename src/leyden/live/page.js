@@ -15,7 +15,9 @@
   const tags = new Map(); // of answers, by their addresses
   const rows = new Map(); // of metrics.csv, by the paths of runs
   const settings = new Map(); // in which the chosen runs differ, by their paths
-  const view = { filter: "", status: "", sort: { key: "started", sign: -1 }, open: new Set(), colours: new Map(), opened: null };
+  const view = {
+    filter: "", status: "", sort: { key: "started", sign: -1 }, open: new Set(), colours: new Map(), opened: null,
+  };
   // `chosen` are paths of runs and studies; null means the newest of all.
   const choice = { chosen: null, opened: null, group: "", place: "epoch", log: false, classes: false };
   let items = [];
@@ -47,7 +49,8 @@
 
   // What is chosen
 
-  const newest = () => [...items].sort((one, other) => ((one.keys.started ?? "") < (other.keys.started ?? "") ? 1 : -1)).slice(0, 1);
+  const began = (item) => item.keys.started ?? "";
+  const newest = () => [...items].sort((one, other) => (began(one) < began(other) ? 1 : -1)).slice(0, 1);
 
   function chosenRuns() {
     const picked = choice.chosen === null ? newest() : choice.chosen.map((path) => find(path)).filter(Boolean);
@@ -81,7 +84,8 @@
   // Questions to the server; null where the answer is what it was
 
   async function ask(address) {
-    const answer = await fetch(address, { headers: tags.has(address) ? { "If-None-Match": tags.get(address) } : {}, cache: "no-store" });
+    const headers = tags.has(address) ? { "If-None-Match": tags.get(address) } : {};
+    const answer = await fetch(address, { headers, cache: "no-store" });
     if (answer.status === 304) return null;
     if (!answer.ok) throw new Error(answer.status === 404 ? "gone" : (await answer.text()).slice(0, 300));
     tags.set(address, answer.headers.get("ETag"));
@@ -93,7 +97,8 @@
     if (found) Object.assign(listing, found);
     const isFirst = !items.length;
     items = table.itemsOf(listing);
-    if (isFirst) for (const item of newest()) if (item.isStudy && item.runs.length <= FEW_RUNS) view.open.add(item.path);
+    const [first] = newest();
+    if (isFirst && first?.isStudy && first.runs.length <= FEW_RUNS) view.open.add(first.path);
     for (const run of allRuns()) run.settings = run.factors;
   }
 
@@ -139,7 +144,8 @@
     const colour = (name) => style.getPropertyValue(`--${name}`).trim();
     return {
       text: colour("text"), muted: colour("muted"), line: colour("line"), soft: colour("soft"), page: colour("page"),
-      font: style.getPropertyValue("--sans").trim(), series: [1, 2, 3, 4, 5, 6].map((number) => colour(`series-${number}`)),
+      font: style.getPropertyValue("--sans").trim(),
+      series: [1, 2, 3, 4, 5, 6].map((number) => colour(`series-${number}`)),
       canHover: matchMedia("(hover: hover)").matches, isDark: matchMedia("(prefers-color-scheme: dark)").matches,
     };
   }
@@ -155,17 +161,22 @@
     const shown = show(items, view);
     const runs = allRuns();
     const running = runs.filter((run) => run.status === "running").length;
+    const numStudies = listing.studies.length;
     const [numRuns, numShown] = [runs.length.toLocaleString("en"), shown.filter((item) => !item.isStudy).length];
     tell(byId("directory"), listing.directory);
-    tell(byId("now"), `· ${numRuns} ${runs.length === 1 ? "run" : "runs"}, ${listing.studies.length} ${listing.studies.length === 1 ? "study" : "studies"}${running ? `, ${running} running` : ""}`);
+    const told = [`${numRuns} ${runs.length === 1 ? "run" : "runs"}`];
+    told.push(`${numStudies} ${numStudies === 1 ? "study" : "studies"}`);
+    if (running) told.push(`${running} running`);
+    tell(byId("now"), `· ${told.join(", ")}`);
     tell(byId("count"), view.filter || view.status ? `${numShown.toLocaleString("en")} of ${numRuns} runs` : "");
     document.title = `${running ? `${running} running` : "Runs"} – Leyden`;
     byId("nothing").hidden = items.length > 0;
-    tell(byId("nothing"), items.length ? "" : `There is no run in ${listing.directory} yet. Begin one with make train, or leyden train: it appears here by itself.`);
+    const empty = `There is no run in ${listing.directory} yet. Begin one with make train: it appears here by itself.`;
+    tell(byId("nothing"), items.length ? "" : empty);
   }
 
   function showGroups(runs) {
-    const keys = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))].filter((key) => new Set(runs.map((run) => run.settings[key])).size > 1);
+    const keys = details.differing(runs);
     if (!keys.includes(choice.group)) keys.push(...(choice.group ? [choice.group] : []));
     const select = byId("group");
     if (JSON.stringify(keys) !== select.dataset.keys) {
@@ -176,15 +187,16 @@
   }
 
   function showLegend(series, numLeftOut) {
-    const ofGroup = (one) => (choice.group ? ` – ${one.runs.length === 1 ? "1 run" : `mean of ${one.runs.length} runs, band from least to most`}` : "");
-    const told = series.map((one) => `${one.label}${ofGroup(one)}`);
+    const size = (num) => (num === 1 ? "1 run" : `mean of ${num} runs, band from least to most`);
+    const told = series.map((one) => (choice.group ? `${one.label} – ${size(one.runs.length)}` : one.label));
     const legend = byId("legend");
     legend.replaceChildren(...series.map((one, place) => {
       const swatch = make("span", { className: "swatch" });
       swatch.style.background = one.colour;
       return make("li", {}, swatch, told[place]);
     }));
-    tell(byId("lines"), `Training is dotted, validation solid.${numLeftOut ? ` The first ${MOST_DRAWN} runs are drawn, ${numLeftOut.toLocaleString("en")} more are chosen.` : ""}`);
+    const leftOut = ` The first ${MOST_DRAWN} runs are drawn, ${numLeftOut.toLocaleString("en")} more are chosen.`;
+    tell(byId("lines"), `Training is dotted, validation solid.${numLeftOut ? leftOut : ""}`);
   }
 
   // Charts are drawn when they come into sight.
@@ -218,16 +230,19 @@
         const chart = make("div", { className: "chart" });
         chart.dataset.metric = one.metric;
         chart.setAttribute("role", "img");
-        figures.set(one.metric, { chart, element: make("figure", {}, make("figcaption", { textContent: one.metric.replaceAll("_", " ") }), chart) });
+        const caption = make("figcaption", { textContent: one.metric.replaceAll("_", " ") });
+        figures.set(one.metric, { chart, element: make("figure", {}, caption, chart) });
         inSight.observe(chart);
       }
       const figure = figures.get(one.metric);
       Object.assign(figure, { made: one, isDrawn: false });
-      figure.chart.setAttribute("aria-label", `${one.metric} over ${choice.place}s of ${series.length} ${choice.group ? "groups" : "runs"}`);
+      const what = `${series.length} ${choice.group ? "groups" : "runs"}`;
+      figure.chart.setAttribute("aria-label", `${one.metric} over ${choice.place}s of ${what}`);
       drawOne(figure);
     }
     const place = byId("charts");
-    if (made.some((one, number) => place.children[number] !== figures.get(one.metric).element)) place.replaceChildren(...made.map((one) => figures.get(one.metric).element));
+    const elements = made.map((one) => figures.get(one.metric).element);
+    if (elements.some((element, number) => place.children[number] !== element)) place.replaceChildren(...elements);
     byId("classes-label").hidden = ![...rows.values()].some((one) => one.has_classes);
   }
 
@@ -239,8 +254,9 @@
     await askSettings(drawn);
     const isNew = await askRows(drawn);
     const series = curves.seriesOf(drawn, choice.group, theme());
-    view.colours = new Map([...runs.map((run) => [run.path, ""]), ...series.flatMap((one) => one.runs.map((run) => [run.path, one.colour]))]);
-    const told = JSON.stringify([series.map((one) => [one.label, one.colour, one.runs.map((run) => run.path)]), choice]);
+    view.colours = new Map(runs.map((run) => [run.path, ""]));
+    for (const one of series) for (const run of one.runs) view.colours.set(run.path, one.colour);
+    const told = JSON.stringify([[...view.colours], series.map((one) => one.label), choice]);
     if (isNew || told !== shownAs) {
       showGroups(drawn);
       showLegend(series, runs.length - drawn.length);
@@ -306,7 +322,11 @@
   byId("group").addEventListener("change", (event) => { choice.group = event.target.value; change(); });
   byId("place").addEventListener("change", (event) => { choice.place = event.target.value; change(); });
   byId("log").addEventListener("change", (event) => { choice.log = event.target.checked; change(); });
-  byId("classes").addEventListener("change", (event) => { choice.classes = event.target.checked; rows.clear(); change(); });
+  byId("classes").addEventListener("change", (event) => {
+    choice.classes = event.target.checked;
+    rows.clear();
+    change();
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { shownAs = ""; change(); });
   addEventListener("hashchange", () => { readAddress(); rows.clear(); change(); });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) poll(); });

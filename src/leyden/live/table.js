@@ -2,11 +2,13 @@
 "use strict";
 
 const words = {
-  value: ({ value, is_share: isShare }) => (isShare ? `${(100 * value).toFixed(1)} %` : String(Number(value.toPrecision(3)))),
+  value: ({ value, is_share: isShare }) =>
+    (isShare ? `${(100 * value).toFixed(1)} %` : String(Number(value.toPrecision(3)))),
   seconds: (seconds) => {
     const [whole, minutes] = [Math.round(seconds), Math.round(seconds / 60)];
     if (whole < 60) return `${whole} s`;
-    return whole < 3600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+    if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+    return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
   },
   date: (text) => {
     const moment = new Date(text ?? "");
@@ -45,7 +47,7 @@ const table = (() => {
 
   function runItem(run) {
     return {
-      ...run, isStudy: false, label: words.run(run), progress: progress(run), seconds: seconds(run), tested: run.test[0] ?? null,
+      ...run, isStudy: false, label: words.run(run), progress: progress(run), tested: run.test[0] ?? null,
       keys: { name: words.run(run), status: run.status, progress: seconds(run), best: run.best?.value ?? null,
               test: run.test[0]?.value ?? null, started: run.started },
     };
@@ -54,15 +56,18 @@ const table = (() => {
   function studyItem(study, runs) {
     const sign = runs.find((run) => run.best)?.best.direction === "min" ? 1 : -1;
     const first = runs.filter((run) => run.best).sort((one, other) => sign * (one.best.value - other.best.value))[0];
-    const counts = STATUSES.map((status) => [status, runs.filter((run) => run.status === status).length + (status === "waiting" ? study.waiting : 0)]);
+    const ofRuns = (status) => runs.filter((run) => run.status === status).length;
+    const count = (status) => (status === "waiting" ? study.waiting : ofRuns(status));
+    const counts = STATUSES.map((status) => [status, count(status)]).filter(([, number]) => number);
     const ended = runs.filter((run) => !["running", "interrupted"].includes(run.status)).length;
-    const status = study.reason ? "damaged" : counts.find(([, count]) => count)?.[0] ?? "waiting";
+    const status = study.reason ? "damaged" : counts[0]?.[0] ?? "waiting";
     const [best, tested] = [first?.best ?? null, first?.tested ?? null];
     const started = runs.map((run) => run.started ?? "").sort().at(-1) || null;
     return {
-      ...study, isStudy: true, label: study.name, runs, status, best, tested, started, counts: counts.filter(([, count]) => count),
+      ...study, isStudy: true, label: study.name, runs, status, best, tested, started, counts,
       progress: `${ended} of ${runs.length + study.waiting}`,
-      keys: { name: study.name, status, progress: ended, best: best?.value ?? null, test: tested?.value ?? null, started },
+      keys: { name: study.name, status, progress: ended, best: best?.value ?? null,
+              test: tested?.value ?? null, started },
     };
   }
 
@@ -73,12 +78,14 @@ const table = (() => {
     return [...studies, ...runs.filter((run) => run.study === null)];
   }
 
-  // Which rows are shown, in their order. A study stands where one of its runs fits, and is open while one looks for something.
+  // Which rows are shown, in their order. A study is there with a run that fits, and open while one searches.
   function rowsOf(items, { filter, status, sort, open }) {
     const looked = filter.toLowerCase().split(/\s+/).filter(Boolean);
     const told = (item) => `${item.path} ${item.label} ${item.status} ${item.reason ?? ""}`.toLowerCase();
-    const fits = (item, before = "") => (!status || item.status === status) && looked.every((word) => (before + told(item)).includes(word));
-    const ordered = (some) => [...some].sort((one, other) => compare(one.keys[sort.key], other.keys[sort.key], sort.sign));
+    const fits = (item, before = "") =>
+      (!status || item.status === status) && looked.every((word) => (before + told(item)).includes(word));
+    const { key, sign } = sort;
+    const ordered = (some) => [...some].sort((one, other) => compare(one.keys[key], other.keys[key], sign));
     const rows = [];
     for (const item of ordered(items)) {
       if (!item.isStudy) {
@@ -109,7 +116,8 @@ const table = (() => {
   }
 
   function update({ row, box, swatch, name, report, reason, cells }, item, view) {
-    const chosen = item.isStudy ? item.runs.filter((run) => view.colours.has(run.path)).length : view.colours.has(item.path);
+    const isChosen = (run) => view.colours.has(run.path);
+    const chosen = item.isStudy ? item.runs.filter(isChosen).length : isChosen(item);
     box.checked = item.isStudy ? chosen > 0 && chosen === item.runs.length : chosen;
     box.indeterminate = item.isStudy && chosen > 0 && chosen < item.runs.length;
     box.setAttribute("aria-label", `choose ${item.study ? `${item.study} ` : ""}${item.label}`);
@@ -127,8 +135,8 @@ const table = (() => {
     tell(reason, item.reason ?? "");
     reason.title = item.reason ?? "";
     cells[1].dataset.status = item.status;
-    const status = item.isStudy && item.counts.length ? item.counts.map(([one, count]) => `${count} ${one}`).join(", ") : item.status;
-    tell(cells[1], status);
+    const counts = item.isStudy ? item.counts.map(([one, count]) => `${count} ${one}`).join(", ") : "";
+    tell(cells[1], counts || item.status);
     tell(cells[2], item.progress);
     tell(cells[3], item.best ? words.value(item.best) : "");
     tell(cells[4], item.tested ? words.value(item.tested) : "");
@@ -150,7 +158,9 @@ const table = (() => {
     const body = element.tBodies[0];
     const heads = [...element.tHead.rows[0].cells];
     let most = FIRST_ROWS;
-    for (const head of heads) head.firstElementChild.addEventListener("click", () => on.sort(head.firstElementChild.dataset.key));
+    for (const { firstElementChild: button } of heads) {
+      button.addEventListener("click", () => on.sort(button.dataset.key));
+    }
     all.addEventListener("click", () => { most = Infinity; on.change(); });
 
     return function show(items, view) {
