@@ -239,5 +239,6 @@ const charts = (() => {
     };
   }
 
-  return { effect, response, labels, interaction, curve, calibration };
+  // The last ones are tools, which the live page uses too.
+  return { effect, response, labels, interaction, curve, calibration, plain, unit, scaled, axis, layout, faint };
 })();
