@@ -20,6 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from leyden.config import REPEATS
 from leyden.metric_names import read_metrics
 from leyden.run import membership, rank, write_atomically
+from leyden.wandb_names import FACTORS, plain_factors
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class WandbLogger(Logger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         self.config = dict(params) if isinstance(params, dict) else vars(params)
         if self.study:
-            self.config["study"] = self.study
+            self.config |= {"study": self.study, FACTORS: plain_factors(self.study["factors"])}
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
