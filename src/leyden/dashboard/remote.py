@@ -69,8 +69,8 @@ def told_in_a_sentence() -> Iterator[None]:
     except Exception as error:
         said = " ".join(str(error).split())
         raise ValueError(
-            f"W&B at {host()} refused, or did not answer ({said}): the study's own files are as they were, and "
-            "--dry-run writes what would be sent"
+            f"W&B at {host()} refused, or did not answer ({said}): all that it would show is in the study's "
+            "directory still, and --dry-run writes what would be sent"
         ) from error
 
 

@@ -35,13 +35,24 @@ class Wish:
 
     name: str
     options: list[str] = field(default_factory=list)  # --config-dir=…
-    swept: list[Override] = field(default_factory=list)
-    fixed: dict[str, str] = field(default_factory=dict)  # key -> word
+    commands: list[dict[str, Override]] = field(default_factory=list)  # by their keys
     sweeper: dict[str, Any] = field(default_factory=dict)  # options of Hydra's sweeper
     preset: Path | None = None
     monitor: str | None = None
     num_jobs: int | None = None  # that were asked for; None of a preset that nobody has begun
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def swept(self) -> list[str]:
+        """The keys that a command varies."""
+        words = [override for command in self.commands for override in command.values()]
+        return list(dict.fromkeys(word.key_or_group for word in words if word.is_sweep_override()))
+
+    @property
+    def fixed(self) -> dict[str, str]:
+        """What all trials have in common, by key; of two commands the later one counts."""
+        words = [override for command in self.commands for override in command.values()]
+        return {word.key_or_group: str(word.input_line) for word in words if word.key_or_group not in self.swept}
 
 
 def write_sweep(study: Path, path: Path | None = None) -> Path:
@@ -156,10 +167,7 @@ def _add(wish: Wish, arguments: Sequence[str]) -> None:
     wish.preset = found[-1] if found else wish.preset
     wish.monitor = wish.monitor or preset.get("monitor")
     wish.sweeper |= of_preset | sweeper | {"is_search": "optuna" in chosen}
-    last = {override.key_or_group: override for override in parsed if not _is_of_a_study(override)}
-    wish.swept += [override for override in last.values() if override.is_sweep_override()]
-    wish.fixed |= {key: str(word.input_line) for key, word in last.items() if not word.is_sweep_override()}
-    wish.fixed = {key: word for key, word in wish.fixed.items() if key not in {one.key_or_group for one in wish.swept}}
+    wish.commands.append({override.key_or_group: override for override in parsed if not _is_of_a_study(override)})
 
 
 def _is_of_a_study(override: Override) -> bool:
@@ -178,11 +186,9 @@ def _metric(wish: Wish) -> str:
 
 def _of_grid(wish: Wish) -> dict[str, Any]:
     """Every value that a command has named, of each key."""
-    values: dict[str, list[str]] = {}
-    for override in wish.swept:
-        if not override.is_discrete_sweep():
-            raise ValueError(f"{override.input_line}: a grid needs values, as in {override.key_or_group}=1,2,3")
-        values.setdefault(override.get_key_element(), []).extend(override.sweep_string_iterator())
+    values: dict[str, list[str]] = {key: [] for key in wish.swept}
+    for override in (command[key] for key in wish.swept for command in wish.commands if key in command):
+        values[override.key_or_group] += _values(override)
     parameters = {key: {"values": _typed(dict.fromkeys(found))} for key, found in values.items()}
     num_cells = math.prod(len(parameter["values"]) for parameter in parameters.values())
     if wish.num_jobs is not None and wish.num_jobs < num_cells:
@@ -193,15 +199,24 @@ def _of_grid(wish: Wish) -> dict[str, Any]:
     return parameters
 
 
+def _values(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if not override.is_discrete_sweep():
+        raise ValueError(f"{override.input_line}: a grid needs values, as in {override.key_or_group}=1,2,3")
+    return list(override.sweep_string_iterator())
+
+
 def _of_search(wish: Wish) -> dict[str, Any]:
     """The distribution of each key of a search."""
     from leyden.study.space import parse_space
 
-    by_key = {override.key_or_group: override for override in wish.swept}  # of two commands the later one counts
-    return {key: _distribution(parameter, wish) for key, parameter in parse_space([*by_key.values()]).items()}
+    words = [override for command in wish.commands for override in command.values() if override.is_sweep_override()]
+    by_key = {override.key_or_group: override for override in words}  # of two commands the later one counts
+    return {key: _distribution(parameter) for key, parameter in parse_space([*by_key.values()]).items()}
 
 
-def _distribution(parameter: "Parameter", wish: Wish) -> dict[str, Any]:
+def _distribution(parameter: "Parameter") -> dict[str, Any]:
     """A search's parameter in W&B's words."""
     given: Any = parameter.distribution
     if parameter.cells is not None and (hasattr(given, "choices") or given.step != 1):
