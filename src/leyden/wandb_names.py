@@ -6,8 +6,9 @@ from typing import Any
 
 FACTORS = "factors"  # in the config of a study's run
 PREDICTIONS = "predictions"  # a table
-CONFUSION_MATRIX = "confusion_matrix"  # images
+CONFUSION_MATRIX = "confusion_matrix"  # charts of W&B's own kinds, `wandb.plot`
 RELIABILITY = "reliability"
+PICTURES = "pictures"  # those of the run directory, `pictures/confusion_matrix`
 STEP = "step"  # the axis of every curve: optimizer steps, where W&B's own counts what was logged
 
 

@@ -4,7 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import wandb
+
 from leyden.dashboard import dashboard
+from leyden.dashboard.panels import CHARTS
+from leyden.wandb_names import CONFUSION_MATRIX, RELIABILITY
 from running import read_wandb_run
 from studies import Study
 
@@ -20,6 +24,17 @@ def asked_for(node: Any) -> set[str]:
         config = node["config"]
         names |= {*config.get("metrics", []), config["xAxis"], config.get("yAxis", config["xAxis"])}
     return {name for name in names if name} | {name for value in node.values() for name in asked_for(value)}
+
+
+def test_charts_are_as_wandb_makes_them() -> None:
+    """Kind, columns and the name of the table beside it."""
+    lines = wandb.plot.line_series([0.5], [[0.5]], keys=["a"])
+    for key, chart in ((RELIABILITY, lines), (CONFUSION_MATRIX, wandb.plot.confusion_matrix(y_true=[0], preds=[0]))):
+        kind, columns, words = CHARTS[key]
+        chart.set_key(key)
+        assert (chart.spec.spec_name, list(chart.spec.fields)) == (kind, list(columns))
+        assert chart.spec.string_fields.keys() <= {*words, "xname"}
+        assert chart.spec.table_key == f"{key}_table"
 
 
 def test_panels_find_what_a_real_study_has_logged(study: Study) -> None:

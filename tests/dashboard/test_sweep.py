@@ -131,6 +131,9 @@ def test_what_a_sweep_cannot_say_is_refused() -> None:
     words = ["study=seeds", "hydra/sweeper=optuna", "hydra.sweeper.objectives=[val/accuracy,seconds]"]
     with pytest.raises(ValueError, match="objectives val/accuracy, seconds, and a W&B sweep has one metric"):
         configuration(wish_of_preset(words))
+    words = ["study=seeds", "hydra/sweeper=optuna", "hydra.sweeper.objectives=[seconds]"]
+    with pytest.raises(ValueError, match="objective seconds, which runs do not log"):
+        configuration(wish_of_preset(words))
     with pytest.raises(ValueError, match=r"study=optimizer is no preset: did you mean 'optimizers'\?"):
         wish_of_preset(["study=optimizer"])
     with pytest.raises(ValueError, match="varies nothing that a sweep could choose"):

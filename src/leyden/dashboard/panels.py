@@ -12,7 +12,7 @@ from leyden.dashboard.library import reports
 from leyden.dashboard.subject import Subject
 from leyden.dashboard.text import statistics
 from leyden.report.model import Factor
-from leyden.wandb_names import CONFUSION_MATRIX, FACTORS, PREDICTIONS, RELIABILITY, STEP, plain_key
+from leyden.wandb_names import CONFUSION_MATRIX, FACTORS, PICTURES, PREDICTIONS, RELIABILITY, STEP, plain_key
 
 MOST_RUNS = 500  # that one panel draws
 SYSTEM = {
@@ -20,6 +20,19 @@ SYSTEM = {
     "system/proc.memory.rssMB": "memory of the process (MB)",
     "system/gpu.0.gpu": "GPU utilisation (%)",
     "system/gpu.0.memoryAllocated": "GPU memory (%)",
+}
+# Chart -> its kind at W&B, the columns of its table and the words on it, as `wandb.plot` makes them.
+CHARTS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
+    CONFUSION_MATRIX: (
+        "wandb/confusion_matrix/v1",
+        ("Actual", "Predicted", "nPredictions"),
+        {"title": "Confusion matrix"},
+    ),
+    RELIABILITY: (
+        "wandb/lineseries/v0",
+        ("step", "lineKey", "lineVal"),
+        {"title": "Calibration: reliability diagram", "xname": "confidence"},
+    ),
 }
 WIDTH, HEIGHT = 24, 8  # of a row in a report, in its own units
 
@@ -43,7 +56,7 @@ def sections(subject: Subject) -> list[Section]:
         Section("Factors", [*_factors(subject)], 2),
         *(Section(f"Learning curves by {one['name']}", [*_curves(subject, one)], 2) for one in subject.factors),
         Section("Generalisation gap", [*_gap()], 2),
-        Section("Predictions and calibration", [*_answers()], 1, is_open=False),
+        Section("Predictions and calibration", [*_answers()], 2, is_open=False),
         Section("Runs side by side", [reports.RunComparer(diff_only="split")], 1, is_open=False),
         Section("System metrics", [*_system()], 2, is_open=False),
     ]
@@ -120,9 +133,22 @@ def _gap() -> Iterable[Panel]:
 
 
 def _answers() -> Iterable[Panel]:
+    """The table of predictions, and W&B's own charts of what they come to, whose numbers are tables beside them."""
     yield reports.WeavePanelSummaryTable(table_name=PREDICTIONS)
-    for title, key in (("Confusion matrix", CONFUSION_MATRIX), ("Calibration: reliability diagram", RELIABILITY)):
-        yield reports.MediaBrowser(title=title, media_keys=[key], mode="gallery", gallery_axis="run", num_columns=4)
+    for key, (kind, columns, words) in CHARTS.items():
+        yield reports.CustomChart(
+            query={"summaryTable": {"tableKey": f"{key}_table"}},
+            chart_name=kind,
+            chart_fields={name: name for name in columns},
+            chart_strings=words,
+        )
+    yield reports.MediaBrowser(
+        title="Confusion matrix of each run",
+        media_keys=[f"{PICTURES}/{CONFUSION_MATRIX}"],
+        mode="gallery",
+        gallery_axis="run",
+        num_columns=4,
+    )
 
 
 def _system() -> Iterable[Panel]:

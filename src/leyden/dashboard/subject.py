@@ -19,6 +19,7 @@ from leyden.run import read_record
 from leyden.study.record import planned_jobs, read_study
 
 REPORT_FILE = "report.json"
+OF_THE_LOGGER = ("entity", "project", "group")  # where it puts runs
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def read_subject(directory: Path) -> Subject:
     records = dict(_records(directory, study))
     logger = _logger(directory, study)
     addresses = [address for record in records.values() if (address := (record.get("wandb") or {}).get("address"))]
-    entity, project = _place(addresses[0]) if addresses else (os.environ.get("WANDB_ENTITY"), logger["project"])
+    entity, project = _place(addresses[0]) if addresses else (logger["entity"], logger["project"])
     monitor = study["settings"].get("monitor") or logger["monitor"]
     report = read_report(directory)
     tested = f"test/{monitor.partition('/')[2]}"
@@ -65,7 +66,7 @@ def read_subject(directory: Path) -> Subject:
         name=study["name"],
         directory=directory,
         project=project,
-        entity=entity or None,
+        entity=entity or os.environ.get("WANDB_ENTITY"),
         group=logger["group"] or study["name"],
         factors=[factor for factor in factors if len(factor["levels"]) > 1],
         monitor=monitor,
@@ -107,14 +108,14 @@ def _logger(directory: Path, study: Mapping[str, Any]) -> dict[str, Any]:
     """Where runs were logged to, by the first that has gone to W&B; what none says is as conf/ has it."""
     default = yaml.safe_load((CONFIG_DIRECTORY / "logger" / "wandb.yaml").read_text(encoding="utf-8"))
     root = yaml.safe_load((CONFIG_DIRECTORY / "train.yaml").read_text(encoding="utf-8"))
-    found = {"project": default["project"], "group": default["group"], "monitor": root["monitor"]}
+    found = {key: default.get(key) for key in OF_THE_LOGGER} | {"monitor": root["monitor"]}
     for identity in study["jobs"]:
         try:
             config = read_config(directory / identity / "config.yaml")
         except ValueError:
             continue
         if "logger.project" in config:
-            return found | {key: config[f"logger.{key}"] for key in ("project", "group")}
+            return found | {key: config.get(f"logger.{key}") for key in OF_THE_LOGGER}
     return found
 
 

@@ -181,7 +181,10 @@ def _metric(wish: Wish) -> str:
         raise ValueError(f"{wish.name} has the objectives {', '.join(objectives)}, and a W&B sweep has one metric")
     given = wish.fixed.get("monitor", "").partition("=")[2]
     default = yaml.safe_load((CONFIG_DIRECTORY / "train.yaml").read_text(encoding="utf-8"))["monitor"]
-    return str(next(iter(objectives), given or wish.monitor or default))
+    metric = str(next(iter(objectives), given or wish.monitor or default))
+    if "/" not in metric:
+        raise ValueError(f"{wish.name} has the objective {metric}, which runs do not log: a W&B sweep needs a metric")
+    return metric
 
 
 def _of_grid(wish: Wish) -> dict[str, Any]:
