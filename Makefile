@@ -6,7 +6,7 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report finetune finetune-fast doctor preview test test-slow test-gpu test-network test-slurm test-ray bench faults faults-study check format clean
+.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview test test-slow test-gpu test-network test-slurm test-ray bench faults faults-study check format clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,13 @@ finetune: $(VENV)/stamp-finetune  ## fine-tune a pretrained network on solar cel
 finetune-fast: $(VENV)/stamp-finetune  ## the same with a linear probe on features that are computed once: two minutes
 	@$(BIN)/leyden train experiment=elpv_probe $(ARGS)
 	@$(BIN)/python -m benchmarks.elpv $(NEWEST)
+
+$(VENV)/stamp-live: $(VENV)/stamp
+	@$(PIP) -e '.[live,dashboard]' -c constraints.txt
+	@touch $@
+
+dashboard: $(VENV)/stamp-live  ## browse runs/wandb in the terminal; ARGS=web: all runs live on a local page
+	@$(if $(ARGS),$(BIN)/leyden dashboard $(ARGS),$(BIN)/wandb leet runs/wandb)
 
 doctor: setup  ## tell what is wrong with a data set: ARGS="data=image_folder data.source.directory=…"
 	@$(BIN)/leyden doctor $(ARGS)

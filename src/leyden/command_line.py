@@ -100,6 +100,14 @@ def checkpoints(arguments: Sequence[str]) -> int:
     return _about_directory(what, "checkpoints", _checkpoints_job, arguments)
 
 
+def dashboard(arguments: Sequence[str]) -> int:
+    """`leyden dashboard web [runs]`: a live page on this machine; `leyden dashboard <study>`: at W&B, as code."""
+    from leyden.dashboard.command import parse, show
+
+    asked = parse(arguments)
+    return _report(lambda signals: show(asked), arguments)
+
+
 def draw(arguments: Sequence[str]) -> int:
     """`leyden draw <directory>`: the pictures of a run, or of all of a study's."""
     return _about_directory("Draw the pictures of a run, or of all runs of a study.", "draw", _draw_job, arguments)

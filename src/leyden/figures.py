@@ -118,7 +118,7 @@ def reliability(confidences: NDArray[Any], is_right: NDArray[np.bool_], path: Pa
 def reliability_bins(
     confidences: NDArray[Any], is_right: NDArray[np.bool_]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
-    """Mean confidence, share of right answers and images of each bin that has any, as the calibration error has them."""
+    """Mean confidence, share of right answers and images of each bin of the calibration error that has any."""
     bins = np.ceil(confidences * NUM_CALIBRATION_BINS).astype(np.int64).clip(1, NUM_CALIBRATION_BINS) - 1
     counts = np.bincount(bins, minlength=NUM_CALIBRATION_BINS)
     held = counts > 0

@@ -1,7 +1,7 @@
 """Augment > **preview**: a picture of what an augmentation does: originals, augmented copies, what was drawn."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 

@@ -151,7 +151,7 @@ def test_without_wandb_training_goes_on_and_all_is_in_files(
     output, said = start(tmp_path).communicate()
     assert "test accuracy" in output
     assert said.count("warning: W&B") == 1
-    assert "`leyden sync` uploads later" in said
+    assert "`wandb sync` uploads later" in said
     (place,) = files_of(tmp_path)
     assert history(place) == read_numbers(tmp_path / "run" / "metrics.csv")
     assert read_wandb_run(place)["state"] == "finished"

@@ -145,6 +145,8 @@ class Handler(BaseHTTPRequestHandler):
         return {"project": {"artifact": None}}
 
     def _Viewer(self, variables: dict[str, Any]) -> dict[str, Any]:
-        return {"viewer": {"id": "1", "entity": "someone", "username": "someone", "flags": "{}", "teams": {"edges": []}}}
+        return {
+            "viewer": {"id": "1", "entity": "someone", "username": "someone", "flags": "{}", "teams": {"edges": []}}
+        }
 
     _viewer = query = _Viewer

@@ -70,7 +70,9 @@ class Follower:
         self.jobs.put(record)
         self.thread.join(SECONDS_TO_END)
         if self.thread.is_alive():
-            log.warning("%s has not taken everything within %.0f s: %s", self.tool, SECONDS_TO_END, self._what_is_kept())
+            log.warning(
+                "%s has not taken everything within %.0f s: %s", self.tool, SECONDS_TO_END, self._what_is_kept()
+            )
 
     def _work(self) -> None:
         try:

@@ -42,8 +42,12 @@ class MlflowLogger(Follower):
         own = f"sqlite:///{self.directory / 'mlflow.db'}"
         self.client = MlflowClient(self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own)
         experiment = self.client.get_experiment_by_name(self.experiment)
-        number = experiment.experiment_id if experiment else self.client.create_experiment(
-            self.experiment, artifact_location=None if self.tracking_uri else (self.directory / "mlflow").as_uri()
+        number = (
+            experiment.experiment_id
+            if experiment
+            else self.client.create_experiment(
+                self.experiment, artifact_location=None if self.tracking_uri else (self.directory / "mlflow").as_uri()
+            )
         )
         found = self.client.search_runs([number], f"tags.`{TAG}` = '{self.run_id}'")
         if found:

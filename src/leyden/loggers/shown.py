@@ -39,8 +39,11 @@ def _shown_of(directory: Path) -> Iterator[tuple[str, Any]]:
             yield "confusion_matrix", _confusion_matrix(matrix.tolist(), names)
     if curves := read_curves(directory / CURVES_FILE):
         recalls, precisions = zip(*curves.values(), strict=True)
-        yield "precision_recall", wandb.plot.line_series(
-            list(recalls), list(precisions), keys=list(curves), title="Precision and recall", xname="recall"
+        yield (
+            "precision_recall",
+            wandb.plot.line_series(
+                list(recalls), list(precisions), keys=list(curves), title="Precision and recall", xname="recall"
+            ),
         )
     for picture in sorted(directory.glob("*.png")):
         yield f"pictures/{picture.stem}", wandb.Image(str(picture))

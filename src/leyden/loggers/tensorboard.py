@@ -18,7 +18,9 @@ class TensorBoardLogger(Follower):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise ValueError("logger=tensorboard needs the extra of that name: pip install -e '.[tensorboard]'") from error
+            raise ValueError(
+                "logger=tensorboard needs the extra of that name: pip install -e '.[tensorboard]'"
+            ) from error
         place = self.run_directory / DIRECTORY
         for earlier in place.glob("events.*"):
             earlier.unlink()

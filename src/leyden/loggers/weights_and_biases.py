@@ -20,13 +20,14 @@ from leyden.errors import explain
 from leyden.loggers.follower import Follower
 from leyden.loggers.shown import shown_of
 from leyden.metric_names import direction
-from leyden.run import membership, read_record
+from leyden.run import membership
+from leyden.wandb_names import FACTORS, plain_factors
 
 log = logging.getLogger(__name__)
 
 MOST_LETTERS = 64  # of a tag or a job type in W&B
 SECONDS_TO_BEGIN = 20.0  # until W&B is taken for unreachable
-SECONDS_TO_UPLOAD = 60.0  # at the end, before the rest is left to `leyden sync`
+SECONDS_TO_UPLOAD = 60.0  # at the end, before the run goes on in files
 ARTIFACTS = ("none", "best", "best_and_last")
 FILES = ("config.yaml", "run.json", "metrics.csv", "log.txt", "error.txt")
 
@@ -92,7 +93,7 @@ class WandbLogger(Follower):
             dir=str(self.directory),
             mode=self.mode,  # type: ignore[arg-type]
             resume="allow" if is_online else None,  # a file is whole by itself
-            config=self.config | ({"study": self.study} if self.study else {}),
+            config=self.config | self._of_study(),
             settings=wandb.Settings(
                 silent=True, console="off", quiet=True, init_timeout=SECONDS_TO_BEGIN,
                 finish_timeout=SECONDS_TO_UPLOAD, finish_timeout_raises=True,
@@ -103,6 +104,9 @@ class WandbLogger(Follower):
             return int(self.run.starting_step)
         self._supersede()
         return 0
+
+    def _of_study(self) -> dict[str, Any]:
+        return {"study": self.study, FACTORS: plain_factors(self.study["factors"])} if self.study else {}
 
     def _supersede(self) -> None:
         """Takes the files of earlier attempts out of W&B's sight: the new one will hold all that they do."""
@@ -154,7 +158,7 @@ class WandbLogger(Follower):
             raise error
         self.has_recovered = True
         log.warning(
-            "W&B: %s; the run goes on in files below %s, which `leyden sync` uploads later",
+            "W&B: %s; the run goes on in files below %s, which `wandb sync` uploads later",
             explain(error), self.directory / "wandb",
         )  # fmt: skip
         with contextlib.suppress(Exception):  # of a service that is no more
@@ -184,10 +188,9 @@ class WandbLogger(Follower):
                 self.run.log_artifact(model, aliases=[name])
         if self.code:
             root = Path(__file__).parents[3]
-            self.run.log_code(str(root), include_fn=lambda path: path.endswith((".py", ".yaml")) and "/.venv/" not in path)
-
-    def _what_is_kept(self) -> str:
-        return f"{super()._what_is_kept()}, and `leyden sync` uploads it later"
+            self.run.log_code(
+                str(root), include_fn=lambda path: path.endswith((".py", ".yaml")) and "/.venv/" not in path
+            )
 
 
 def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _set_unmeasured_apart(finished: Sequence[Found], metric: Metric) -> None:
 def _runs_of_study(directory: Path, study: Mapping[str, Any], unreadable: list[Unreadable]) -> list[Found]:
     runs = []
     for job in planned_jobs(study):
-        factors = {key: _as_level(job.factors.get(key)) for key in study["factors"] if key not in REPEATS}
+        factors = {key: as_level(job.factors.get(key)) for key in study["factors"] if key not in REPEATS}
         run = Found(job.id, directory / job.id, "waiting", factors, job.seed, overrides=job.overrides)
         batch_size = {**study["settings"], **job.factors}.get("batch_size")
         run.batch_size = batch_size if isinstance(batch_size, int) else None
@@ -269,7 +269,7 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Level]]:
                 factors[key.removesuffix("." + TARGET)] = str(config.get(key, "none")).rpartition(".")[2]
         elif part is None or _differs_within(configs, key, f"{part}.{TARGET}"):
             for config, factors in zip(configs, found, strict=True):
-                factors[key] = _as_level(config.get(key))
+                factors[key] = as_level(config.get(key))
     return found
 
 
@@ -288,7 +288,8 @@ def _frozen(value: Any) -> Any:
     return str(value) if isinstance(value, list | dict) else (type(value) is bool, value)
 
 
-def _as_level(value: Any) -> Level:
+def as_level(value: Any) -> Level:
+    """A setting as a report holds it: what is no plain value, as text."""
     is_plain = isinstance(value, str | int | bool | None) or (isinstance(value, float) and math.isfinite(value))
     return value if is_plain else str(value)
 

@@ -22,10 +22,11 @@ LEAST_DECADES = 1.0  # numbers that span more are read on a logarithmic axis
 
 def describe_factors(collection: Collection) -> list[Factor]:
     """The keys in which runs differ, with their levels: numbers in order, else as they came."""
-    return [_factor(name, [run.factors.get(name) for run in collection.runs]) for name in collection.factors]
+    return [describe_factor(name, [run.factors.get(name) for run in collection.runs]) for name in collection.factors]
 
 
-def _factor(name: str, found: Sequence[Level]) -> Factor:
+def describe_factor(name: str, found: Sequence[Level]) -> Factor:
+    """A key with the values that runs have of it."""
     levels = list({(type(level), level): level for level in found}.values())
     numbers = [level for level in levels if isinstance(level, int | float) and not isinstance(level, bool)]
     is_numeric = len(numbers) == len(levels)

@@ -1,0 +1,39 @@
+"""Command line > **dashboard**: which of its three things is asked for, and with what."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+WEB = "web"
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Reads `leyden dashboard …`; ends the program where it cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="leyden dashboard",
+        description="`web`: all runs and studies of a directory on a page of this machine, live while they train. "
+        "A study's directory: its workspace and report at W&B, made or renewed.",
+    )
+    parser.add_argument("what", help="web, or a study's directory")
+    parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"), help="of web: the runs (default: runs)")
+    parser.add_argument("--host", default="127.0.0.1", help="of web: other than this machine wants a token")
+    parser.add_argument("--port", type=int, default=8000, help="of web")
+    parser.add_argument("--token", help="of web: what a visitor must know; made where none is given and one is needed")
+    parser.add_argument("--dry-run", action="store_true", help="of a study: write what would be sent, as JSON")
+    parser.add_argument("--sweep-yaml", action="store_true", help="of a study: write a sweep for W&B's agent instead")
+    return parser.parse_args(list(arguments) or ["--help"])
+
+
+def show(asked: argparse.Namespace) -> None:
+    """Does what was asked for."""
+    if asked.what == WEB:
+        from leyden.live import serve
+
+        serve(asked.runs, asked.host, asked.port, asked.token)
+        return
+    from leyden.dashboard import dashboard, write_sweep
+
+    if asked.sweep_yaml:
+        print(write_sweep(Path(asked.what)))
+    else:
+        print(dashboard(Path(asked.what), dry_run=asked.dry_run))
