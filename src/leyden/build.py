@@ -223,7 +223,8 @@ def build_loggers(config: DictConfig, run_directory: Path, origin: Origin | None
     logger = instantiate(config.logger, run_directory=run_directory) if config.logger else None
     if not isinstance(logger, Follower):
         return [MetricsCsv(run_directory / "metrics.csv"), *([logger] if logger else [])]
-    logger.config = OmegaConf.to_container(config) | {"choices": dict(origin.choices) if origin else {}}
+    settings: Any = OmegaConf.to_container(config)
+    logger.config = settings | {"choices": dict(origin.choices) if origin else {}}
     return [MetricsCsv(run_directory / "metrics.csv", [logger])]
 
 

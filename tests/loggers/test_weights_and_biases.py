@@ -111,7 +111,7 @@ def test_killed_and_resumed_is_one_run_with_each_row_once(tmp_path: Path) -> Non
 
 def test_failed_run_reads_as_failed(tmp_path: Path) -> None:
     process = start(tmp_path, "optimizer=sgd", "optimizer.lr=1e30")
-    _, said = process.communicate()
+    process.communicate()
     assert process.returncode == 1
     (place,) = files_of(tmp_path)
     found = read_wandb_run(place)

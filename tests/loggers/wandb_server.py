@@ -106,10 +106,10 @@ class Handler(BaseHTTPRequestHandler):
         query, variables = body["query"], body.get("variables", {})
         name = (re.findall(r"(?:query|mutation)\s+(\w+)", query) or [query[:80]])[0]
         self.server.requests.append((name, json.dumps(variables)[:300]))
-        answer = getattr(self, f"_{name}", None)
+        answer = getattr(self, f"_{name.lower()}", None)
         return answer(variables) if answer else {}
 
-    def _UpsertBucket(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _upsertbucket(self, variables: dict[str, Any]) -> dict[str, Any]:
         run_id = variables["name"]
         is_new = run_id not in self.server.runs
         self.server.runs.setdefault(run_id, {}).update({k: v for k, v in variables.items() if v is not None})
@@ -120,33 +120,32 @@ class Handler(BaseHTTPRequestHandler):
         }  # fmt: skip
         return {"upsertBucket": {"bucket": bucket, "inserted": is_new}}
 
-    def _RunResumeStatus(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _runresumestatus(self, variables: dict[str, Any]) -> dict[str, Any]:
         run_id = variables["name"]
         if run_id not in self.server.runs:
             return {"model": {"id": "1", "name": "leyden", "bucket": None}}
         lines = self.server.lines(run_id)
         bucket = {
-            "id": run_id, "name": run_id, "summaryMetrics": json.dumps(lines[-1] if lines else {}), "displayName": run_id,
+            "id": run_id, "name": run_id, "displayName": run_id,
+            "summaryMetrics": json.dumps(lines[-1] if lines else {}),
             "logLineCount": 0, "historyLineCount": len(lines), "eventsLineCount": 0,
             "historyTail": json.dumps([json.dumps(line) for line in lines[-1:]]), "eventsTail": "[]", "config": "{}",
             "tags": [], "wandbConfig": json.dumps({"t": 1}),  # by which the client knows a run that has begun
         }  # fmt: skip
         return {"model": {"id": "1", "name": "leyden", "bucket": bucket}}
 
-    def _CreateRunFiles(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _createrunfiles(self, variables: dict[str, Any]) -> dict[str, Any]:
         files = [{"name": name, "uploadUrl": f"{self.server.address}/storage/{name}"} for name in variables["files"]]
         return {"createRunFiles": {"runID": variables["run"], "uploadHeaders": [], "files": files}}
 
-    def _CreateArtifact(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _createartifact(self, variables: dict[str, Any]) -> dict[str, Any]:
         sequence = {"id": "1", "latestArtifact": None}
         return {"createArtifact": {"artifact": {"id": "1", "state": "COMMITTED", "artifactSequence": sequence}}}
 
-    def _ArtifactType(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _artifacttype(self, variables: dict[str, Any]) -> dict[str, Any]:
         return {"project": {"artifact": None}}
 
-    def _Viewer(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _viewer(self, variables: dict[str, Any]) -> dict[str, Any]:
         return {
             "viewer": {"id": "1", "entity": "someone", "username": "someone", "flags": "{}", "teams": {"edges": []}}
         }
-
-    _viewer = query = _Viewer

@@ -1,4 +1,4 @@
-"""Metrics > **metrics.csv** > followers: one row per logged step or epoch; every run has it, whatever else it logs to."""
+"""Metrics > **metrics.csv** > followers: a row per logged step or epoch, which every run has."""
 
 import csv
 import io

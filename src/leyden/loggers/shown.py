@@ -67,5 +67,5 @@ def _confusion_matrix(matrix: list[list[int]], names: list[str]) -> Any:
         for predicted, count in zip(names, counts, strict=True)
     ]
     table = wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=rows)
-    fields = {name: name for name in table.columns}
+    fields: dict[str, Any] = {str(name): name for name in table.columns}
     return wandb.plot_table("wandb/confusion_matrix/v1", table, fields, {"title": "Confusion matrix"})

@@ -187,10 +187,8 @@ class WandbLogger(Follower):
                 model.add_file(str(path), policy="immutable")
                 self.run.log_artifact(model, aliases=[name])
         if self.code:
-            root = Path(__file__).parents[3]
-            self.run.log_code(
-                str(root), include_fn=lambda path: path.endswith((".py", ".yaml")) and "/.venv/" not in path
-            )
+            root = Path(__file__).parents[1]
+            self.run.log_code(str(root), include_fn=lambda path: path.endswith((".py", ".yaml")))
 
 
 def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:
