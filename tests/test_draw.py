@@ -15,7 +15,8 @@ def test_pictures_left_out_are_drawn_later(train_run: Callable[..., FinishedRun]
     run = train_run("pictures=false")
     assert not list(run.directory.glob("*.png"))
     pictures = draw(run.directory)
-    assert sorted(path.name for path in pictures) == ["confusion_matrix.png", "learning_curves.png"]
+    names = ["confusion_matrix", "learning_curves", "precision_recall", "reliability"]
+    assert sorted(path.stem for path in pictures) == names
     for path in pictures:
         with Image.open(path) as image:
             assert min(image.size) > 300

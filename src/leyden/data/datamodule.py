@@ -335,17 +335,9 @@ class ImageDataModule(pl.LightningDataModule):
         return sampling_weights(weights, classes, self.source.name)
 
     def batches(
-        self,
-        indices: Tensor,
-        batch_size: int,
-        seed: int | None = None,
-        weights: Tensor | None = None,
-        is_alone: bool = False,
+        self, indices: Tensor, batch_size: int, seed: int | None = None, weights: Any = None, is_alone: bool = False
     ) -> Loader:
-        """Batches of some images for the trainer's rank and device; without one or `is_alone`, for this process.
-
-        What is for this process alone are images even where features of them are kept.
-        """
+        """Batches for the trainer's rank and device; without one for this process, and images if it `is_alone`."""
         trainer = None if is_alone else self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
