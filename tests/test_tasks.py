@@ -147,7 +147,8 @@ def test_pictures_suit_the_task_and_can_be_drawn_later(
     told = capsys.readouterr().out
     assert picture in told
     assert "train acc." not in told
-    assert [path.name for path in draw(run.directory)] == ["learning_curves.png", picture]
+    drawn = ["learning_curves.png", picture, *["precision_recall.png"] * (settings == MULTI_LABEL), "examples.png"]
+    assert [path.name for path in draw(run.directory)] == drawn
 
 
 def test_two_runs_of_several_labels_are_compared_over_their_test_images(train_run: Train) -> None:
