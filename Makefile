@@ -61,7 +61,7 @@ $(VENV)/stamp-live: $(VENV)/stamp
 dashboard: $(VENV)/stamp-live  ## browse runs/wandb in the terminal; ARGS=web: all runs live on a local page
 	@$(if $(ARGS),$(BIN)/leyden dashboard $(ARGS),$(BIN)/wandb leet runs/wandb)
 
-doctor: setup  ## tell what is wrong with a data set: ARGS="data=image_folder data.source.directory=…"
+doctor: setup  ## tell what is wrong with a data set: ARGS="data=image_folder data.root=…"
 	@$(BIN)/leyden doctor $(ARGS)
 
 preview: setup  ## draw what an augmentation does to the images

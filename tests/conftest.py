@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from browsing import CHROMIUM
 from leyden import command_line
 from leyden.callbacks import Progress
 from leyden.data import Digits
@@ -26,6 +27,17 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="leyden-tests-")  # no test finds what another session has left
 torch.set_num_threads(1)  # small networks are faster so, and their bits do not depend on the machine's cores
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, for tests that say they need it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ COMMANDS = {
     "soup": "average the weights of several runs into one network: leyden soup <study's directory>",
     "checkpoints": "tell what is saved of a run: leyden checkpoints <run directory>",
     "draw": "draw the pictures of a run, or of all runs of a study: leyden draw <directory>",
-    "doctor": "tell what is wrong with a data set: leyden doctor data=image_folder data.source.directory=photos",
+    "doctor": "tell what is wrong with a data set: leyden doctor data=image_folder data.root=photos",
     "dashboard": "show runs live on a local page, or a study at W&B: leyden dashboard web, leyden dashboard <study>",
     "preview": "draw what an augmentation does: leyden preview data=fashion_mnist augment=standard",
 }

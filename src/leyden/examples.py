@@ -41,15 +41,17 @@ def write_examples(
 ) -> None:
     """Writes images and table to the `examples` of a run; `indices` [N] are the test images' numbers."""
     confidences = _confidences(predictions)
+    chosen = choose(losses, confidences)
+    images = read_images(data, indices[sorted({row for rows in chosen.values() for row in rows})])
     found: list[Example] = []
     place = directory / DIRECTORY
     place.mkdir(exist_ok=True)
     for earlier in place.glob("*.png"):
         earlier.unlink()
-    for why, rows in choose(losses, confidences).items():
-        for row in rows:
-            name = f"{why}_{len(found) % NUM_OF_A_KIND}.png"
-            write_image(data.images_at(indices[row : row + 1]).images[0], place / name)
+    for why, rows in chosen.items():
+        for number, row in enumerate(rows):
+            name = f"{why}_{number}.png"
+            write_image(images[int(indices[row])], place / name)
             confidence = "" if confidences is None else f"{confidences[row]:.4f}"
             label, answer = (_words(values[row], data.class_names) for values in predictions[:2])
             found.append(Example(why, name, label, answer, confidence, f"{losses[row]:.4g}"))
@@ -57,6 +59,12 @@ def write_examples(
         writer = csv.writer(file)
         writer.writerow(Example._fields)
         writer.writerows(found)
+
+
+def read_images(data: ImageDataModule, indices: Tensor) -> dict[int, Tensor]:
+    """The images of these numbers, by number; read together, for a reader of files has workers to start."""
+    batch = data.images_at(indices)
+    return dict(zip(batch.indices.tolist(), batch.images, strict=True))
 
 
 def read_examples(directory: Path) -> list[Example]:

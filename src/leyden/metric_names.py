@@ -65,6 +65,11 @@ def direction(name: str) -> Literal["max", "min"]:
     return "min" if not is_of_one_class(name) and name.endswith(("loss", "ece", "gap", "mae", "rmse")) else "max"
 
 
+def is_as_good(name: str, value: float, best: float) -> bool:
+    """Whether a value of a metric is better than the best so far, or the same."""
+    return value >= best if direction(name) == "max" else value <= best
+
+
 def is_percentage(name: str) -> bool:
     """Whether a metric goes from 0 to 1, and is told in per cent."""
     return is_of_one_class(name) or name.endswith(("accuracy", "macro_f1", "ece", "average_precision"))

@@ -1,8 +1,14 @@
-"""Loggers > **names at W&B** > dashboard: what runs are logged under there, which both sides have to agree on."""
+"""Loggers > **names at W&B** > dashboard: what runs are logged under there, and whether this machine has a key."""
 
+import netrc
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+
+HOST = "https://api.wandb.ai"
 
 FACTORS = "factors"  # in the config of a study's run
 PREDICTIONS = "predictions"  # a table
@@ -24,3 +30,19 @@ def plain_factors(factors: Mapping[str, Any]) -> dict[str, Any]:
 def plain_key(factor: str) -> str:
     """The key of a factor below `factors`."""
     return re.sub(r"\W", "_", factor)
+
+
+def host() -> str:
+    """The server that this machine talks to."""
+    return os.environ.get("WANDB_BASE_URL", HOST)
+
+
+def has_key() -> bool:
+    """Whether W&B's client will find a key; without one it would ask at the terminal."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return netrc.netrc(path).authenticators(urlparse(host()).hostname or "") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -9,24 +9,13 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from browsing import SIZES, needs_browser
 from live.pages import append_rows, serving, write_rows, write_run
 from written_studies import write_study
 
-CHROMIUM = Path("/usr/bin/chromium")
-SIZES = {"desktop": {"width": 1100, "height": 900}, "phone": {"width": 390, "height": 844}}
 LENGTH = "document.querySelector('.chart[data-metric=\"{}\"]')?.data?.at(-1).x.length"
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
+pytestmark = needs_browser
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from browsing import SIZES, needs_browser
 from leyden.report.page import write_page
 from leyden.report.write import write_report
 from report.reports import make_report
@@ -15,20 +16,7 @@ from report.test_labels import FACTORS as LABELS
 from report.test_labels import accuracy, labelled
 from written_studies import write_study
 
-CHROMIUM = Path("/usr/bin/chromium")
-SIZES = {"desktop": {"width": 1100, "height": 900}, "phone": {"width": 390, "height": 844}}
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")

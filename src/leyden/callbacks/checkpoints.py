@@ -16,7 +16,7 @@ from leyden import __version__
 from leyden.callbacks.ema import Ema
 from leyden.checkpoint import BEST, FORMAT, LAST, read_checkpoint
 from leyden.loggers import MetricsCsv
-from leyden.metric_names import direction
+from leyden.metric_names import is_as_good
 
 # Between which steps a state is taken: before a batch, before an epoch, before a validation, after training.
 Place = Literal["batch", "epoch", "validation", "end"]
@@ -59,15 +59,12 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         value = trainer.callback_metrics.get(self.monitor)
-        if trainer.state.fn == "fit" and value is not None and self._is_better(float(value)):
+        if trainer.state.fn != "fit" or value is None:
+            return
+        if self.best_value is None or is_as_good(self.monitor, float(value), self.best_value):
             self.best_value, self.best_epoch = float(value), trainer.current_epoch
             self.best_step = trainer.global_step
             self._save(trainer, self.best_path, None)
-
-    def _is_better(self, value: float) -> bool:
-        if self.best_value is None:
-            return True
-        return value >= self.best_value if direction(self.monitor) == "max" else value <= self.best_value
 
     def is_due(self, step: int) -> bool:
         """Whether steps or minutes since the last writing ask for another, before optimizer step `step`."""

@@ -4,23 +4,14 @@ Its client is told by what it says, not by the types of its errors, which differ
 """
 
 import contextlib
-import netrc
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from leyden.dashboard.library import execute_graphql
+from leyden.wandb_names import has_key, host
 
-HOST = "https://api.wandb.ai"
 IS_THERE = "query View($id: ID!) { view(id: $id) { id } }"
 PROJECT = "query Project($entity: String!, $project: String!) { project(name: $project, entityName: $entity) { id } }"
-
-
-def host() -> str:
-    """The server that this machine talks to."""
-    return os.environ.get("WANDB_BASE_URL", HOST)
 
 
 def connect() -> Any:
@@ -29,7 +20,7 @@ def connect() -> Any:
     Raises:
         ValueError: there is no key, the server refuses it or is not reached.
     """
-    if not _has_key():
+    if not has_key():
         raise ValueError(
             f"there is no key for {host()}: run `wandb login` or set WANDB_API_KEY, or give --dry-run, which writes "
             "what would be sent"
@@ -57,7 +48,7 @@ def check_project(api: Any, entity: str, project: str) -> None:
     if found is None:
         raise ValueError(
             f"there is no project {entity}/{project} at {host()}: train with logger=wandb and a key, or send what was "
-            "logged offline with `leyden sync`, or name another entity with WANDB_ENTITY"
+            "logged offline with `wandb sync`, or name another entity with WANDB_ENTITY"
         )
 
 
@@ -72,14 +63,3 @@ def told_in_a_sentence() -> Iterator[None]:
             f"W&B at {host()} refused, or did not answer ({said}): all that it would show is in the study's "
             "directory still, and --dry-run writes what would be sent"
         ) from error
-
-
-def _has_key() -> bool:
-    """Whether W&B's client will find a key; without one it would ask at the terminal."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        return netrc.netrc(path).authenticators(urlparse(host()).hostname or "") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False

@@ -17,6 +17,7 @@ from leyden.metric_names import read_numbers
 log = logging.getLogger(__name__)
 
 SECONDS_TO_END = 180.0  # for what a tool still has to send
+RECORDS = ("config.yaml", "run.json", "metrics.csv", "log.txt", "error.txt")  # of a run, which a tool may keep
 
 
 class Follower:
@@ -32,7 +33,6 @@ class Follower:
         self.config: dict[str, Any] = {}
         self.run_id = ""
         self.num_sent = 0
-        self.is_open = threading.Event()  # or it could not be opened
         self.thread: threading.Thread | None = None
         self.jobs: queue.SimpleQueue[tuple[int, dict[str, float]] | Mapping[str, Any]] = queue.SimpleQueue()
 
@@ -76,14 +76,18 @@ class Follower:
 
     def _work(self) -> None:
         try:
-            self._try(self._open)
+            self._open()
             while not isinstance(job := self.jobs.get(), Mapping):
                 self._try(self._hand_over, *job)
             self._try(self._end, job)
         except Exception as error:
             log.warning("%s: %s; training goes on: %s", self.tool, explain(error), self._what_is_kept())
-        finally:
-            self.is_open.set()
+
+    def _open(self) -> None:
+        try:
+            self.num_sent = self.open()
+        except Exception as error:
+            self.num_sent = self.recover(error)
 
     def _try(self, step: Any, *arguments: Any) -> None:
         try:
@@ -91,11 +95,6 @@ class Follower:
         except Exception as error:
             self.num_sent = self.recover(error)
             step(*arguments)
-
-    def _open(self) -> None:
-        if not self.is_open.is_set():  # what recovers has opened it in another way
-            self.num_sent = self.open()
-            self.is_open.set()
 
     def _hand_over(self, index: int, row: dict[str, float]) -> None:
         self._catch_up(index)
@@ -115,6 +114,10 @@ class Follower:
     def _send(self, row: dict[str, float]) -> None:
         self.send(self.num_sent, row)
         self.num_sent += 1
+
+    def records(self) -> list[Path]:
+        """What the run has written of itself so far."""
+        return [path for name in RECORDS if (path := self.run_directory / name).is_file()]
 
     def _what_is_kept(self) -> str:
         return f"{self.run_directory / 'metrics.csv'} has every row"

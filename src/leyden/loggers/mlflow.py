@@ -1,5 +1,6 @@
 """Metrics.csv > followers > **MLflow**: one MLflow run per run, on a server or in a database of the machine's own."""
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,6 @@ TAG = "leyden.run_id"  # by which a run that goes on finds its own
 ROW = "row"  # a metric: the number of the last row that was sent
 MOST_PARAMETERS = 100  # in one request
 STATUSES = {"finished": "FINISHED", "pruned": "FINISHED", "interrupted": "KILLED"}  # others have failed
-FILES = ("config.yaml", "run.json", "metrics.csv", "log.txt", "error.txt")
 
 
 class MlflowLogger(Follower):
@@ -32,8 +32,6 @@ class MlflowLogger(Follower):
         self.directory = Path(directory).resolve()
 
     def open(self) -> int:
-        import os
-
         try:
             from mlflow import MlflowClient
         except ImportError as error:
@@ -41,14 +39,7 @@ class MlflowLogger(Follower):
         self.directory.mkdir(parents=True, exist_ok=True)
         own = f"sqlite:///{self.directory / 'mlflow.db'}"
         self.client = MlflowClient(self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own)
-        experiment = self.client.get_experiment_by_name(self.experiment)
-        number = (
-            experiment.experiment_id
-            if experiment
-            else self.client.create_experiment(
-                self.experiment, artifact_location=None if self.tracking_uri else (self.directory / "mlflow").as_uri()
-            )
-        )
+        number = self._experiment_id()
         found = self.client.search_runs([number], f"tags.`{TAG}` = '{self.run_id}'")
         if found:
             self.run = found[0].info.run_id
@@ -57,6 +48,12 @@ class MlflowLogger(Follower):
         self.run = self.client.create_run(number, tags={TAG: self.run_id}, run_name=self.name).info.run_id
         self._log_config()
         return 0
+
+    def _experiment_id(self) -> str:
+        if experiment := self.client.get_experiment_by_name(self.experiment):
+            return str(experiment.experiment_id)
+        place = None if self.tracking_uri else (self.directory / "mlflow").as_uri()
+        return str(self.client.create_experiment(self.experiment, artifact_location=place))
 
     def _log_config(self) -> None:
         from mlflow.entities import Param
@@ -76,9 +73,8 @@ class MlflowLogger(Follower):
         self.client.set_tag(self.run, "leyden.status", record["status"])
         if record.get("reason"):
             self.client.set_tag(self.run, "leyden.reason", record["reason"])
-        for path in [*(self.run_directory / name for name in FILES), *sorted(self.run_directory.glob("*.png"))]:
-            if path.is_file():
-                self.client.log_artifact(self.run, str(path))
+        for path in [*self.records(), *sorted(self.run_directory.glob("*.png"))]:
+            self.client.log_artifact(self.run, str(path))
         self.client.set_terminated(self.run, STATUSES.get(record["status"], "FAILED"))
 
 

@@ -8,6 +8,7 @@ from leyden.draw import CURVES_FILE, MATRIX_FILE, read_curves, read_matrix
 from leyden.examples import DIRECTORY, Example, read_examples
 from leyden.figures import reliability_bins
 from leyden.report.predictions import read_predictions
+from leyden.wandb_names import CONFUSION_MATRIX, PICTURES, PREDICTIONS, RELIABILITY
 
 MOST_CLASSES = 100  # of a confusion matrix, whose table has a row for each pair of them
 
@@ -22,21 +23,21 @@ def _shown_of(directory: Path) -> Iterator[tuple[str, Any]]:
 
     if examples := read_examples(directory):
         rows = [_row(example, directory / DIRECTORY) for example in examples]
-        yield "predictions", wandb.Table(columns=list(Example._fields), data=rows)
+        yield PREDICTIONS, wandb.Table(columns=list(Example._fields), data=rows)
     predictions = read_predictions(directory)
     if predictions and predictions.is_single_label:
         assert predictions.confidences is not None
         is_right = predictions.labels == predictions.predictions
         means, shares, _ = reliability_bins(predictions.confidences, is_right)
         lines = [shares.tolist(), means.tolist()]
-        yield "reliability", wandb.plot.line_series(
+        yield RELIABILITY, wandb.plot.line_series(
             means.tolist(), lines, keys=["share of right answers", "as sure as right"],
             title="Reliability", xname="confidence",
         )  # fmt: skip
     if (directory / MATRIX_FILE).is_file():
         matrix, names = read_matrix(directory / MATRIX_FILE)
         if len(names) <= MOST_CLASSES:
-            yield "confusion_matrix", _confusion_matrix(matrix.tolist(), names)
+            yield CONFUSION_MATRIX, _confusion_matrix(matrix.tolist(), names)
     if curves := read_curves(directory / CURVES_FILE):
         recalls, precisions = zip(*curves.values(), strict=True)
         yield (
@@ -46,7 +47,7 @@ def _shown_of(directory: Path) -> Iterator[tuple[str, Any]]:
             ),
         )
     for picture in sorted(directory.glob("*.png")):
-        yield f"pictures/{picture.stem}", wandb.Image(str(picture))
+        yield f"{PICTURES}/{picture.stem}", wandb.Image(str(picture))
 
 
 def _row(example: Example, directory: Path) -> list[Any]:

@@ -1,7 +1,6 @@
 """Metrics.csv > followers > **TensorBoard**: event files in the run's directory, `tensorboard --logdir runs`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from leyden.loggers.follower import Follower
@@ -40,7 +39,7 @@ class TensorBoardLogger(Follower):
         if settings.is_file():
             self.writer.add_text("config", f"```yaml\n{settings.read_text(encoding='utf-8')}\n```")
         self.writer.add_text("status", " ".join(filter(None, [record["status"], record.get("reason")])))
-        for path in sorted(Path(self.run_directory).glob("*.png")):
+        for path in sorted(self.run_directory.glob("*.png")):
             with Image.open(path) as picture:
                 self.writer.add_image(path.stem, np.asarray(picture.convert("RGB")), dataformats="HWC")
         self.writer.close()

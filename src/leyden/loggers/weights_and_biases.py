@@ -7,21 +7,19 @@ on begins another: it is given every row again, and the file before it lies in `
 
 import contextlib
 import logging
-import netrc
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from leyden.config import REPEATS
 from leyden.errors import explain
 from leyden.loggers.follower import Follower
 from leyden.loggers.shown import shown_of
-from leyden.metric_names import direction
+from leyden.metric_names import is_as_good
 from leyden.run import membership
-from leyden.wandb_names import FACTORS, plain_factors
+from leyden.wandb_names import FACTORS, STEP, has_key, plain_factors
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +27,6 @@ MOST_LETTERS = 64  # of a tag or a job type in W&B
 SECONDS_TO_BEGIN = 20.0  # until W&B is taken for unreachable
 SECONDS_TO_UPLOAD = 60.0  # at the end, before the run goes on in files
 ARTIFACTS = ("none", "best", "best_and_last")
-FILES = ("config.yaml", "run.json", "metrics.csv", "log.txt", "error.txt")
 
 
 class WandbLogger(Follower):
@@ -99,7 +96,7 @@ class WandbLogger(Follower):
                 finish_timeout=SECONDS_TO_UPLOAD, finish_timeout_raises=True,
             ),
         )  # fmt: skip
-        self.run.define_metric("*", step_metric="step")
+        self.run.define_metric("*", step_metric=STEP)
         if is_online:
             return int(self.run.starting_step)
         self._supersede()
@@ -120,12 +117,9 @@ class WandbLogger(Follower):
     def send(self, index: int, row: dict[str, float]) -> None:
         self.run.log(row, step=index)
         monitor = self.config.get("monitor")
-        if monitor in row and (not self.best or self._is_better(row[monitor], self.best[f"best/{monitor}"])):
+        if monitor in row and (not self.best or is_as_good(monitor, row[monitor], self.best[f"best/{monitor}"])):
             self.best = {f"best/{monitor}": row[monitor], "best/epoch": row["epoch"], "best/step": row["step"]}
             self.run.summary.update(self.best)
-
-    def _is_better(self, value: float, best: float) -> bool:
-        return value >= best if direction(self.config["monitor"]) == "max" else value <= best
 
     def close(self, record: Mapping[str, Any]) -> None:
         summary = {"status": record["status"], "reason": record.get("reason")}
@@ -145,9 +139,8 @@ class WandbLogger(Follower):
         """Copies the run's own records to W&B's directory, from where they are uploaded."""
         copies = Path(self.run.dir) / "leyden"
         copies.mkdir(exist_ok=True)
-        for path in (self.run_directory / name for name in FILES):
-            if path.is_file():
-                shutil.copy(path, copies)
+        for path in self.records():
+            shutil.copy(path, copies)
         self.run.save(f"{copies}/*", base_path=self.run.dir, policy="now")
 
     def recover(self, error: Exception) -> int:
@@ -201,12 +194,4 @@ def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def mode_for_this_machine() -> str:
     """Online where a key is present, in the environment or where `wandb login` keeps it; else offline."""
-    if mode := os.environ.get("WANDB_MODE"):
-        return mode
-    if os.environ.get("WANDB_API_KEY"):
-        return "online"
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return "online" if netrc.netrc().authenticators(host) else "offline"
-    except (FileNotFoundError, netrc.NetrcParseError):
-        return "offline"
+    return os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")

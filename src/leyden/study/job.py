@@ -155,7 +155,7 @@ def last_words(job: Job) -> str:
 
 
 def record_death(job: Job, status: str, how: str) -> None:
-    """Says in a job's record, and in W&B, how its process ended that could not say it itself."""
+    """Says in a job's record, and where it is logged, how its process ended that could not say it itself."""
     try:
         record = read_record(job.directory)
         record |= {"status": status, "reason": how, "ended": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -164,14 +164,14 @@ def record_death(job: Job, status: str, how: str) -> None:
         return
     if str(job.config["logger"].get("_target_", "")).startswith("leyden.loggers."):
         context = multiprocessing.get_context("forkserver")
-        process = context.Process(target=_end_in_wandb, args=(job, environment_of_a_job()))
+        process = context.Process(target=_end_elsewhere, args=(job, environment_of_a_job()))
         process.start()
         process.join(SECONDS_FOR_WANDB)
         if process.exitcode != 0:
-            log.warning("W&B could not be told that %s ended, see %s", job.id, job.directory / OUTPUT_FILE)
+            log.warning("the logger could not be told that %s ended, see %s", job.id, job.directory / OUTPUT_FILE)
 
 
-def _end_in_wandb(job: Job, environment: Mapping[str, str]) -> None:
+def _end_elsewhere(job: Job, environment: Mapping[str, str]) -> None:
     from leyden.build import build_loggers
     from leyden.loggers import finish
 
