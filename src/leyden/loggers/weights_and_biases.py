@@ -109,7 +109,7 @@ class WandbLogger(Follower):
         """Takes the files of earlier attempts out of W&B's sight: the new one will hold all that they do."""
         wandb_directory = self.directory / "wandb"
         newest = Path(self.run.dir).parent
-        for earlier in wandb_directory.glob(f"*run-*-{self.run_id}"):
+        for earlier in wandb_directory.glob(f"*run-*-{self.run_id}*"):  # of one second, with a number after it
             if earlier.name != newest.name:
                 (wandb_directory / "superseded").mkdir(exist_ok=True)
                 earlier.replace(wandb_directory / "superseded" / earlier.name)
