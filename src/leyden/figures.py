@@ -149,7 +149,7 @@ def example_images(examples: "Sequence[Example]", directory: Path, path: Path) -
 
     kinds = list(dict.fromkeys(example.why for example in examples))
     num_columns = max(sum(example.why == kind for example in examples) for kind in kinds)
-    figure = _figure(0.5 + 1.45 * num_columns, 2.05 * len(kinds), layout="none")  # constrained would take a second
+    figure = _figure(0.5 + 1.45 * num_columns, 2.05 * len(kinds), layout=None)  # constrained would take a second
     margins = {"left": 0.03, "right": 0.99, "bottom": 0.02, "top": 0.92, "wspace": 0.08, "hspace": 0.3}
     grid = figure.subplots(len(kinds), num_columns, squeeze=False, gridspec_kw=margins)
     for axes in grid.flat:
@@ -170,7 +170,7 @@ def _shortened(name: str) -> str:
     return name if len(name) <= NUM_LETTERS else name[: NUM_LETTERS - 1] + "…"
 
 
-def _figure(width: float, height: float, layout: Literal["constrained", "none"] = "constrained") -> Any:
+def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout=layout)
