@@ -21,6 +21,8 @@ COMMANDS = {
     "preview": "draw what an augmentation does: leyden preview data=fashion_mnist augment=standard",
 }
 
+OF_A_RUN = ("evaluate", "predict", "explain", "export", "serve", "card")  # which take words run=… key=value
+
 HELP = """Leyden trains image classifiers and records what came of it.
 
 usage: leyden <command> …
@@ -54,6 +56,8 @@ def main() -> int:
         return 1
     from leyden import command_line
 
+    if command in OF_A_RUN:
+        return command_line.of_a_run(command, arguments)
     return getattr(command_line, command)(arguments)
 
 

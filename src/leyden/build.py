@@ -26,6 +26,7 @@ from leyden.checkpoint import WholeFiles
 from leyden.classifier import ImageClassifier
 from leyden.config import Origin
 from leyden.data import ImageDataModule
+from leyden.data.facts import DataFacts
 from leyden.data.sources import Task
 from leyden.finetune import LAST_EPOCH, Finetune
 from leyden.hardware import keep_freed_memory, skip_needless_search_for_gpus
@@ -71,7 +72,7 @@ def build_data(config: DictConfig) -> ImageDataModule:
     return data
 
 
-def build_classifier(config: DictConfig, data: ImageDataModule) -> ImageClassifier:
+def build_classifier(config: DictConfig, data: ImageDataModule | DataFacts) -> ImageClassifier:
     """The network with all that its training step needs; its first weights are drawn from torch's generator."""
     check_loss(config, data)
     make_optimizer = instantiate(config.optimizer)
@@ -116,7 +117,7 @@ def warn_of_stages_that_never_come(finetune: Finetune, max_epochs: int | None) -
         log.warning("trainer.max_epochs=%s ends training before finetune has let all layers train", max_epochs)
 
 
-def build_test_time(config: DictConfig, data: ImageDataModule) -> TestTime:
+def build_test_time(config: DictConfig, data: ImageDataModule | DataFacts) -> TestTime:
     """What is done with a test image.
 
     Raises:
@@ -132,7 +133,7 @@ def build_test_time(config: DictConfig, data: ImageDataModule) -> TestTime:
 
 
 def begin_with_weights(
-    config: DictConfig, data: ImageDataModule, backbone: nn.Module, head: nn.Module
+    config: DictConfig, data: ImageDataModule | DataFacts, backbone: nn.Module, head: nn.Module
 ) -> dict[str, Any] | None:
     """Puts into the network what it is to begin with; how it fitted, None where its weights are new.
 
@@ -150,7 +151,7 @@ def begin_with_weights(
     return fit._asdict() | {"head": kept}
 
 
-def check_loss(config: DictConfig, data: ImageDataModule) -> None:
+def check_loss(config: DictConfig, data: ImageDataModule | DataFacts) -> None:
     """Refuses a loss that is for other labels than these, before it meets them.
 
     Raises:
@@ -162,8 +163,7 @@ def check_loss(config: DictConfig, data: ImageDataModule) -> None:
         monitor = f"val/{HEADLINES[data.task]}"
         also = "" if config.monitor == monitor else f" monitor={monitor}"
         raise ValueError(
-            f"loss: {name} is for {task} data, and {data.source.name} is {data.task}: "
-            f"give loss={LOSSES[data.task]}{also}"
+            f"loss: {name} is for {task} data, and {data.name} is {data.task}: give loss={LOSSES[data.task]}{also}"
         )
 
 

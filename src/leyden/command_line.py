@@ -5,6 +5,7 @@ Torch is imported only once a config has been composed, so that `--help`, `--cfg
 
 import contextlib
 import functools
+import importlib
 import itertools
 import os
 import re
@@ -21,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from leyden.config import CONFIG_DIRECTORY, Origin, register
 from leyden.errors import Interrupted, explain
+from leyden.options import help_of, parse
 from leyden.run import is_study, membership, rank, show_warnings
 from leyden.signals import Signals
 
@@ -106,6 +108,25 @@ def dashboard(arguments: Sequence[str]) -> int:
 
     asked = parse(arguments)
     return _report(lambda signals: show(asked), arguments)
+
+
+def of_a_run(command: str, arguments: Sequence[str]) -> int:
+    """`leyden <command> run=<dir> key=value …`, whose parts lie in the package of its name.
+
+    Its module `options` has the dataclass `Options` and the config groups `ALSO` that it takes words for; its module
+    `command` has the function of the command's name, called with the options and those words.
+    """
+    options = importlib.import_module(f"leyden.{command}.options")
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(help_of(options.Options, command, options.ALSO_HELP))
+        return 0 if arguments else 1
+
+    def job(signals: Signals) -> None:
+        asked, words = parse(options.Options, arguments, options.ALSO)
+        with signals.at_once():
+            getattr(importlib.import_module(f"leyden.{command}.command"), command)(asked, words)
+
+    return _report(job, arguments)
 
 
 def draw(arguments: Sequence[str]) -> int:

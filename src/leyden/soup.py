@@ -52,7 +52,7 @@ def cook(directories: Sequence[Path]) -> Path:
     collection = collect([directory.resolve() for directory in directories])  # their paths may be relative to theirs
     monitor = collection.metric["selection"]
     sign = 1 if direction(monitor) == "max" else -1
-    runs = sorted(collection.finished, key=lambda run: -sign * (run.value(f"best/{monitor}") or 0.0))
+    runs = collection.best_first()
     whole = collection.directory if is_study(collection.directory) else runs[0].directory
     place = whole.with_name(f"{whole.name}_soup")
     configs = [OmegaConf.load(run.directory / "config.yaml") for run in runs]

@@ -99,6 +99,12 @@ class Collection:
         """The runs that have something to compare."""
         return [run for run in self.runs if run.status == "finished"]
 
+    def best_first(self) -> list[Found]:
+        """The same, those first that validation likes best."""
+        selection = self.metric["selection"]
+        sign = -1 if direction(selection) == "max" else 1
+        return sorted(self.finished, key=lambda run: sign * (run.value(f"best/{selection}") or 0.0))
+
     @property
     def by_id(self) -> dict[str, Found]:
         """The same by what they are called."""

@@ -1,0 +1,200 @@
+"""Run directory > **trained network** > evaluate, predict, explain, export: what a run has learnt, ready to answer.
+
+A checkpoint is enough to build it again: the data, which may be gone, is not asked.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from leyden.build import build_classifier
+from leyden.checkpoint import BEST, LAST, read_checkpoint
+from leyden.classifier import ImageClassifier
+from leyden.data import Batch
+from leyden.data.facts import DataFacts, facts_of
+from leyden.data.image_file import read_image
+from leyden.data.sources import Task
+from leyden.finetune import merge_adapters
+from leyden.hardware import choose_accelerator
+from leyden.report.collect import collect
+from leyden.run import is_study, read_record
+
+log = logging.getLogger(__name__)
+
+NAMED = {"best": BEST, "last": LAST}
+AVERAGED = "module."  # before the names of averaged weights, in the state of the callback that keeps them
+
+
+class Network(Protocol):
+    """What answers about images, be it a run's network or an export of one."""
+
+    facts: DataFacts
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits [B, K], divided by the temperature, or numbers [B], of uint8 images [B, C, stored, stored]."""
+        ...
+
+
+class Trained:
+    """The network of a run, on a device, evaluating: with the weights, the views and the temperature of its test.
+
+    Its answers are those that the run was tested with; `classifier` is the network itself, of which adapters are folded
+    into the weights beside them. `checkpoint` is `best`, `last` or a file; where the run picks its best by averaged
+    weights, these answer.
+
+    Raises:
+        ValueError: no checkpoint is there, it is damaged, or of another version; names the file.
+    """
+
+    def __init__(self, source: Path, checkpoint: str = "best", accelerator: str = "auto") -> None:
+        self.directory = best_of_study(source) if is_study(source) else source
+        self.path = find_checkpoint(self.directory, checkpoint)
+        state = read_checkpoint(self.path)
+        self.run: dict[str, Any] = state["run"]  # what the checkpoint says of its run
+        self.record = _record_beside(self.directory, self.run)
+        config = OmegaConf.create(self.run["config"])
+        assert isinstance(config, DictConfig)
+        self.config = config
+        self.facts = facts_of(self.run["data"], config.data.get("margin", 1.0))  # which images in memory have not
+        self.device = torch.device(choose_accelerator(accelerator))
+        self.is_averaged = str(config.monitor).startswith("val/ema_")
+        self.classifier = build_again(config, self.facts)
+        self._load(state)
+        self.test_time = self.classifier.test_time
+        self.test_time.temperature = self._temperature()
+        self.classifier.eval().requires_grad_(False).to(self.device)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits [B, K], divided by the temperature, or numbers [B], of uint8 images [B, C, stored, stored]."""
+        with torch.inference_mode(), self.precision():
+            normalised = self.classifier.augment.normalize(images.to(self.device))
+            return self.test_time.answer(self.classifier, normalised).float().cpu()
+
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        """The precision that the run was tested in, where the device has it."""
+        kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+        kind = kinds.get(str(self.run["precision"]))
+        if kind is None or (kind == torch.float16 and self.device.type == "cpu"):
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=kind)
+
+    def _load(self, state: dict[str, Any]) -> None:
+        weights = dict(state["state_dict"])
+        if self.is_averaged:
+            kept = state["callbacks"]["Ema"]["average"].items()
+            weights |= {name.removeprefix(AVERAGED): value for name, value in kept if name.startswith(AVERAGED)}
+        try:
+            self.classifier.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self.path} does not fit the network that its own config names: it was written by Leyden "
+                f"{state['leyden'].get('version')}, use that version"
+            ) from error
+        merge_adapters(self.classifier.backbone)
+
+    def _temperature(self) -> float:
+        """The one that the run has chosen for these weights; of others none is known."""
+        chosen = self.record.get("calibration", {})
+        found = chosen.get("ema_temperature" if self.is_averaged else "temperature")
+        if found is None or self.path.name != BEST:
+            if self.test_time.fits_temperature:
+                log.warning("%s: no temperature was chosen for these weights: 1 is taken", self.path)
+            return 1.0
+        return float(found)
+
+
+class Answers(NamedTuple):
+    """What a network says of N images, in the order in which they came."""
+
+    outputs: Tensor  # logits [N, K], or numbers [N]
+    labels: Tensor
+    indices: Tensor  # of the images in their data
+
+
+def ask(network: Network, batches: Iterable[Batch]) -> Answers:
+    """Answers of all batches, on the CPU."""
+    parts = [(network.logits(batch.images), batch.labels.cpu(), batch.indices.cpu()) for batch in batches]
+    return Answers(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def probabilities_of(outputs: Tensor, task: Task) -> Tensor:
+    """Probabilities [N, K] of logits; numbers stay as they are."""
+    if task == "regression":
+        return outputs
+    return outputs.softmax(1) if task == "single_label" else outputs.sigmoid()
+
+
+def read_for(facts: DataFacts, path: str | Path) -> Tensor:
+    """An image file as the network wants it, uint8 [C, stored, stored].
+
+    Raises:
+        Exception: as `read_image`, for a file that is no image.
+    """
+    return read_image(str(path), facts.stored_size, facts.channels)
+
+
+def build_again(config: DictConfig, facts: DataFacts) -> ImageClassifier:
+    """The classifier of a run's config with new weights, whatever it once began with."""
+    config = config.copy()
+    config.weights, config.compile = None, False
+    if config.backbone.get("pretrained"):
+        config.backbone.pretrained = False
+    return build_classifier(config, facts)
+
+
+def best_of_study(directory: Path) -> Path:
+    """The directory of the run that validation likes best of a study's finished ones."""
+    return collect([directory]).best_first()[0].directory
+
+
+def find_checkpoint(directory: Path, checkpoint: str) -> Path:
+    """The file of a run's checkpoint: `best`, `last`, or one by its path; a file stands for itself.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if directory.is_file():
+        return directory
+    if not directory.is_dir():
+        raise ValueError(f"run={directory}: nothing is there; give a run's directory, a study's, or a checkpoint")
+    if checkpoint not in NAMED:
+        path = Path(checkpoint)
+        if not path.is_file():
+            raise ValueError(f"checkpoint={checkpoint} is no file: give one, or {' or '.join(NAMED)}")
+        return path
+    path = directory / "checkpoints" / NAMED[checkpoint]
+    if not path.is_file():
+        if not (directory / "run.json").is_file():
+            raise ValueError(f"run={directory} holds no run: give a run's directory, a study's, or a checkpoint")
+        status = read_record(directory)["status"]
+        raise ValueError(
+            f"{directory} has no checkpoints/{path.name}, and its status is {status}: give a run whose training has "
+            "come to a validation, or go on with it by `leyden resume`"
+        )
+    return path
+
+
+def _record_beside(directory: Path, run: dict[str, Any]) -> dict[str, Any]:
+    """run.json of a directory where it is that of the checkpoint's run; warns of one that has not finished."""
+    if not (directory / "run.json").is_file():
+        return {}
+    record = read_record(directory)
+    if record.get("run_id") != run["run_id"]:
+        log.warning("%s is of another run than run.json there, which is not used", directory)
+        return {}
+    if record["status"] != "finished":
+        log.warning(
+            "%s has not finished (%s): its weights are those of its best epoch so far", directory, record["status"]
+        )
+    return record
+
+
+def modules_of(network: Trained) -> nn.Sequential:
+    """Backbone and head as one module: normalised images [B, C, H, W] to logits [B, K], one look, no temperature."""
+    return nn.Sequential(network.classifier.backbone, network.classifier.head)
