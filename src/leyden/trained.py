@@ -109,6 +109,15 @@ class Trained:
         return float(found)
 
 
+def open_network(source: Path, checkpoint: str = "best", accelerator: str = "auto") -> Network:
+    """What answers: the network of a run's directory, of a study's best run, or of a checkpoint.
+
+    Raises:
+        ValueError: nothing of these is there, or it is damaged; names it.
+    """
+    return Trained(source, checkpoint, accelerator)
+
+
 class Answers(NamedTuple):
     """What a network says of N images, in the order in which they came."""
 
