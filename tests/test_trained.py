@@ -1,23 +1,33 @@
 """What a run has learnt, built again from its checkpoint alone, against what the run itself has stored."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from running import FinishedRun, train_run
+from PIL import Image
 
 from leyden.build import build_data
+from leyden.data import Digits
 from leyden.report.predictions import read_predictions
-from leyden.trained import Answers, Trained, ask, probabilities_of, read_for
+from leyden.trained import Answers, Trained, ask, best_of_study, open_network, probabilities_of, read_for
+from running import FinishedRun
+from task_sources import MULTI_LABEL, REGRESSION
+from written_studies import write_study
+
+Train = Callable[..., FinishedRun]
 
 KINDS = {
-    "mlp": ["backbone=mlp", "backbone.width=16"],
-    "views and temperature": ["backbone=cnn", "backbone.channels=[4,8]", "test_time=flips", "test_time.temperature=true"],
-    "adapters": ["backbone=vit", "backbone.depth=1", "backbone.width=16", "finetune=lora"],
-    "compiled": ["backbone=mlp", "backbone.width=16", "compile=true", "epochs=1"],
+    "mlp": [],
+    "views and temperature": ["backbone=cnn", "backbone.widths=[4,8]", "test_time=flips", "test_time.temperature=true"],
+    "adapters": ["backbone=vit", "backbone.depth=1", "backbone.width=12", "finetune=lora"],
+    "half precision": ["trainer.precision=bf16-mixed"],
+    "class weights": ["loss.class_weights=balanced"],
+    "a normed head on kept features": ["finetune=linear_probe", "head=normed"],
 }
+QUICK = ["pictures=false", "epochs=1", "data.train_fraction=0.3"]
 
 
 def answers_of(trained: Trained) -> Answers:
@@ -30,13 +40,73 @@ def answers_of(trained: Trained) -> Answers:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_its_answers_are_those_the_run_was_tested_with(kind: str, tmp_path: Path) -> None:
-    run = train_run(tmp_path, *KINDS[kind], "pictures=false", "data.train_fraction=0.3")
+def test_its_answers_are_those_the_run_was_tested_with(kind: str, train_run: Train, tmp_path: Path) -> None:
+    run = train_run(*KINDS[kind], *QUICK)
     moved = tmp_path / "moved, with a space é"
     shutil.move(run.directory, moved)
     found = answers_of(Trained(moved))
     stored = read_predictions(moved)
-    assert stored is not None and stored.confidences is not None
+    assert stored is not None
+    assert stored.confidences is not None
     probabilities = probabilities_of(found.outputs, "single_label").max(1)
     assert np.array_equal(probabilities.indices.numpy(), stored.predictions)
     np.testing.assert_allclose(probabilities.values.numpy(), stored.confidences, atol=1e-6)
+
+
+@pytest.mark.parametrize(("task", "words"), {"multi_label": MULTI_LABEL, "regression": REGRESSION}.items())
+def test_answers_of_other_tasks_too(task: str, words: list[str], train_run: Train) -> None:
+    run = train_run(*words, *QUICK)
+    trained = Trained(run.directory)
+    found, stored = probabilities_of(answers_of(trained).outputs, trained.facts.task), read_predictions(run.directory)
+    assert stored is not None
+    assert trained.facts.task == task
+    expected = stored.predictions if stored.confidences is None else stored.confidences
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_averaged_weights_answer_where_they_chose_the_best(train_run: Train) -> None:
+    run = train_run("callbacks.ema.decay=0.5", "monitor=val/ema_accuracy", *QUICK)
+    found = answers_of(Trained(run.directory))
+    accuracy = float((found.outputs.argmax(1) == found.labels).double().mean())
+    assert accuracy == pytest.approx(run.metrics["test/ema_accuracy"], abs=1e-9)
+
+
+def test_a_checkpoint_alone_is_enough(train_run: Train, tmp_path: Path) -> None:
+    run = train_run(*QUICK)
+    file = tmp_path / "carried away.ckpt"
+    shutil.copy(run.directory / "checkpoints" / "best.ckpt", file)
+    images = Digits().load(tmp_path).images[:5]
+    assert torch.equal(Trained(file).logits(images), Trained(run.directory).logits(images))
+    assert torch.equal(Trained(run.directory, "last").logits(images), Trained(run.directory, str(file)).logits(images))
+
+
+def test_what_its_weights_once_came_from_is_not_asked_for(train_run: Train, tmp_path: Path) -> None:
+    first = train_run(*QUICK)
+    second = train_run(*QUICK, f"weights={first.directory}", "seed=1")
+    shutil.rmtree(first.directory)
+    assert Trained(second.directory).facts.class_names == tuple("0123456789")
+
+
+def test_a_file_is_read_as_the_network_wants_it(train_run: Train, tmp_path: Path) -> None:
+    trained = Trained(train_run(*QUICK).directory)
+    image = Digits().load(tmp_path).images[3]
+    Image.fromarray(image[0].numpy()).save(tmp_path / "3.png")
+    assert torch.equal(read_for(trained.facts, tmp_path / "3.png"), image)
+
+
+def test_of_a_study_the_run_answers_that_validation_likes_best(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "rates", {"rate": [1, 2, 3]}, lambda rate: {1: 0.7, 2: 0.9, 3: 0.8}[rate], seeds=[0])
+    assert best_of_study(study) == study / f"{1:010x}"
+
+
+def test_a_run_that_cannot_answer_says_why(train_run: Train, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing is there; give a run's directory, a study's, or a checkpoint"):
+        open_network(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="holds no run: give a run's directory"):
+        open_network(tmp_path)
+    run = train_run(*QUICK)
+    with pytest.raises(ValueError, match="checkpoint=frist is no file: give one, or best or last"):
+        open_network(run.directory, "frist")
+    (run.directory / "checkpoints" / "best.ckpt").unlink()
+    with pytest.raises(ValueError, match=r"has no checkpoints/best.ckpt, and its status is finished"):
+        open_network(run.directory)
