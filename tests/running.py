@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from leyden.config import CONFIG_DIRECTORY, register
 from leyden.metric_names import read_metrics
 
-SHORT = ["backbone=mlp", "backbone.width=16", "trainer=cpu", "logger=csv"]
-TINY = ["backbone=mlp", "backbone.width=16", "epochs=2", "logger=csv", "trainer=cpu"]
+SHORT = ["backbone=mlp", "backbone.width=16", "trainer=cpu", "logger=csv", "pictures=false"]
+TINY = [*SHORT, "epochs=2"]
 
 
 def compose_config(*overrides: str, directory: Path = CONFIG_DIRECTORY) -> DictConfig:

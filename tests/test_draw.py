@@ -12,7 +12,7 @@ from running import FinishedRun
 
 
 def test_pictures_left_out_are_drawn_later(train_run: Callable[..., FinishedRun]) -> None:
-    run = train_run("pictures=false")
+    run = train_run()
     assert not list(run.directory.glob("*.png"))
     pictures = draw(run.directory)
     names = ["confusion_matrix", "learning_curves", "precision_recall", "reliability"]

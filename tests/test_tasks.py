@@ -141,7 +141,7 @@ def test_what_does_not_suit_the_task_is_refused(train_run: Train, overrides: lis
 def test_pictures_suit_the_task_and_can_be_drawn_later(
     train_run: Train, settings: list[str], picture: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = train_run(*settings)
+    run = train_run(*settings, "pictures=true")
     assert (run.directory / picture).stat().st_size > 5000
     assert not (run.directory / "confusion_matrix.csv").exists()
     told = capsys.readouterr().out

@@ -28,7 +28,7 @@ def same_bits(first: FinishedRun, second: FinishedRun) -> bool:
 
 
 def test_run_directory_is_complete(train_run: Train) -> None:
-    run = train_run("augment=standard")
+    run = train_run("augment=standard", "pictures=true")
     names = {path.relative_to(run.directory).as_posix() for path in run.directory.rglob("*") if path.is_file()}
     kinds = ("worst", "uncertain", "random")
     examples = {f"examples/{why}_{number}.png" for why in kinds for number in range(8)} | {"examples/examples.csv"}
