@@ -15,7 +15,7 @@ import pytest
 
 from leyden import command_line
 from leyden.errors import command
-from running import read_wandb
+from running import SHORT, read_wandb
 
 Leyden = Callable[..., subprocess.CompletedProcess[str]]
 MLP = ["backbone=mlp", "backbone.width=16", "trainer=cpu", "epochs=2"]
@@ -268,3 +268,20 @@ def test_shell_completes_commands_groups_and_keys(line: str, expected: list[str]
         timeout=60,
     )
     assert sorted(done.stdout.split()) == sorted(expected), done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 1), (["--help"], 0), (["rate"], 1)])
+def test_find_says_what_can_be_found(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.find(arguments) == code
+    assert "usage: leyden find lr" in capsys.readouterr().out
+
+
+def test_what_a_config_may_be_trained_with_is_found_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command_line.find(["batch_size", *SHORT, "data.labels_per_class=2"]) == 0
+    assert command_line.profile([*SHORT, "batch_size=16"]) == 0
+    told = capsys.readouterr().out
+    assert "suggested       batch_size=" in told
+    assert "a step in all" in told

@@ -1,5 +1,6 @@
 """Words key=value of a command line, against what a command takes."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,13 +50,13 @@ def test_words_for_a_config_group_are_handed_on() -> None:
     ],
 )
 def test_a_wrong_word_gets_one_sentence(words: list[str], sentence: str) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="^" + re.escape(sentence)):
         parse(Options, words)
-    assert str(caught.value).startswith(sentence)
 
 
 def test_help_names_every_key_and_its_default() -> None:
     text = help_of(Options, "evaluate", "also: data=…")
     assert "usage: leyden evaluate run=… [key=value …]" in text
-    assert "  share           of the images (default: null)" in text and "(default: true)" in text
+    assert "  share           of the images (default: null)" in text
+    assert "(default: true)" in text
     assert text.endswith("also: data=…")

@@ -18,6 +18,8 @@ COMMANDS = {
     "draw": "draw the pictures of a run, or of all runs of a study: leyden draw <directory>",
     "doctor": "tell what is wrong with a data set: leyden doctor data=image_folder data.root=photos",
     "dashboard": "show runs live on a local page, or a study at W&B: leyden dashboard web, leyden dashboard <study>",
+    "find": "suggest a learning rate, or a batch size: leyden find lr data=digits backbone=cnn",
+    "profile": "tell where the time of a training step goes: leyden profile data=digits backbone=cnn",
     "preview": "draw what an augmentation does: leyden preview data=fashion_mnist augment=standard",
 }
 
@@ -66,7 +68,7 @@ def complete(query: Sequence[str]) -> int:
     program, *words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) < 2:
         print(" ".join(COMMANDS))
-    elif words[0] in ("train", "doctor", "preview"):
+    elif words[0] in ("train", "doctor", "preview", "profile", "find"):
         os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
         from leyden import command_line
 

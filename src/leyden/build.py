@@ -16,7 +16,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.profilers import PassThroughProfiler
+from pytorch_lightning.profilers import PassThroughProfiler, Profiler
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
@@ -245,6 +245,7 @@ def build_trainer(
     loggers: list[Logger],
     resumed: dict[str, Any] | None = None,
     has_unused_parameters: bool = False,
+    profiler: Profiler | None = None,
 ) -> Trainer:
     """Lightning's Trainer with what this template does itself switched off; `resumed` is the state to go on from.
 
@@ -275,7 +276,7 @@ def build_trainer(
         sync_batchnorm=sync_batchnorm,
         **length,
         precision=precision,
-        profiler=config.trainer.profiler or NoProfiler(),
+        profiler=profiler or config.trainer.profiler or NoProfiler(),
         callbacks=without_empty_hooks(callbacks),
         logger=loggers,
         plugins=[WholeFiles(resumed)],

@@ -34,6 +34,17 @@ Epochs may be raised where the schedule allows it; beside that only what changes
 `leyden train … resume=auto` does the same where its run directory holds a run, and trains anew where it does not."""
 
 
+FOUND = {"lr": "learning_rate", "batch_size": "batch_size"}
+FIND_HELP = """Find a learning rate, or the batch sizes that fit, for the config that the other words choose.
+
+usage: leyden find lr [data=…] [backbone=…] [optimizer=…] …
+       leyden find batch_size [data=…] [backbone=…] …
+
+lr: the rate rises from 1e-6 to 10 in 120 steps; suggested is the one where the smoothed loss falls fastest.
+batch_size: 8, 16, 32, … images a step; suggested is the smallest with 95 % of the best speed.
+Both write what they saw to a directory below runs/, and train nothing that is kept."""
+
+
 def train(arguments: Sequence[str]) -> int:
     """`leyden train …`: one run, or with -m one for each combination."""
     return _report(lambda signals: _with_hydra(functools.partial(_train_job, signals), signals, arguments), arguments)
@@ -59,6 +70,20 @@ def doctor(arguments: Sequence[str]) -> int:
         what = "Tell which labels may be wrong, by the stored answers of a run or of a study over folds."
         return _about_directory(what, "doctor", _doctor_directory_job, arguments)
     return _report(lambda signals: _with_hydra(functools.partial(_doctor_job, signals), signals, arguments), arguments)
+
+
+def find(arguments: Sequence[str]) -> int:
+    """`leyden find lr …`, `leyden find batch_size …`: what the chosen config may be trained with."""
+    if not arguments or arguments[0] not in FOUND:
+        print(FIND_HELP)
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 1
+    job = functools.partial(_find_job, arguments[0])
+    return _report(lambda signals: _with_hydra(functools.partial(job, signals), signals, arguments[1:]), arguments)
+
+
+def profile(arguments: Sequence[str]) -> int:
+    """`leyden profile …`: where the time of the chosen config's training steps goes."""
+    return _report(lambda signals: _with_hydra(functools.partial(_profile_job, signals), signals, arguments), arguments)
 
 
 def resume(arguments: Sequence[str]) -> int:
@@ -232,6 +257,19 @@ def _doctor_job(signals: Signals, config: DictConfig) -> None:
     with signals.at_once():
         if not examine(config, Path(HydraConfig.get().runtime.output_dir), _origin()):
             raise SystemExit(1)
+
+
+def _find_job(what: str, signals: Signals, config: DictConfig) -> None:
+    function = getattr(importlib.import_module(f"leyden.find.{FOUND[what]}"), f"find_{FOUND[what]}")
+    with signals.at_once():
+        function(config, Path(HydraConfig.get().runtime.output_dir), _origin())
+
+
+def _profile_job(signals: Signals, config: DictConfig) -> None:
+    from leyden.profile import profile as profile_one
+
+    with signals.at_once():
+        profile_one(config, Path(HydraConfig.get().runtime.output_dir), _origin())
 
 
 def _doctor_directory_job(directory: Path) -> None:

@@ -143,6 +143,25 @@ def precision_recall(classes: Mapping[str, tuple[Sequence[float], Sequence[float
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
+def range_test(
+    rates: NDArray[np.float64], losses: NDArray[np.float64], smoothed: NDArray[np.float64], suggested: float, path: Path
+) -> None:
+    """Draws the loss against the learning rate of a range test, and the rate that it suggests."""
+    figure = _figure(6.5, 3.8)
+    axes = figure.subplots()
+    axes.plot(rates, losses, color=ORANGE, linewidth=0.8, alpha=0.7, label="loss of each step")
+    axes.plot(rates, smoothed, color=BLUE, label="smoothed")
+    axes.axvline(suggested, color=GREY, linestyle=":", label=f"suggested: {suggested:.2g}")
+    axes.set_xscale("log")
+    low, first = float(smoothed.min()), float(smoothed[0])
+    axes.set_ylim(low - 0.1 * (first - low), first + 0.6 * (first - low) if first > low else None)
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
 def example_images(examples: "Sequence[Example]", directory: Path, path: Path) -> None:
     """Draws test images with what they are and what was answered, a row for each reason to show them."""
     from PIL import Image

@@ -154,28 +154,16 @@ def _measure(job: Job, sender: Any) -> None:
 
 def size_of(job: Job) -> Size:
     """Builds a run on one device in this process and times a few of its steps."""
-    from leyden.build import build_classifier, build_data, build_trainer, fit_labels
     from leyden.config import Origin
-    from leyden.hardware import choose_accelerator, choose_precision
-    from leyden.preprocessing import adopt
+    from leyden.rehearsal import Rehearsal
 
     config: Any = OmegaConf.create(dict(job.config))
-    adopt(config, Origin(job.overrides, job.choices, job.config_directories))
-    accelerator = choose_accelerator(config.trainer.accelerator)
-    data = build_data(config)
-    classifier = build_classifier(config, data)
-    data.prepare_data()
-    data.setup("fit")
-    fit_labels(classifier, data)
-    steps = config.steps or _steps_of_training(config, len(data.train_dataloader()))
-    parameters = sum(parameter.numel() for parameter in classifier.parameters())
-    precision = choose_precision(config.trainer.precision, accelerator, parameters)
-    config.steps = WARM_UP_STEPS + TIMED_STEPS
-    config.trainer.update({"limit_val_batches": 0, "devices": 1, "num_nodes": 1, "strategy": "auto"})
-    config.callbacks = {}
+    rehearsal = Rehearsal(config, Origin(job.overrides, job.choices, job.config_directories))
+    steps = config.steps or _steps_of_training(config, len(rehearsal.data.train_dataloader()))
     stopwatch = _Stopwatch()
-    build_trainer(config, accelerator, precision, [stopwatch], []).fit(classifier, datamodule=data)
-    return Size(parameters, steps, (stopwatch.times[-1] - stopwatch.times[WARM_UP_STEPS - 1]) / TIMED_STEPS)
+    rehearsal.run(WARM_UP_STEPS + TIMED_STEPS, [stopwatch])
+    seconds = stopwatch.times[-1] - stopwatch.times[WARM_UP_STEPS - 1]
+    return Size(rehearsal.num_parameters, steps, seconds / TIMED_STEPS)
 
 
 def _steps_of_training(config: Any, num_batches: int) -> int:

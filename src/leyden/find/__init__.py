@@ -1,0 +1,1 @@
+"""Before training: a learning rate and a batch size that a config may be trained with."""

@@ -1,0 +1,47 @@
+"""Where a step's time goes: each part has what is its own, and together they are the whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from leyden import profile as profiling
+from leyden.config import Origin
+from leyden.profile import ADVICE, PARTS, REST, Stopwatch, parts_of, profile
+from running import SHORT, compose_config
+
+
+def test_an_action_has_the_time_that_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 3.0, 7.0, 15.0, 31.0, 63.0])
+    monkeypatch.setattr(profiling.time, "perf_counter", lambda: next(clock))
+    watch = Stopwatch(torch.device("cpu"))
+    watch.start("optimizer_step")  # at 1
+    watch.start("training_step")  # at 3
+    watch.stop("training_step")  # at 7
+    watch.start("backward")  # at 15
+    watch.stop("backward")  # at 31
+    watch.stop("optimizer_step")  # at 63
+    assert watch.seconds == {REST: 1, "optimizer_step": 2 + 8 + 32, "training_step": 4, "backward": 16}
+
+
+def test_parts_are_the_whole_the_largest_first() -> None:
+    seconds = {"[Strategy]SingleDeviceStrategy.training_step": 2.0, "augment": 1.0, "run_training_epoch": 1.0}
+    parts = parts_of(seconds, num_steps=10)
+    assert [(part.name, part.milliseconds, part.share) for part in parts] == [
+        ("forward and loss", 200.0, 0.5), ("augmentation", 100.0, 0.25), (REST, 100.0, 0.25),
+    ]  # fmt: skip
+
+
+def test_every_part_has_advice() -> None:
+    assert ADVICE.keys() == {*PARTS, REST}
+
+
+def test_a_run_is_profiled_part_by_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = profile(compose_config(*SHORT, "augment=standard", "trainer.gradient_clip_val=1"), tmp_path, Origin())
+    assert {part.name for part in parts} == {*PARTS, REST}
+    assert sum(part.share for part in parts) == pytest.approx(1)
+    told = capsys.readouterr().out
+    assert f"largest         {parts[0].name}: {ADVICE[parts[0].name]}" in told
+    assert json.loads((tmp_path / "profile.json").read_text(encoding="utf-8"))["steps"] == 50
+    assert json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
