@@ -15,6 +15,7 @@ COMMANDS = {
     "compare": "compare two runs, or the best settings of two studies: leyden compare <one> <other>",
     "soup": "average the weights of several runs into one network: leyden soup <study's directory>",
     "checkpoints": "tell what is saved of a run: leyden checkpoints <run directory>",
+    "evaluate": "tell how good a run's network is: leyden evaluate run=<run directory> corruptions=true",
     "draw": "draw the pictures of a run, or of all runs of a study: leyden draw <directory>",
     "doctor": "tell what is wrong with a data set: leyden doctor data=image_folder data.root=photos",
     "dashboard": "show runs live on a local page, or a study at W&B: leyden dashboard web, leyden dashboard <study>",

@@ -37,9 +37,14 @@ class Example(NamedTuple):
 
 
 def write_examples(
-    directory: Path, data: ImageDataModule, indices: Tensor, predictions: Predictions, losses: NDArray[Any]
+    directory: Path,
+    data: ImageDataModule,
+    class_names: Sequence[str],
+    indices: Tensor,
+    predictions: Predictions,
+    losses: NDArray[Any],
 ) -> None:
-    """Writes images and table to the `examples` of a run; `indices` [N] are the test images' numbers."""
+    """Writes images and table to the `examples` of a run; `indices` [N] are the test images' numbers in the data."""
     confidences = _confidences(predictions)
     chosen = choose(losses, confidences)
     images = read_images(data, indices[sorted({row for rows in chosen.values() for row in rows})])
@@ -53,7 +58,7 @@ def write_examples(
             name = f"{why}_{number}.png"
             write_image(images[int(indices[row])], place / name)
             confidence = "" if confidences is None else f"{confidences[row]:.4f}"
-            label, answer = (_words(values[row], data.class_names) for values in predictions[:2])
+            label, answer = (_words(values[row], class_names) for values in predictions[:2])
             found.append(Example(why, name, label, answer, confidence, f"{losses[row]:.4g}"))
     with (place / TABLE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

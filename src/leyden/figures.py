@@ -23,7 +23,7 @@ DOTS_PER_INCH = 150
 def learning_curves(metrics: Path, path: Path, test: dict[str, float], best_epoch: int | None = None) -> None:
     """Draws loss and the task's headline against epochs from a metrics.csv, with the test result as a line."""
     rows = [row for row in read_metrics(metrics) if row.get("val/loss") or row.get("train/loss")]
-    figure = _figure(9, 3.6)
+    figure = new_figure(9, 3.6)
     headline = next(name for name in HEADLINES.values() if f"test/{name}" in test)
     for axes, name in zip(figure.subplots(1, 2), ("loss", headline), strict=True):
         scale = 100 if is_percentage(name) else 1
@@ -52,7 +52,7 @@ def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], path
     """Draws a confusion matrix [K, K], rows true classes: shades are shares of a row, numbers are images."""
     num_classes = len(class_names)
     size = min(12.0, 2.5 + 0.55 * num_classes)
-    figure = _figure(size, size)
+    figure = new_figure(size, size)
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -73,7 +73,7 @@ def average_precisions(classes: Sequence[tuple[str, float, float, float]], path:
     """Draws the average precision of each class with its 95 % interval, the best first."""
     names, *columns = zip(*sorted(classes, key=lambda row: row[1]), strict=True)
     values, lows, highs = (100 * np.array(column) for column in columns)
-    figure = _figure(7, min(24.0, 1.2 + 0.28 * len(names)))
+    figure = new_figure(7, min(24.0, 1.2 + 0.28 * len(names)))
     axes = figure.subplots()
     places = np.arange(len(names))
     axes.barh(places, values, color=BLUE, alpha=0.75)
@@ -86,7 +86,7 @@ def average_precisions(classes: Sequence[tuple[str, float, float, float]], path:
 
 def predicted_against_true(predictions: NDArray[Any], labels: NDArray[Any], path: Path) -> None:
     """Draws each test image's number as answered against the true one; on the line they are the same."""
-    figure = _figure(5, 5)
+    figure = new_figure(5, 5)
     axes = figure.subplots()
     ends = [min(labels.min(), predictions.min()), max(labels.max(), predictions.max())]
     axes.plot(ends, ends, color=GREY, linewidth=1, linestyle=":")
@@ -101,7 +101,7 @@ def predicted_against_true(predictions: NDArray[Any], labels: NDArray[Any], path
 def reliability(confidences: NDArray[Any], is_right: NDArray[np.bool_], path: Path) -> None:
     """Draws how often answers of each confidence are right: on the line, confidence is the chance to be right."""
     means, shares, counts = reliability_bins(confidences, is_right)
-    figure = _figure(5, 5)
+    figure = new_figure(5, 5)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="as sure as right")
     upper.plot(means, shares, color=BLUE, marker="o", markersize=4, label="this network")
@@ -129,7 +129,7 @@ def reliability_bins(
 
 def precision_recall(classes: Mapping[str, tuple[Sequence[float], Sequence[float]]], path: Path) -> None:
     """Draws precision against recall of each class; of many, without their names."""
-    figure = _figure(5.5, 5)
+    figure = new_figure(5.5, 5)
     axes = figure.subplots()
     for name, (recalls, precisions) in classes.items():
         axes.plot(recalls, precisions, linewidth=1.2, label=name)
@@ -168,7 +168,7 @@ def example_images(examples: "Sequence[Example]", directory: Path, path: Path) -
 
     kinds = list(dict.fromkeys(example.why for example in examples))
     num_columns = max(sum(example.why == kind for example in examples) for kind in kinds)
-    figure = _figure(0.5 + 1.45 * num_columns, 2.05 * len(kinds), layout=None)  # constrained would take a second
+    figure = new_figure(0.5 + 1.45 * num_columns, 2.05 * len(kinds), layout=None)  # constrained would take a second
     margins = {"left": 0.03, "right": 0.99, "bottom": 0.02, "top": 0.92, "wspace": 0.08, "hspace": 0.3}
     grid = figure.subplots(len(kinds), num_columns, squeeze=False, gridspec_kw=margins)
     for axes in grid.flat:
@@ -189,7 +189,7 @@ def _shortened(name: str) -> str:
     return name if len(name) <= NUM_LETTERS else name[: NUM_LETTERS - 1] + "…"
 
 
-def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Any:
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout=layout)

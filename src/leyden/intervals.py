@@ -52,14 +52,14 @@ def intervals(
     bins = np.ceil(confidences * NUM_CALIBRATION_BINS).astype(np.int64).clip(1, NUM_CALIBRATION_BINS) - 1
     surplus = confidences - correct
     f1s, means, moves = [], [], []
-    for weights in _resamples(len(labels)):
+    for weights in resamples(len(labels)):
         f1s.append(_macro_f1(labels, predictions, weights, num_classes))
         means.append(weights @ losses / len(labels))
         moves.append(_calibration_error(bins, (weights - 1) * surplus))
     error, move = float(_calibration_error(bins, surplus[None])[0]), float(np.percentile(np.concatenate(moves), 95))
     return found | {
-        "macro_f1": _percentiles(np.concatenate(f1s)),
-        "loss": _percentiles(np.concatenate(means)),
+        "macro_f1": percentiles(np.concatenate(f1s)),
+        "loss": percentiles(np.concatenate(means)),
         "ece": (max(0.0, error - move), error + move),
     }
 
@@ -73,19 +73,19 @@ def multi_label_intervals(
     class; a class that never occurs has an interval that says nothing.
     """
     precisions, f1s, means = [], [], []
-    for weights in _resamples(len(labels), _num_resamples(labels.size)):
+    for weights in resamples(len(labels), _num_resamples(labels.size)):
         precisions.append(average_precisions(logits, labels, weights))
         f1s.append(mean_of_known(f1(answers, labels, weights)))
         means.append(weights @ losses / len(labels))
     of_classes = np.concatenate(precisions)  # [R, K]
     found = {
-        "mean_average_precision": _percentiles(mean_of_known(of_classes)),
-        "macro_f1": _percentiles(np.concatenate(f1s)),
-        "loss": _percentiles(np.concatenate(means)),
+        "mean_average_precision": percentiles(mean_of_known(of_classes)),
+        "macro_f1": percentiles(np.concatenate(f1s)),
+        "loss": percentiles(np.concatenate(means)),
     }
     for name, values in zip(average_precision_names(class_names), of_classes.T, strict=True):
         known = values[~np.isnan(values)]
-        found[name] = _percentiles(known) if len(known) else (0.0, 1.0)
+        found[name] = percentiles(known) if len(known) else (0.0, 1.0)
     return found
 
 
@@ -96,13 +96,13 @@ def regression_intervals(values: Array, labels: Array, deviation: float) -> dict
     """
     errors = values - labels
     found: dict[str, list[Array]] = {"mae": [], "rmse": [], "loss": [], "r2": []}
-    for weights in _resamples(len(labels)):
+    for weights in resamples(len(labels)):
         squares = weights @ errors**2 / len(labels)
         found["mae"].append(weights @ np.abs(errors) / len(labels))
         found["rmse"].append(np.sqrt(squares))
         found["loss"].append(squares / deviation**2)
         found["r2"].append(r2(values, labels, weights))
-    bounds = {name: _percentiles(np.concatenate(values)) for name, values in found.items()}
+    bounds = {name: percentiles(np.concatenate(values)) for name, values in found.items()}
     return bounds | {"spearman": spearman_interval(spearman(values, labels), len(labels))}
 
 
@@ -129,17 +129,22 @@ def paired_precision_difference(
         difference: Array = one - other
         return difference
 
-    differences = np.concatenate([scores(weights) for weights in _resamples(len(labels), _num_resamples(labels.size))])
+    differences = np.concatenate([scores(weights) for weights in resamples(len(labels), _num_resamples(labels.size))])
     tail = min((differences <= 0).sum(), (differences >= 0).sum())
     estimate = float(scores(np.ones((1, len(labels))))[0])
-    return estimate, _percentiles(differences), float(min(1.0, 2 * (tail + 1) / (len(differences) + 1)))
+    return estimate, percentiles(differences), float(min(1.0, 2 * (tail + 1) / (len(differences) + 1)))
+
+
+def mean_interval(values: Array) -> Interval:
+    """The 95 % interval of the mean of values [N]: percentiles of bootstrap resamples of the images."""
+    return percentiles(np.concatenate([weights @ values / len(values) for weights in resamples(len(values))]))
 
 
 def _num_resamples(num_scores: int) -> int:
     return int(np.clip(MOST_SUMMED_SCORES // num_scores, FEWEST_RESAMPLES, NUM_RESAMPLES))
 
 
-def _resamples(num_images: int, num_resamples: int = NUM_RESAMPLES) -> Iterator[Array]:
+def resamples(num_images: int, num_resamples: int = NUM_RESAMPLES) -> Iterator[Array]:
     """How often each of N images is drawn in each of R resamples, some resamples [r, N] at a time."""
     generator = np.random.default_rng(0)
     at_once = max(1, MOST_DRAWS_AT_ONCE // num_images)
@@ -156,12 +161,17 @@ def _sums(groups: Labels, values: Array, num_groups: int) -> Array:
     return sums.reshape(num_rows, num_groups)
 
 
-def _macro_f1(labels: Labels, predictions: Labels, weights: Array, num_classes: int) -> Array:
-    """In each row of `weights` [r, N], the mean over the classes that occur among labels or predictions."""
+def class_f1s(labels: Labels, predictions: Labels, weights: Array, num_classes: int) -> tuple[Array, NDArray[np.bool_]]:
+    """F1 of each class in each row of `weights` [r, N], [r, K]; and whether it occurs among labels or predictions."""
     right = _sums(labels, weights * (labels == predictions), num_classes)
     total = _sums(labels, weights, num_classes) + _sums(predictions, weights, num_classes)
-    scores = 2 * right / np.maximum(total, 1)
-    return scores.sum(1) / (total > 0).sum(1)
+    return 2 * right / np.maximum(total, 1), total > 0
+
+
+def _macro_f1(labels: Labels, predictions: Labels, weights: Array, num_classes: int) -> Array:
+    """In each row of `weights` [r, N], the mean over the classes that occur among labels or predictions."""
+    scores, occurs = class_f1s(labels, predictions, weights, num_classes)
+    return scores.sum(1) / occurs.sum(1)
 
 
 def _calibration_error(bins: Labels, surplus: Array) -> Array:
@@ -169,6 +179,7 @@ def _calibration_error(bins: Labels, surplus: Array) -> Array:
     return np.abs(_sums(bins, surplus, NUM_CALIBRATION_BINS)).sum(1) / surplus.shape[1]
 
 
-def _percentiles(values: Array) -> Interval:
+def percentiles(values: Array) -> Interval:
+    """The middle 95 % of the values of resamples [R]."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)

@@ -113,13 +113,13 @@ def config_to_resume(directory: Path, found: Found, changes: Sequence[str]) -> t
         raise ValueError(f"{directory} holds no run to go on with: neither config.yaml nor a checkpoint is whole")
     overrides = [*(record or (found.state or {}).get("run", {})).get("overrides", []), *changes]
     for change in changes:
-        _apply(change, config)
+        apply_change(change, config)
     config.resume = "auto"
     check(config, Origin(overrides))
     return config, Origin(overrides)
 
 
-def _apply(change: str, config: DictConfig) -> None:
+def apply_change(change: str, config: DictConfig) -> None:
     key = change.partition("=")[0]
     keys = [name for name, _ in leaves(config)]
     if "=" not in change:

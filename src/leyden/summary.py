@@ -1,36 +1,27 @@
-"""Checkpoint > **summary** > run directory: what came of a run: numbers with intervals, two pictures, a few lines.
-
-Shapes: N test images, K classes. Outputs are logits [N, K], or numbers [N] where those are learnt.
-"""
+"""Checkpoint > **summary** > run directory: what came of a run: numbers with intervals, pictures, a few lines."""
 
 import os
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
-from torch.nn import functional as F
 
 from leyden.callbacks import Checkpoints, Progress
 from leyden.classifier import ImageClassifier
 from leyden.data import ImageDataModule
-from leyden.draw import CLASSES_FILE, CURVES_FILE, MATRIX_FILE, draw_run, write_classes, write_curves, write_matrix
+from leyden.draw import draw_run
 from leyden.errors import command
 from leyden.examples import write_examples
-from leyden.intervals import Interval, intervals, multi_label_intervals, regression_intervals
 from leyden.loggers import WandbLogger, followers
-from leyden.metric_names import HEADLINES, average_precision_names, is_percentage
-from leyden.metrics import ClassificationMetrics, MultiLabelMetrics, RegressionMetrics, binary_cross_entropy
-from leyden.report.predictions import Predictions, write_predictions
+from leyden.metric_names import HEADLINES, is_percentage
+from leyden.outcomes import OUTCOMES
+from leyden.report.predictions import write_predictions
 from leyden.run import RunRecord
-from leyden.scores import precision_recall
 
 
 def summarise(
@@ -48,7 +39,8 @@ def summarise(
     outputs, labels, indices = gather_test_outputs(classifier, trainer)
     if not trainer.is_global_zero:
         return
-    outcome = OUTCOMES[data.task](classifier, outputs, labels, data.class_names, run.directory)
+    outcome = OUTCOMES[data.task](classifier.test_metrics, outputs, labels, data.class_names)
+    outcome.write_tables(data.class_names, run.directory)
     bounds = {f"test/{name}": list(pair) for name, pair in outcome.intervals.items()}
     best = best_metrics(checkpoints)
     speed = progress.images_per_second if progress else None
@@ -62,82 +54,9 @@ def summarise(
             run.update(wandb=follower.describe())
     write_predictions(run.directory, *outcome.predictions)
     if pictures or others:
-        write_examples(run.directory, data, indices, outcome.predictions, outcome.losses)
+        write_examples(run.directory, data, data.class_names, indices, outcome.predictions, outcome.losses)
     drawn = [path.name for path in draw_run(run.directory)] if pictures else []
     print_end(run, trainer.loggers, HEADLINES[data.task], test, bounds, best, speed, drawn)
-
-
-class Outcome(NamedTuple):
-    """What test outputs say beside the metrics."""
-
-    intervals: dict[str, Interval]
-    predictions: Predictions
-    losses: NDArray[Any]  # [N], of numbers how far each is off
-
-
-def single_label_outcome(
-    classifier: ImageClassifier, logits: Tensor, labels: Tensor, class_names: Sequence[str], directory: Path
-) -> Outcome:
-    """Of one class per image; writes the confusion matrix."""
-    probabilities = logits.softmax(1)
-    confidences, predictions = probabilities.max(1)
-    own = probabilities.gather(1, labels[:, None]).squeeze(1).numpy()
-    losses = F.cross_entropy(logits, labels, reduction="none")
-    arrays = labels.numpy(), predictions.numpy(), confidences.double().numpy(), losses.double().numpy()
-    assert isinstance(classifier.test_metrics, ClassificationMetrics)
-    matrix = classifier.test_metrics.confusion_matrix.cpu().numpy()
-    write_matrix(matrix, class_names, directory / MATRIX_FILE)
-    own_class = F.one_hot(labels, len(class_names))
-    write_curves(curves(probabilities.numpy(), own_class.numpy(), class_names), directory / CURVES_FILE)
-    return Outcome(intervals(*arrays, class_names), Predictions(*arrays[:3], own), arrays[3])
-
-
-def curves(
-    probabilities: NDArray[Any], labels: NDArray[Any], class_names: Sequence[str]
-) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    """Precision and recall of each class that occurs, by scores and labels of 0 and 1, [N, K]."""
-    columns = zip(class_names, probabilities.T, labels.T, strict=True)
-    return {name: precision_recall(scores, truth) for name, scores, truth in columns if truth.any()}
-
-
-def multi_label_outcome(
-    classifier: ImageClassifier, logits: Tensor, labels: Tensor, class_names: Sequence[str], directory: Path
-) -> Outcome:
-    """Of any number of labels per image; writes the table of the classes."""
-    metrics = classifier.test_metrics
-    assert isinstance(metrics, MultiLabelMetrics)
-    thresholds = metrics.thresholds.logits.cpu()
-    answers, truth = (logits >= thresholds).numpy(), labels.numpy()
-    losses = binary_cross_entropy(logits.numpy(), truth)
-    bounds = multi_label_intervals(logits.numpy(), truth, answers, losses, class_names)
-    test, names = metrics.compute(), average_precision_names(class_names)
-    columns = class_names, truth.sum(0), names, thresholds.sigmoid().tolist()
-    rows = [
-        (name, int(count), test[key], *bounds[key], threshold)
-        for name, count, key, threshold in zip(*columns, strict=True)
-    ]
-    write_classes(rows, directory / CLASSES_FILE)
-    probabilities = logits.sigmoid().numpy()
-    write_curves(curves(probabilities, truth, class_names), directory / CURVES_FILE)
-    predictions = Predictions(truth.astype(np.int64), answers.astype(np.int64), probabilities)
-    return Outcome(bounds, predictions, losses)
-
-
-def regression_outcome(
-    classifier: ImageClassifier, values: Tensor, labels: Tensor, class_names: Sequence[str], directory: Path
-) -> Outcome:
-    """Of numbers; the stored predictions are their table."""
-    assert isinstance(classifier.test_metrics, RegressionMetrics)
-    answers, truth = values.double().numpy(), labels.double().numpy()
-    bounds = regression_intervals(answers, truth, float(classifier.test_metrics.deviation))
-    return Outcome(bounds, Predictions(truth, answers), np.abs(answers - truth))
-
-
-OUTCOMES = {
-    "single_label": single_label_outcome,
-    "multi_label": multi_label_outcome,
-    "regression": regression_outcome,
-}
 
 
 def end_pruned(run: RunRecord, checkpoints: Checkpoints | None, reason: str) -> None:

@@ -16,10 +16,10 @@ from leyden.data.cache import Cached, CachedLoader
 from leyden.data.cache_choice import KINDS, keep_decoded
 from leyden.data.decoding import DecodingLoader, write_skipped
 from leyden.data.features import FeatureLoader, Features
-from leyden.data.labels import count_classes
+from leyden.data.labels import check_labels, count_classes
 from leyden.data.loader import Batch, InMemoryLoader, sampling_weights
 from leyden.data.sources import Files, Images, Source
-from leyden.data.splits import Fold, Splits, find_leak, split, stratify, subset
+from leyden.data.splits import Fold, Splits, split, stratify, subset
 
 log = logging.getLogger(__name__)
 
@@ -146,16 +146,18 @@ class ImageDataModule(pl.LightningDataModule):
         Raises:
             ValueError: a file is absent or damaged, a label is none of the classes, or too few labels exist.
         """
-        if self.images is not None or self.files is not None:
-            return
+        if self.images is None and self.files is None:
+            self.divide(self.load())
+
+    def load(self) -> Images | Files:
+        """Reads the images, or lists their files, without dividing them; returns what the source says of them.
+
+        Raises:
+            ValueError: a file is absent or damaged, or a label is none of the classes.
+        """
         loaded = self.source.load(self.root)
-        self._check_labels(loaded)
+        check_labels(loaded, self.task, self.num_classes, self.name)
         self.labels, self.weights = loaded.labels, loaded.weights
-        strata = stratify(loaded.labels.numpy())
-        parts, groups = (None if tensor is None else tensor.numpy() for tensor in (loaded.parts, loaded.groups))
-        fractions = self.validation_fraction, self.test_fraction
-        splits = split(strata, parts, groups, *fractions, self.split_seed, self.fold)
-        train = subset(strata, splits.train, self.train_fraction, self.labels_per_class, self.split_seed)
         if isinstance(loaded, Files):
             self.files = loaded
             if self.margin > 1:
@@ -163,6 +165,19 @@ class ImageDataModule(pl.LightningDataModule):
         else:
             self.images = loaded.images
             self._warn_of_settings_for_files()
+        return loaded
+
+    def divide(self, loaded: Images | Files) -> None:
+        """Splits what was loaded.
+
+        Raises:
+            ValueError: a split would have no image, or lack a class that it needs.
+        """
+        strata = stratify(loaded.labels.numpy())
+        parts, groups = (None if tensor is None else tensor.numpy() for tensor in (loaded.parts, loaded.groups))
+        fractions = self.validation_fraction, self.test_fraction
+        splits = split(strata, parts, groups, *fractions, self.split_seed, self.fold)
+        train = subset(strata, splits.train, self.train_fraction, self.labels_per_class, self.split_seed)
         self._check_classes(splits)
         self.train_indices, self.val_indices, self.test_indices = map(
             torch.from_numpy, (train, splits.val, splits.test)
@@ -173,31 +188,6 @@ class ImageDataModule(pl.LightningDataModule):
                 self.batch_size,
                 len(train),
             )
-
-    def _check_labels(self, loaded: Images | Files) -> None:
-        labels = loaded.labels
-        if self.task == "regression":
-            is_wrong, expected = ~labels.isfinite(), "a number"
-        elif self.task == "multi_label":
-            assert labels.shape[1] == self.num_classes
-            is_wrong, expected = ((labels != 0) & (labels != 1)).any(1), "0 or 1 for each class"
-        else:
-            is_wrong = (labels < 0) | (labels >= self.num_classes)
-            expected = f"0 to {self.num_classes - 1} for its {self.num_classes} classes"
-        if is_wrong.any():
-            first = int(is_wrong.nonzero()[0])
-            raise ValueError(
-                f"{self.source.name}: image {first} has the label {labels[first].tolist()}, expected {expected}: "
-                "mend the labels"
-            )
-        if loaded.parts is not None and loaded.groups is not None:
-            leak = find_leak(loaded.parts.numpy(), loaded.groups.numpy())
-            if leak:
-                names = [loaded.paths[index] if isinstance(loaded, Files) else f"image {index}" for index in leak]
-                raise ValueError(
-                    f"{self.source.name}: {names[0]} and {names[1]} are of one group, but in different parts: what is "
-                    "learnt of one would be known of the other; put each group into one part"
-                )
 
     def _check_classes(self, splits: Splits) -> None:
         """Refuses a class that is tested and never learnt, warns of one that is not looked at."""
@@ -271,14 +261,19 @@ class ImageDataModule(pl.LightningDataModule):
             digest.update(os.fsencode(f"{path}\0{describe_file(path)}\0{label}\n"))
         return digest.hexdigest()
 
+    @property
+    def layout(self) -> str:
+        """SHA-256 of what decides, with `split_seed`, who is in which split."""
+        return self._listing(lambda path: "") if self.files else self.fingerprint
+
     def facts(self) -> dict[str, Any]:
-        """What a run's record says of its data, in plain types; `layout` decides who is in which split."""
+        """What a run's record says of its data, in plain types."""
         fingerprint = self.fingerprint
         return {
             "name": self.source.name,
             "task": self.task,
             "fingerprint": fingerprint,
-            "layout": self._listing(lambda path: "") if self.files else fingerprint,
+            "layout": self.layout if self.files else fingerprint,
             "num_classes": self.num_classes,
             "class_names": list(self.class_names),
             "image_shape": [self.channels, self.image_size, self.image_size],
@@ -320,13 +315,14 @@ class ImageDataModule(pl.LightningDataModule):
         return loader
 
     def val_dataloader(self) -> Loader:
-        return self.batches(self.val_indices, self._evaluation_batch_size)
+        return self.batches(self.val_indices, self.evaluation_batch_size)
 
     def test_dataloader(self) -> Loader:
-        return self.batches(self.test_indices, self._evaluation_batch_size)
+        return self.batches(self.test_indices, self.evaluation_batch_size)
 
     @property
-    def _evaluation_batch_size(self) -> int:
+    def evaluation_batch_size(self) -> int:
+        """Images that are asked together."""
         return self.batch_size if self.files else EVALUATION_BATCH_SIZE
 
     def _sampling_weights(self) -> Tensor | None:

@@ -57,7 +57,7 @@ class HuggingFace:
         self.images = {split: _undecoded(rows, image_column, f"{path}/{split}") for split, rows in self.parts.items()}
         self.places = [f"{split}/{row}" for split, rows in self.parts.items() for row in range(len(rows))]
         cells, names = self._labels(label_column)
-        self.groups = [str(cell) for cell in self._column(group_column)] if group_column else None
+        self.groups = [str(cell) for cell in self.column(group_column)] if group_column else None
         self.read = read_cells(cells, task, self._where, separator)
         self.class_names = () if task == "regression" else find_classes(self.read, names)
         check_classes(self.class_names, task, f"data.source.path={path}, column {label_column!r}")
@@ -80,7 +80,8 @@ class HuggingFace:
     def _where(self, row: int) -> str:
         return f"{self.path}, {self.places[row]}"
 
-    def _column(self, name: str) -> list[Any]:
+    def column(self, name: str) -> list[Any]:
+        """The cells of a column, for the images in the order of `load`."""
         return [cell for rows in self.parts.values() for cell in rows.select_columns([name])[:][name]]
 
     def _labels(self, column: str) -> tuple[list[Any], Sequence[str] | None]:
@@ -89,7 +90,7 @@ class HuggingFace:
 
         feature = next(iter(self.parts.values())).features[column]
         kind = getattr(feature, "feature", feature)  # of a list, that of its items
-        cells = self._column(column)
+        cells = self.column(column)
         if not isinstance(kind, ClassLabel) or self.task == "regression":
             return cells, None
         names: Sequence[str] = kind.names

@@ -9,7 +9,8 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from leyden.data.sources import Task
+from leyden.data.sources import Files, Images, Task
+from leyden.data.splits import find_leak
 
 TASKS = get_args(Task)
 Where = Callable[[int], str]  # names the place of a cell
@@ -130,6 +131,32 @@ def check_classes(class_names: Sequence[str], task: Task, where: str) -> None:
     if len(set(class_names)) < len(class_names):
         twice = next(name for name in class_names if list(class_names).count(name) > 1)
         raise ValueError(f"data.source.class_names has {twice} twice: give each class once")
+
+
+def check_labels(loaded: Images | Files, task: Task, num_classes: int, name: str) -> None:
+    """Refuses labels of a data set `name` that are none of its task's, and a group that lies in two parts."""
+    labels = loaded.labels
+    if task == "regression":
+        is_wrong, expected = ~labels.isfinite(), "a number"
+    elif task == "multi_label":
+        assert labels.shape[1] == num_classes
+        is_wrong, expected = ((labels != 0) & (labels != 1)).any(1), "0 or 1 for each class"
+    else:
+        is_wrong = (labels < 0) | (labels >= num_classes)
+        expected = f"0 to {num_classes - 1} for its {num_classes} classes"
+    if is_wrong.any():
+        first = int(is_wrong.nonzero()[0])
+        raise ValueError(
+            f"{name}: image {first} has the label {labels[first].tolist()}, expected {expected}: mend the labels"
+        )
+    if loaded.parts is not None and loaded.groups is not None:
+        leak = find_leak(loaded.parts.numpy(), loaded.groups.numpy())
+        if leak:
+            names = [loaded.paths[index] if isinstance(loaded, Files) else f"image {index}" for index in leak]
+            raise ValueError(
+                f"{name}: {names[0]} and {names[1]} are of one group, but in different parts: what is learnt of one "
+                "would be known of the other; put each group into one part"
+            )
 
 
 def number_groups(names: Iterable[str]) -> Tensor:

@@ -80,11 +80,20 @@ class Table:
         """
         border = Border(self.directory)
         paths = [self._below(str(path or ""), row) for row, path in enumerate(self.cells["path"])]
-        rows = self._rows_of_each_once(paths)
+        rows = self.rows = self._rows_of_each_once(paths)
         self._look_for([paths[row] for row in rows], rows, border)
         read = functools.partial(read_image, image_size=self.image_size, channels=self.channels)
         parts, groups, weights = (None if tensor is None else tensor[rows] for tensor in self._columns())
         return Files(self.directory, [paths[row] for row in rows], self.labels[rows], read, parts, groups, weights)
+
+    def column(self, name: str) -> list[Any]:
+        """The cells of another column of the table, for the images in the order of `load`, which comes before.
+
+        Raises:
+            ValueError: there is no such column.
+        """
+        cells = self.table.read([name])[name]
+        return [cells[row] for row in self.rows]
 
     def _columns(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Parts, groups and weights of all rows, as far as the table has them."""

@@ -1,0 +1,161 @@
+"""Options > **evaluate** > page: opens the network and the images, measures, writes the results and says the first."""
+
+import contextlib
+import json
+import logging
+import os
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from leyden import __version__
+from leyden.data import write_skipped
+from leyden.evaluate.corruptions import chosen, severities
+from leyden.evaluate.draw import draw_pictures
+from leyden.evaluate.evaluation import Evaluation, Wanted, evaluation_of
+from leyden.evaluate.options import Options
+from leyden.evaluate.page import write_page
+from leyden.evaluate.predictions import columns_of, write_table
+from leyden.evaluate.subject import Subject, open_outside, open_subject
+from leyden.examples import write_examples
+from leyden.metric_names import is_percentage
+from leyden.report.words import value_in_words
+from leyden.run import working_directory, write_atomically
+from leyden.trained import Network, Trained, open_network, probabilities_of
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+PLACES = ("root", "directory", "file", "path", "index_directory")  # keys of data whose values may be paths
+
+
+def evaluate(asked: Options, words: Sequence[str]) -> None:
+    """`leyden evaluate run=…`: tells how good a run's network is, and writes it beside the run.
+
+    Raises:
+        ValueError: the network or the images cannot be had, or do not fit each other.
+    """
+    names, levels = chosen(asked.corruptions), severities(asked.severities)
+    network = open_network(asked.run, asked.checkpoint)
+    of_data, of_outside = split_words(words)
+    output, elsewhere = asked.output.absolute() if asked.output else None, Path.cwd()
+    here = _directory_of(network, asked.run).absolute()
+    with contextlib.chdir(working_directory(here) if here.is_dir() else Path.cwd()):  # its paths may be relative
+        subject = _open(network, of_data, asked)
+        outside = open_outside(of_outside, _config_of(network), network.facts) if of_outside else None
+        columns = [name.strip() for name in asked.slice.split(",")] if asked.slice else []
+        made = evaluation_of(network, subject, Wanted(columns, names, levels, outside))
+        directory = output or _place(here, elsewhere, subject, asked.checkpoint)
+        directory.mkdir(parents=True, exist_ok=True)
+        path = write(made, network, asked, here, directory, outside)
+    print(in_words(made, path))
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words for the data, and those for other data (`ood`) as words for data; paths that exist become absolute."""
+    found: tuple[list[str], list[str]] = [], []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key.split(".")[-1] in PLACES and Path(value).expanduser().exists():
+            value = str(Path(value).expanduser().absolute())
+            value = json.dumps(value, ensure_ascii=False) if re.search(r"[^A-Za-z0-9_/.-]", value) else value
+        is_outside = key.split(".")[0] == "ood"
+        found[is_outside].append(f"{re.sub('^ood', 'data', key)}={value}")
+    return found
+
+
+def _open(network: Network, words: Sequence[str], asked: Options) -> Subject:
+    recorded = network.run["data"] if isinstance(network, Trained) else None
+    try:
+        return open_subject(words, _config_of(network), recorded, network.facts, asked.split)
+    except (ValueError, OSError) as error:
+        if words or not isinstance(network, Trained):
+            raise
+        raise ValueError(
+            f"the data of the run cannot be read ({' '.join(str(error).split())}): say where it lies now by "
+            "data.root=…, or give other data by data=…"
+        ) from error
+
+
+def _config_of(network: Network) -> Any:
+    return network.config if isinstance(network, Trained) else None
+
+
+def _directory_of(network: Network, source: Path) -> Path:
+    """The directory of the run, if it has one."""
+    directory = network.directory if isinstance(network, Trained) else source
+    if directory.is_file() and directory.parent.name == "checkpoints":
+        return directory.parent.parent
+    return directory
+
+
+def _place(here: Path, elsewhere: Path, subject: Subject, checkpoint: str) -> Path:
+    """Where results go: below the run, or elsewhere where there is none or it cannot be written."""
+    suffix = "" if checkpoint == "best" else f"_{Path(checkpoint).stem}"
+    name = re.sub(r"[^\w.-]+", "_", subject.name + suffix)
+    can_write = here.is_dir() and os.access(here, os.W_OK)
+    return (here if can_write else elsewhere) / "evaluate" / name
+
+
+def write(
+    made: Evaluation, network: Network, asked: Options, here: Path, directory: Path, outside: Subject | None
+) -> Path:
+    """Writes numbers, predictions, pictures and the page; returns the page."""
+    subject, outcome, class_names = made.subject, made.quality.outcome, network.facts.class_names
+    indices = made.answers.indices
+    probabilities = probabilities_of(made.answers.outputs, network.facts.task)
+    names = subject.names_of(indices) if subject.data.files else None
+    columns = columns_of(indices, names, outcome.predictions, probabilities, network.facts)
+    made.facts = {
+        "format": FORMAT,
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "run": str(here),
+        "checkpoint": asked.checkpoint,
+        "leyden": __version__,
+        **made.facts,
+        "predictions": write_table(columns, directory).name,
+    }
+    outcome.write_tables(class_names, directory)
+    if subject.data.skipped:
+        write_skipped(subject.data.skipped, directory / "skipped_images.csv")
+    if asked.pictures:
+        write_examples(directory, subject.data, class_names, indices, outcome.predictions, outcome.losses)
+        draw_pictures(made, network, directory, outside)
+    write_atomically(directory / "evaluation.json", json.dumps(made.facts, indent=1, allow_nan=False) + "\n")
+    return write_page(made.facts, class_names, directory)
+
+
+def in_words(made: Evaluation, path: Path) -> str:
+    """The result in a few lines, as at the end of a run."""
+    facts, headline = made.facts, made.facts["headline"]
+
+    def told(found: Any, is_share: bool) -> str:
+        value = value_in_words(found["value"], is_share)
+        if found["interval"] is None:
+            return value
+        low, high = (value_in_words(end, is_share) for end in found["interval"])
+        return f"{value}  (95 % interval {low} to {high})"
+
+    data = facts["data"]
+    name = f"{data['split']} {headline}".replace("_", " ")
+    lines = [("images", f"{data['images']:,} of {data['name']}, {data['split']}")]
+    lines.append((name, told(facts["metrics"][headline], is_percentage(headline))))
+    if "calibration" in facts and "ece" in facts["calibration"]["before"]:
+        found = facts["calibration"]
+        after = value_in_words(found["after"]["ece"]["value"], True)
+        lines.append(
+            ("calibration", f"{told(found['before']['ece'], True)}, {after} at temperature {found['temperature']:.3g}")
+        )
+    if "selective" in facts:
+        lines.append(("at 99 % right", f"answers {told(facts['selective']['coverage_at_99'], True)} of the images"))
+    if "corruptions" in facts:
+        found = facts["corruptions"]
+        is_share = found["cost"] != "mae"
+        lines.append(("corrupted", f"mean {found['cost']} {told(found['mean_corruption_error'], is_share)}"))
+    for score, area in facts.get("outside", {}).get("auroc", {}).items():
+        lines.append(("other data", f"AUROC {told(area, False)} by {score.replace('_', ' ')}"))
+    lines += [("skipped", f"{part}: {reason}") for part, reason in made.skipped.items()]
+    lines.append(("look at it", str(path)))
+    return "\n" + "\n".join(f"{label:15} {text}" for label, text in lines)

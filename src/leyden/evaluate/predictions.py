@@ -1,0 +1,67 @@
+"""Answers > **predictions** > evaluate: what was answered for each image, as Parquet, or as CSV without pyarrow."""
+
+import csv
+import importlib.util
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from leyden.data.facts import DataFacts
+from leyden.metric_names import per_class_names
+from leyden.report.predictions import Predictions
+
+log = logging.getLogger(__name__)
+
+STEM = "predictions"
+
+
+def columns_of(
+    indices: Tensor, names: Sequence[str] | None, predictions: Predictions, probabilities: Tensor, facts: DataFacts
+) -> dict[str, Any]:
+    """The table's columns: who the image is, its label, what was answered, and the probability of each class."""
+    columns: dict[str, Any] = {"index": indices.numpy()}
+    if names is not None:
+        columns["path"] = list(names)
+    if facts.task == "regression":
+        return columns | {"label": predictions.labels, "prediction": predictions.predictions}
+    classes = np.array(facts.class_names, dtype=object)
+    if facts.task == "single_label":
+        columns |= {
+            "label": predictions.labels,
+            "label_name": classes[predictions.labels].tolist(),
+            "prediction": predictions.predictions,
+            "prediction_name": classes[predictions.predictions].tolist(),
+            "confidence": predictions.confidences,
+        }
+    else:
+        for word, values in (("label", predictions.labels), ("prediction", predictions.predictions)):
+            columns |= dict(zip(per_class_names(word, facts.class_names), values.T, strict=True))
+    return columns | dict(zip(per_class_names("probability", facts.class_names), probabilities.numpy().T, strict=True))
+
+
+def write_table(columns: dict[str, Any], directory: Path) -> Path:
+    """Writes the columns, whole or not at all; returns the file."""
+    if importlib.util.find_spec("pyarrow") is None:
+        path = directory / f"{STEM}.csv"
+        log.warning("%s: not Parquet, for pyarrow is missing: pip install -e '.[parquet]'", path)
+        beside = path.with_name(f".{os.getpid()}.{path.name}")
+        with beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+    else:
+        import pyarrow
+        from pyarrow import parquet
+
+        path = directory / f"{STEM}.parquet"
+        beside = path.with_name(f".{os.getpid()}.{path.name}")
+        arrays = {name: np.ascontiguousarray(column) for name, column in columns.items()}
+        plain = {name: column.tolist() if column.dtype.kind in "OU" else column for name, column in arrays.items()}
+        parquet.write_table(pyarrow.table(plain), beside)
+    beside.replace(path)
+    return path

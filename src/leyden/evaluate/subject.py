@@ -1,0 +1,236 @@
+"""Trained network > **subject** > evaluate: which images are asked, of the run's own data or of others.
+
+A network wants images of its own size and channels, and labels that are its own classes: other data are made so.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import Tensor
+from torch.nn import functional as F
+
+from leyden.build import instantiate
+from leyden.check import check_groups
+from leyden.config import CONFIG_DIRECTORY, Origin, register
+from leyden.data import Batch, ImageDataModule
+from leyden.data.facts import DataFacts
+from leyden.data.sources import TEST
+from leyden.metric_names import HEADLINES
+from leyden.resume import apply_change
+from leyden.trained import Answers, Network, ask
+
+log = logging.getLogger(__name__)
+
+SPLITTING = ("validation_fraction", "test_fraction", "split_seed", "fold", "folds")
+MOST_NAMED = 5
+GREY = (0.299, 0.587, 0.114)  # what red, green and blue give to it (ITU-R BT.601, as Pillow has it)
+
+
+class Subject(NamedTuple):
+    """Images that are asked, and how their labels are to be read."""
+
+    data: ImageDataModule
+    indices: Tensor  # int64 [N], ascending
+    split: str  # test, val, all
+    is_own: bool  # the data that the run was trained with
+    places: Tensor | None  # int64: of each of the data's classes its place among the network's, -1 for none
+
+    @property
+    def name(self) -> str:
+        """What names the results: the split, of other data after their name."""
+        return self.split if self.is_own else f"{self.data.name}_{self.split}"
+
+    def names_of(self, indices: Tensor) -> list[str]:
+        """Path, or number, of each image."""
+        files = self.data.files
+        return [files.paths[index] if files else str(index) for index in indices.tolist()]
+
+
+def compose_data(words: Sequence[str], run: DictConfig | None, facts: DataFacts) -> DictConfig:
+    """A config whose `data` is what the words say: another option of the group, or the run's own with changes.
+
+    Image size, channels, normalisation, margin and the manner of splitting are the run's, unless words say otherwise.
+
+    Raises:
+        ValueError: a key is not known, or there is no data to change.
+    """
+    if not any(word.startswith("data=") for word in words):
+        if run is None:
+            raise ValueError(
+                f"{facts.name}: its data is not known here: say which, as in data=image_folder data.root=…"
+            )
+        config = run.copy()
+        for word in words:
+            apply_change(word, config)
+    else:
+        config = _composed(words)
+        given = {word.partition("=")[0] for word in words}
+        wanted = {f"data.source.{name}": getattr(facts, name) for name in ("image_size", "channels", "mean", "std")}
+        wanted["data.margin"] = facts.margin
+        if run is not None:
+            wanted |= {f"data.{name}": run.data[name] for name in SPLITTING if name in run.data}
+            wanted["data.batch_size"] = run.batch_size
+        for key, value in wanted.items():
+            place, _, name = key.rpartition(".")
+            if key not in given and name in OmegaConf.select(config, place):
+                OmegaConf.update(config, key, list(value) if isinstance(value, tuple) else value)
+    with open_dict(config):
+        if "cache" in config.data:
+            config.data.cache = "none"  # only what is asked is decoded
+    check_groups(config, ["data"], Origin(words))
+    return config
+
+
+def _composed(words: Sequence[str]) -> DictConfig:
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
+        config = compose("train", overrides=["name=evaluate", *words])
+    missing = sorted(key for key in OmegaConf.missing_keys(config) if key.startswith("data."))
+    if missing:
+        raise ValueError(f"{missing[0]} has no value: give one, as in {missing[0]}=…")
+    OmegaConf.resolve(config)
+    return config
+
+
+def open_subject(
+    words: Sequence[str], run: DictConfig | None, recorded: dict[str, Any] | None, facts: DataFacts, split: str
+) -> Subject:
+    """The images that words ask for, of `facts`' network; `recorded` is what its run says of its data.
+
+    Raises:
+        ValueError: they cannot be read, their task is another, or none of their classes is the network's.
+    """
+    config = compose_data(words, run, facts)
+    data: ImageDataModule = instantiate(config.data)
+    loaded = data.load()
+    is_own = _is_own(data, recorded, facts, bool(words))
+    if is_own:
+        data.divide(loaded)
+        split = "test" if split == "auto" else split
+        if split == "all":
+            log.warning("%s: %s of the images were learnt from", data.name, len(data.train_indices))
+        return Subject(data, _of_split(data, split), split, True, None)
+    if data.task != facts.task:
+        raise ValueError(f"{data.name} is {data.task}, and the run has learnt {facts.task}: give data of that kind")
+    places = match_classes(data, facts)
+    has_test = loaded.parts is not None and bool((loaded.parts == TEST).any())
+    if split == "auto":
+        split = "test" if has_test else "all"
+    if split == "test" and has_test:  # without splitting the rest, which may be too small for it
+        assert loaded.parts is not None
+        chosen = (loaded.parts == TEST).nonzero().flatten()
+    else:
+        if split != "all":
+            data.divide(loaded)
+        chosen = _of_split(data, split)
+    if places is not None and facts.task == "single_label":
+        is_known = places[data.labels.cpu()[chosen]] >= 0
+        if not is_known.all():
+            log.warning("%s images are of classes that the run does not know: left out", int((~is_known).sum()))
+        chosen = chosen[is_known]
+    if not len(chosen):
+        raise ValueError(f"{data.name}: no image is left to ask: give another split or other data")
+    return Subject(data, chosen, split, False, places)
+
+
+def open_outside(words: Sequence[str], run: DictConfig | None, facts: DataFacts) -> Subject:
+    """The images of another data set, whatever their labels: its test part, or all where it has none."""
+    data: ImageDataModule = instantiate(compose_data(words, run, facts).data)
+    loaded = data.load()
+    is_test = torch.ones(len(data.labels), dtype=torch.bool) if loaded.parts is None else loaded.parts == TEST
+    chosen = (is_test if is_test.any() else ~is_test).nonzero().flatten()
+    return Subject(data, chosen, "all" if is_test.all() else "test", False, None)
+
+
+def _is_own(data: ImageDataModule, recorded: dict[str, Any] | None, facts: DataFacts, is_given: bool) -> bool:
+    """Whether these are the images that the network was trained with: the same ones, in the same splits."""
+    if recorded is None or "layout" not in recorded:  # an export's, which are told by their name
+        return data.name == facts.name and data.class_names == facts.class_names
+    is_same = data.layout == recorded["layout"]
+    if not is_same and not is_given:
+        log.warning("%s: its images or labels have changed since: some may have been learnt from", data.name)
+    return is_same or not is_given
+
+
+def _of_split(data: ImageDataModule, split: str) -> Tensor:
+    if split == "all":
+        return torch.arange(len(data.labels))
+    return (data.test_indices if split == "test" else data.val_indices).cpu()
+
+
+def match_classes(data: ImageDataModule, facts: DataFacts) -> Tensor | None:
+    """Of each of the data's classes the place among the network's, by name, -1 for none; None where all are alike.
+
+    Raises:
+        ValueError: none is known to the network.
+    """
+    if data.class_names == facts.class_names:
+        return None
+    known = {name: place for place, name in enumerate(facts.class_names)}
+    places = torch.tensor([known.get(name, -1) for name in data.class_names])
+    unknown = [name for name in data.class_names if name not in known]
+    absent = [name for name in facts.class_names if name not in data.class_names]
+    if len(unknown) == len(data.class_names):
+        raise ValueError(
+            f"{data.name}: none of its classes ({_some(unknown)}) is one of the run's ({_some(facts.class_names)}): "
+            "name them alike"
+        )
+    if unknown:
+        log.warning("%s: the run does not know the classes %s", data.name, _some(unknown))
+    if absent:
+        log.warning("%s: it has no class %s of the run", data.name, _some(absent))
+    return places
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def batches(subject: Subject, facts: DataFacts, indices: Tensor | None = None) -> Iterator[Batch]:
+    """The images of a subject (or some of its data) as the network wants them, with labels that are its classes."""
+    data = subject.data
+    for batch in data.batches(subject.indices if indices is None else indices, data.evaluation_batch_size):
+        yield Batch(fitted(batch.images, facts), labels_of(batch.labels, subject.places, facts), batch.indices)
+
+
+def answers_of(network: Network, subject: Subject, indices: Tensor | None = None) -> Answers:
+    """What the network says of a subject (or some of its data), in the order of the images' numbers."""
+    found = ask(network, batches(subject, network.facts, indices))
+    order = found.indices.argsort()
+    return Answers(*(part[order] for part in found))
+
+
+def labels_of(labels: Tensor, places: Tensor | None, facts: DataFacts) -> Tensor:
+    """Labels [B] or [B, K'] of other data as labels among the network's classes."""
+    if places is None:
+        return labels
+    if facts.task == "single_label":
+        return places[labels.cpu()]
+    found = torch.zeros(len(labels), facts.num_classes)
+    found[:, places[places >= 0]] = labels.cpu()[:, places >= 0]
+    return found
+
+
+def fitted(images: Tensor, facts: DataFacts) -> Tensor:
+    """uint8 [B, C, H, W] with the channels and the size that a network wants; what fits stays as it is."""
+    channels, side = images.shape[1], facts.stored_size
+    if channels == facts.channels and images.shape[2:] == (side, side):
+        return images
+    pixels = images.float()
+    if channels == 3 and facts.channels == 1:
+        pixels = (pixels * torch.tensor(GREY, device=pixels.device)[:, None, None]).sum(1, keepdim=True)
+    if images.shape[2:] != (side, side):
+        pixels = F.interpolate(pixels, (side, side), mode="bicubic", antialias=True, align_corners=False)
+    return pixels.round().clamp(0, 255).byte().expand(-1, facts.channels, -1, -1).contiguous()
+
+
+def headline_of(facts: DataFacts) -> str:
+    """The one metric that such a network is told by."""
+    return HEADLINES[facts.task]
