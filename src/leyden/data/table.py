@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from leyden.config import suggest
 from leyden.data.border import Border
 from leyden.data.image_file import read_image
 from leyden.data.labels import check_classes, check_task, find_classes, number_groups, read_cells, to_labels, to_number
@@ -92,6 +93,8 @@ class Table:
         Raises:
             ValueError: there is no such column.
         """
+        if name not in self.table.names:
+            raise ValueError(f"{self.table.path} has no column '{name}': {suggest(name, self.table.names)}")
         cells = self.table.read([name])[name]
         return [cells[row] for row in self.rows]
 

@@ -10,8 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
+
 from leyden import __version__
 from leyden.data import write_skipped
+from leyden.errors import explain
 from leyden.evaluate.corruptions import chosen, severities
 from leyden.evaluate.draw import draw_pictures
 from leyden.evaluate.evaluation import Evaluation, Wanted, evaluation_of
@@ -70,11 +73,11 @@ def _open(network: Network, words: Sequence[str], asked: Options) -> Subject:
     recorded = network.run["data"] if isinstance(network, Trained) else None
     try:
         return open_subject(words, _config_of(network), recorded, network.facts, asked.split)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError, HydraException) as error:
         if words or not isinstance(network, Trained):
             raise
         raise ValueError(
-            f"the data of the run cannot be read ({' '.join(str(error).split())}): say where it lies now by "
+            f"the data of the run cannot be read ({explain(error)}): say where it lies now by "
             "data.root=…, or give other data by data=…"
         ) from error
 

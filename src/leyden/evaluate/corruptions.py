@@ -269,7 +269,7 @@ CORRUPTIONS = {
     "brightness": Corruption("weather", brightness, (0.1, 0.2, 0.3, 0.4, 0.5), (0.05, 0.1, 0.15, 0.2, 0.3)),
     "contrast": Corruption("digital", contrast, (0.4, 0.3, 0.2, 0.1, 0.05), (0.75, 0.5, 0.4, 0.3, 0.15)),
     "elastic_transform": Corruption(
-        "digital", elastic_transform, tuple((250 * 0.005 * share, 0.01, 0) for share in (0.05, 0.065, 0.085, 0.1, 0.12)),
+        "digital", elastic_transform, tuple((share, 0.01, 0) for share in (0.0625, 0.08125, 0.10625, 0.125, 0.15)),
         ((0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)),
     ),
     "pixelate": Corruption("digital", pixelate, (0.6, 0.5, 0.4, 0.3, 0.25), (0.95, 0.9, 0.85, 0.75, 0.65)),

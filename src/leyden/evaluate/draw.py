@@ -35,7 +35,7 @@ def draw_pictures(made: Evaluation, network: Network, directory: Path, outside: 
     if "selective" in facts:
         pictures.risk_coverage(facts["selective"]["curve"], directory / "risk_coverage.png")
     whole = facts["metrics"][facts["headline"]]["value"]
-    for number, (column, rows) in enumerate(facts.get("slices", {}).items()):
+    for number, rows in enumerate(facts.get("slices", {}).values()):
         drawn = [(f"{row['value_of_column']} ({row['images']})", row["value"], row["interval"]) for row in rows]
         pictures.bars(drawn, whole, HEADLINES[network.facts.task], directory / f"slices_{number}.png")
     if "corruptions" in facts:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
+from hydra.errors import HydraException
 
+from leyden.errors import explain
 from leyden.evaluate.calibration import calibration
 from leyden.evaluate.outside import scores_of, separation
 from leyden.evaluate.quality import Quality, is_wrong, quality
@@ -95,8 +97,8 @@ def validation_of(network: Network, subject: Subject, answers: Answers) -> tuple
     try:
         own = open_subject([], network.config, network.run["data"], network.facts, "val")
         return answers_of(network, own), ""
-    except (ValueError, OSError) as error:
-        return None, f"the run's own validation images cannot be read ({' '.join(str(error).split())})"
+    except (ValueError, OSError, ImportError, HydraException) as error:
+        return None, f"the run's own validation images cannot be read ({explain(error)})"
 
 
 def _calibration(made: Evaluation, network: Network, reason: str) -> None:

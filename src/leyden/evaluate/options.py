@@ -18,9 +18,7 @@ class Options:
 
     run: Path = option("a run's directory, a study's (its best run), or a checkpoint")
     checkpoint: str = option("best, last, or a file", "best")
-    split: Literal["auto", "test", "val", "all"] = option(
-        "auto: test, and of other data without a test part all", "auto"
-    )
+    split: Literal["auto", "test", "val", "all"] = option("auto: test, of data without one all", "auto")
     slice: str | None = option(
         "columns of the data's table, with commas: how good it is for each of their values", None
     )

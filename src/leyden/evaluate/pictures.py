@@ -1,4 +1,4 @@
-"""Evaluation > **pictures** > page: reliability before and after, risk and coverage, slices, corruptions, other data."""
+"""Evaluation > **pictures** > page: reliability, risk and coverage, slices, corruptions, other data."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,5 +1,6 @@
 """Answers > **slices** > evaluate: how good a network is for each value of a column of the data's table."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +47,7 @@ def values_of(cells: Sequence[Any]) -> list[str]:
     if len(known) < len(numbers) or len(set(known)) <= MOST_PLAIN_NUMBERS:
         return texts
     edges = np.unique(np.quantile(known, np.linspace(0, 1, NUM_RANGES + 1)))
-    names = [f"{low:.4g} to {high:.4g}" for low, high in zip(edges, edges[1:], strict=False)]
+    names = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges)]
 
     def name(text: str) -> str:
         value = _number(text)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from leyden.build import instantiate
 from leyden.check import check_groups
-from leyden.config import CONFIG_DIRECTORY, Origin, register
+from leyden.config import CONFIG_DIRECTORY, Origin, leaves, register
 from leyden.data import Batch, ImageDataModule
 from leyden.data.facts import DataFacts
 from leyden.data.sources import TEST
@@ -91,7 +91,8 @@ def _composed(words: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
         config = compose("train", overrides=["name=evaluate", *words])
-    missing = sorted(key for key in OmegaConf.missing_keys(config) if key.startswith("data."))
+    plain = OmegaConf.to_container(config.data, resolve=False)
+    missing = [f"data.{key}" for key, value in leaves(plain) if value == "???"]  # type: ignore[arg-type]
     if missing:
         raise ValueError(f"{missing[0]} has no value: give one, as in {missing[0]}=…")
     OmegaConf.resolve(config)
