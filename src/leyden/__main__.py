@@ -16,6 +16,8 @@ COMMANDS = {
     "soup": "average the weights of several runs into one network: leyden soup <study's directory>",
     "checkpoints": "tell what is saved of a run: leyden checkpoints <run directory>",
     "evaluate": "tell how good a run's network is: leyden evaluate run=<run directory> corruptions=true",
+    "predict": "say what is on images, however many: leyden predict run=<dir> input=photos output=answers.csv",
+    "serve": "answer over HTTP, with a page to drop images on: leyden serve run=<dir>",
     "draw": "draw the pictures of a run, or of all runs of a study: leyden draw <directory>",
     "doctor": "tell what is wrong with a data set: leyden doctor data=image_folder data.root=photos",
     "dashboard": "show runs live on a local page, or a study at W&B: leyden dashboard web, leyden dashboard <study>",

@@ -11,7 +11,8 @@ from typing import Any
 
 import uvicorn
 
-from leyden.live.server import LOOPBACK, make_app
+from leyden.live.access import local_names
+from leyden.live.server import make_app
 
 NAMES = ("epoch", "step", "train/loss", "val/loss", "val/accuracy", "val/recall/cat")
 CONFIG = "epochs: 30\nmonitor: val/accuracy\nseed: 0\noptimizer:\n  _target_: torch.optim.SGD\n  lr: {rate}\n"
@@ -54,7 +55,7 @@ def serving(directory: Path, token: str | None = None) -> Iterator[str]:
     """The address of a server of `directory`, which ends with the context."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        app = make_app(directory, token, [f"{name}:{port}" for name in LOOPBACK])
+        app = make_app(directory, token, local_names(port))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

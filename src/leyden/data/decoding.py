@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -64,25 +64,16 @@ class DecodingLoader(EpochLoader):
         super().__init__(indices, batch_size, seed, rank, world_size, weights)
         self.labels, self.pin_memory, self.skipped = files.labels, pin_memory, skipped
         self.tasks = Tasks(files)
-        self.processes: list[BaseProcess] = []
-        # Workers that wait for a disk may well be more than there are cores.
-        warnings.filterwarnings("ignore", message="This DataLoader will create .* worker processes")
-        self.workers: DataLoader[Decoded] = DataLoader(
-            Decoder(files.read, shape),
-            batch_size=None,  # a task is a batch already
-            sampler=self.tasks,
-            num_workers=num_workers,
-            collate_fn=_as_it_is,
-            worker_init_fn=begin_worker,
-            persistent_workers=num_workers > 0,
-            generator=torch.Generator(),  # DataLoader draws a seed; from a generator that nothing else draws from
+        advice = (
+            "lower data.num_workers or batch_size; `leyden resume <run directory>` goes on from the last checkpoint"
         )
+        self.workers = Workers(files.read, shape, self.tasks, num_workers, advice)
 
     def __iter__(self) -> Iterator[Batch]:
         # A generator: nothing happens before the first batch, when the epoch is known.
         shares = list(self.shares())
         self.tasks.shares = [chosen for _, chosen in shares]
-        for (batch, chosen), decoded in zip(shares, self._decode(), strict=True):
+        for (batch, chosen), decoded in zip(shares, self.workers, strict=True):
             self.next_batch = batch + 1
             if decoded.unreadable:
                 chosen = self._readable(chosen, decoded.unreadable)
@@ -91,61 +82,8 @@ class DecodingLoader(EpochLoader):
             yield Batch(images, self.labels[chosen], chosen)
 
     def close(self) -> None:
-        """Ends the workers now.
-
-        An error's traceback may keep the loader in a cycle of references; the garbage collector, which ends such
-        workers some time later, may close their pipes before their queues do.
-        """
-        del self.workers
-
-    def _decode(self) -> Iterator[Decoded]:
-        """What the workers send, in the order of the tasks."""
-        with self._death_in_a_sentence():
-            batches = self._begin()
-        while True:
-            with self._death_in_a_sentence():
-                decoded = next(batches, None)
-            if decoded is None:
-                return
-            yield decoded
-
-    def _begin(self) -> Iterator[Decoded]:
-        """Sends the first tasks out, and starts the workers where they do not run yet.
-
-        With them DataLoader sets a handler that raises wherever the main process happens to be when a worker dies, in
-        the middle of a checkpoint too. The one before is put back: waiting for a batch, it looks after its workers.
-        """
-        if not self.workers.num_workers or threading.current_thread() is not threading.main_thread():
-            return iter(self.workers)
-        others, handler = multiprocessing.active_children(), signal.getsignal(signal.SIGCHLD)
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # workers are born so, and see to it in `begin_worker`
-        try:
-            batches = iter(self.workers)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
-            signal.signal(signal.SIGCHLD, handler)
-        if not self.processes:
-            self.processes = [process for process in multiprocessing.active_children() if process not in others]
-        return batches
-
-    @contextlib.contextmanager
-    def _death_in_a_sentence(self) -> Iterator[None]:
-        """Tells a worker's death in words that help, whichever error it shows itself by: there are half a dozen."""
-        try:
-            yield
-        except (RuntimeError, OSError, EOFError) as error:
-            ended = connection.wait([process.sentinel for process in self.processes], timeout=SECONDS_BETWEEN_LOOKS)
-            dead = next((process for process in self.processes if process.sentinel in ended), None)
-            if dead is None:
-                raise
-            dead.join()
-            code = dead.exitcode or 0
-            end = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise ValueError(
-                f"process {dead.pid}, one of {len(self.processes)} that decode images, {end}, perhaps because memory "
-                "or /dev/shm ran out: lower data.num_workers or batch_size; `leyden resume <run directory>` goes on "
-                "from the last checkpoint"
-            ) from error
+        """Ends the workers now."""
+        self.workers.close()
 
     def _readable(self, chosen: Tensor, unreadable: dict[int, str]) -> Tensor:
         """The indices that are left of a batch.
@@ -181,6 +119,92 @@ class Tasks:
 
     def paths_of(self, chosen: Tensor) -> list[str]:
         return [os.path.join(self.files.directory, self.files.paths[index]) for index in chosen.tolist()]
+
+
+class Workers:
+    """`num_workers` processes that make each list of paths in `tasks` a `Decoded`, in their order.
+
+    0 decode in this process. Tasks are taken as they are wanted, a few ahead of what has come back; each iteration asks
+    for them anew. `advice` is what to do where a worker was killed.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[str], Tensor],
+        shape: tuple[int, int, int],
+        tasks: Iterable[list[str]],
+        num_workers: int,
+        advice: str,
+    ) -> None:
+        self.advice = advice
+        self.processes: list[BaseProcess] = []
+        # Workers that wait for a disk may well be more than there are cores.
+        warnings.filterwarnings("ignore", message="This DataLoader will create .* worker processes")
+        self.loader: DataLoader[Decoded] = DataLoader(
+            Decoder(read, shape),
+            batch_size=None,  # a task is a batch already
+            sampler=tasks,
+            num_workers=num_workers,
+            collate_fn=_as_it_is,
+            worker_init_fn=begin_worker,
+            persistent_workers=num_workers > 0,
+            generator=torch.Generator(),  # DataLoader draws a seed; from a generator that nothing else draws from
+        )
+
+    def __iter__(self) -> Iterator[Decoded]:
+        with self._death_in_a_sentence():
+            batches = self._begin()
+        while True:
+            with self._death_in_a_sentence():
+                decoded = next(batches, None)
+            if decoded is None:
+                return
+            yield decoded
+
+    def close(self) -> None:
+        """Ends the processes now.
+
+        An error's traceback may keep the loader in a cycle of references; the garbage collector, which ends such
+        workers some time later, may close their pipes before their queues do.
+        """
+        del self.loader
+
+    def _begin(self) -> Iterator[Decoded]:
+        """Sends the first tasks out, and starts the workers where they do not run yet.
+
+        With them DataLoader sets a handler that raises wherever the main process happens to be when a worker dies, in
+        the middle of a checkpoint too. The one before is put back: waiting for a batch, it looks after its workers.
+        """
+        if not self.loader.num_workers or threading.current_thread() is not threading.main_thread():
+            return iter(self.loader)
+        others, handler = multiprocessing.active_children(), signal.getsignal(signal.SIGCHLD)
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # workers are born so, and see to it in `begin_worker`
+        try:
+            batches = iter(self.loader)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            signal.signal(signal.SIGCHLD, handler)
+        if not self.processes:
+            self.processes = [process for process in multiprocessing.active_children() if process not in others]
+        return batches
+
+    @contextlib.contextmanager
+    def _death_in_a_sentence(self) -> Iterator[None]:
+        """Tells a worker's death in words that help, whichever error it shows itself by: there are half a dozen."""
+        try:
+            yield
+        except (RuntimeError, OSError, EOFError) as error:
+            ended = connection.wait([process.sentinel for process in self.processes], timeout=SECONDS_BETWEEN_LOOKS)
+            dead = next((process for process in self.processes if process.sentinel in ended), None)
+            if dead is None:
+                raise
+            dead.join()
+            code = dead.exitcode or 0
+            end = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            raise ValueError(
+                f"process {dead.pid}, one of {len(self.processes)} that decode images, {end}, perhaps because memory "
+                f"or /dev/shm ran out: {self.advice}"
+            ) from error
 
 
 class Decoder(Dataset[Decoded]):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+COLUMN_KEYS = ("data.source.path_column", "data.source.label_column")
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 
 
@@ -39,6 +40,40 @@ class TableFile:
         Raises:
             ValueError: there is no such column, or two; a row has more or fewer cells than there are columns.
         """
+        self.check(names)
+        if self.is_parquet:
+            columns = self._parquet().read(columns=list(names))
+            return {name: columns.column(name).to_pylist() for name in names}
+        cells: dict[str, list[Any]] = {name: [] for name in names}
+        positions = {name: self.names.index(name) for name in names}
+        self.lines = []
+        for line, row in self._whole_rows():
+            self.lines.append(line)
+            for name, position in positions.items():
+                cells[name].append(row[position])
+        return cells
+
+    def cells(self, name: str) -> Iterator[Any]:
+        """The cells of one column, one after the other: the table is not held.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        self.check([name])
+        if self.is_parquet:
+            for batch in self._parquet().iter_batches(columns=[name]):
+                yield from batch.column(0).to_pylist()
+            return
+        position = self.names.index(name)
+        for _, row in self._whole_rows():
+            yield row[position]
+
+    def check(self, names: Sequence[str], *keys: str) -> None:
+        """Sees that there are such columns, each once; `keys` of the command line name another.
+
+        Raises:
+            ValueError: there are not.
+        """
         for name in names:
             if self.names.count(name) != 1:
                 held = "two columns" if name in self.names else "no column"
@@ -47,25 +82,8 @@ class TableFile:
                 hint = f"did you mean {near[0]!r}? " if near and name not in self.names else ""
                 raise ValueError(
                     f"{self.path} has {held} {name!r}: {hint}its columns are {known}; another is named by "
-                    "data.source.path_column or data.source.label_column"
+                    f"{' or '.join(keys or COLUMN_KEYS)}"
                 )
-        if self.is_parquet:
-            columns = self._parquet().read(columns=list(names))
-            return {name: columns.column(name).to_pylist() for name in names}
-        cells: dict[str, list[Any]] = {name: [] for name in names}
-        positions = {name: self.names.index(name) for name in names}
-        rows = self._rows()
-        next(rows, None)
-        self.lines = []
-        for line, row in rows:
-            if len(row) != len(self.names):
-                raise ValueError(
-                    f"{self.path}, line {line}: {len(row)} cells, expected one in each of {len(self.names)} columns"
-                )
-            self.lines.append(line)
-            for name, position in positions.items():
-                cells[name].append(row[position])
-        return cells
 
     def where(self, row: int) -> str:
         """Names a row."""
@@ -74,6 +92,17 @@ class TableFile:
     def place(self, row: int) -> str:
         """Where a row stands within the file."""
         return f"row {row + 1}" if self.is_parquet else f"line {self.lines[row]}"
+
+    def _whole_rows(self) -> Iterator[tuple[int, list[str]]]:
+        """The rows below the header, each with the line it begins on."""
+        rows = self._rows()
+        next(rows, None)
+        for line, row in rows:
+            if len(row) != len(self.names):
+                raise ValueError(
+                    f"{self.path}, line {line}: {len(row)} cells, expected one in each of {len(self.names)} columns"
+                )
+            yield line, row
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """The rows that are not empty, each with the line it begins on: a quoted cell may span several."""

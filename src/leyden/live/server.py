@@ -3,19 +3,26 @@
 On this machine alone, under its own names; on any other address to those who have the token. It only reads.
 """
 
-import contextlib
 import functools
 import hashlib
-import ipaddress
 import json
 import secrets
 import signal
-import socket
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from leyden.live.access import (
+    address_of,
+    cookie_of,
+    ignoring,
+    import_fastapi,
+    is_loopback,
+    listen,
+    local_names,
+    refusal_of,
+)
 from leyden.live.details import details
 from leyden.live.files import to_show
 from leyden.live.runs import Runs
@@ -30,7 +37,6 @@ STATIC = {
     "charts.js": REPORT, "report.css": REPORT,
 }  # fmt: skip
 TYPES = {".css": "text/css", ".js": "text/javascript", ".html": "text/html", ".png": "image/png"}
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 MOST_RUNS = 200  # whose curves are asked for at once
 # Plotly writes styles of its own; everything else comes from this server, and nothing goes elsewhere.
 POLICY = (
@@ -54,21 +60,21 @@ def serve(runs_directory: Path, host: str = "127.0.0.1", port: int = 8000, token
     Raises:
         ValueError: there is no such directory, the address or the port cannot be had, or an extra is missing.
     """
-    _import_fastapi()
+    import_fastapi("page", "live")
     import uvicorn
 
-    is_local = _is_loopback(host)
+    is_local = is_loopback(host)
     token = token or (None if is_local else secrets.token_urlsafe())
     if not runs_directory.is_dir():
         raise ValueError(
             f"{runs_directory} is no directory: train first (make train), or name the one your runs are in"
         )
-    listener = _listen(host, port)
+    listener = listen(host, port, "--{} ")
     port = listener.getsockname()[1]
-    app = make_app(runs_directory, token, [f"{name}:{port}" for name in LOOPBACK] if is_local else None)
+    app = make_app(runs_directory, token, local_names(port) if is_local else None)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", ws="none", server_header=False)
-    print(f"{runs_directory}, live: {_address(host, port, token)} (Ctrl-C ends it)", flush=True)
-    with listener, _ignoring_interrupts():
+    print(f"{runs_directory}, live: {address_of(host, port, token)} (Ctrl-C ends it)", flush=True)
+    with listener, ignoring(signal.SIGINT):
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -88,7 +94,7 @@ def make_app(runs_directory: Path, token: str | None = None, hosts: Collection[s
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Any) -> Response:
-        refusal = _refusal(request, token, hosts)
+        refusal = refusal_of(request, token, hosts)
         response: Response = (
             await call_next(request) if refusal is None else Response(refusal, 403, media_type="text/plain")
         )
@@ -100,7 +106,7 @@ def make_app(runs_directory: Path, token: str | None = None, hosts: Collection[s
     def page(request: Request) -> Response:
         response = _answer(request, _source(HERE / "page.html"), "text/html")
         if token is not None:
-            response.set_cookie(_cookie(request), token, httponly=True, samesite="strict")
+            response.set_cookie(cookie_of(request), token, httponly=True, samesite="strict")
         return response
 
     @app.get("/static/{name}")
@@ -147,25 +153,6 @@ def make_app(runs_directory: Path, token: str | None = None, hosts: Collection[s
     return app
 
 
-def _refusal(request: "Request", token: str | None, hosts: Collection[str] | None) -> str | None:
-    """Why a request is not answered; None where it is."""
-    host = request.headers.get("host", "")
-    if hosts is not None and host not in hosts:  # another site's name may point here, too
-        return f"this page is served at {' and '.join(hosts)} alone: forward another machine's to the same port"
-    if token is None:
-        return None
-    given = request.cookies.get(_cookie(request), "")
-    if request.url.path == "/":
-        given = request.query_params.get("token", given)
-    if secrets.compare_digest(given.encode(), token.encode()):
-        return None
-    return "this page needs its token: open the address that was printed when it began, with ?token=… and all"
-
-
-def _cookie(request: "Request") -> str:
-    return f"leyden_{request.url.port}"  # a machine's ports share their cookies
-
-
 def _answer_json(request: "Request", found: Any) -> "Response":
     return _answer(request, json.dumps(found, allow_nan=False, separators=(",", ":")).encode(), "application/json")
 
@@ -191,54 +178,3 @@ def _plotly() -> bytes:
 
     source: str = get_plotlyjs()
     return source.encode()
-
-
-def _import_fastapi() -> None:
-    try:
-        import fastapi  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise ValueError("the page needs the extra of that name: pip install -e '.[live]'") from error
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that is bound, so that its errors are ours to tell."""
-    if not 0 <= port < 2**16:
-        raise ValueError(f"port {port} is none: give one below 65,536 with --port")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ValueError(f"--host {host} is no address of this machine ({error}): leave it out, or name one") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise ValueError(f"port {port} of {host} cannot be had ({error.strerror}): give another with --port") from error
-    return listener
-
-
-def _address(host: str, port: int, token: str | None) -> str:
-    name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
-
-
-@contextlib.contextmanager
-def _ignoring_interrupts() -> Any:
-    """Uvicorn obeys Ctrl-C, and when it has ended raises it once more, for whoever comes after it."""
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
