@@ -12,8 +12,10 @@ from running import TINY, compose_config
 
 
 def small_run(directory: Path, *overrides: str) -> Path:
-    """Trains an MLP on digits for an epoch; returns the run's directory."""
-    words = [*TINY, "epochs=1", "pictures=false", "data.train_fraction=0.3", *overrides]
+    """Trains a small network on digits for an epoch; returns the run's directory."""
+    has_backbone = any(word.startswith("backbone=") for word in overrides)
+    tiny = [word for word in TINY if not (has_backbone and word.startswith("backbone"))]
+    words = [*tiny, "epochs=1", "pictures=false", "data.train_fraction=0.3", *overrides]
     with Signals() as signals:
         train(compose_config(*words), directory, Origin(words), signals)
     return directory

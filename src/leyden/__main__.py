@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "tell how good a run's network is: leyden evaluate run=<run directory> corruptions=true",
     "predict": "say what is on images, however many: leyden predict run=<dir> input=photos output=answers.csv",
     "serve": "answer over HTTP, with a page to drop images on: leyden serve run=<dir>",
+    "explain": "show what a network answers by, and how it sees all images: leyden explain run=<run directory>",
     "draw": "draw the pictures of a run, or of all runs of a study: leyden draw <directory>",
     "doctor": "tell what is wrong with a data set: leyden doctor data=image_folder data.root=photos",
     "dashboard": "show runs live on a local page, or a study at W&B: leyden dashboard web, leyden dashboard <study>",

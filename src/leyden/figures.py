@@ -147,7 +147,7 @@ def range_test(
     rates: NDArray[np.float64], losses: NDArray[np.float64], smoothed: NDArray[np.float64], suggested: float, path: Path
 ) -> None:
     """Draws the loss against the learning rate of a range test, and the rate that it suggests."""
-    figure = _figure(6.5, 3.8)
+    figure = new_figure(6.5, 3.8)
     axes = figure.subplots()
     axes.plot(rates, losses, color=ORANGE, linewidth=0.8, alpha=0.7, label="loss of each step")
     axes.plot(rates, smoothed, color=BLUE, label="smoothed")

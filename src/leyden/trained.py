@@ -5,6 +5,7 @@ A checkpoint is enough to build it again: the data, which may be gone, is not as
 
 import contextlib
 import logging
+from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -206,4 +207,5 @@ def _record_beside(directory: Path, run: dict[str, Any]) -> dict[str, Any]:
 
 def modules_of(network: Trained) -> nn.Sequential:
     """Backbone and head as one module: normalised images [B, C, H, W] to logits [B, K], one look, no temperature."""
-    return nn.Sequential(network.classifier.backbone, network.classifier.head)
+    parts = {"backbone": network.classifier.backbone, "head": network.classifier.head}
+    return nn.Sequential(OrderedDict(parts))

@@ -66,7 +66,7 @@ def test_two_processes_do_not_write_one_table(tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with (
-            pytest.raises(ValueError, match="another process is writing .*t.csv"),
+            pytest.raises(ValueError, match=r"another process is writing .*t\.csv"),
             PartialTable(tmp_path / "t.csv", "s"),
         ):
             pass

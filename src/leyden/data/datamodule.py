@@ -102,7 +102,8 @@ class ImageDataModule(pl.LightningDataModule):
         self.cache_directory, self.num_ranks = Path(cache_directory), 1
         self.fold = None if fold is None else Fold(fold, folds)
         self.skipped: dict[str, str] = {}  # path and reason of each file that was left out
-        self.name, self.task = source.name, source.task
+        self.name: str = source.name
+        self.task = source.task
         self.class_names, self.num_classes = tuple(source.class_names), len(source.class_names)
         for key, is_given in {"sampler": sampler == "balanced", "labels_per_class": labels_per_class}.items():
             if is_given and self.task != "single_label":
