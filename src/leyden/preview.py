@@ -1,4 +1,7 @@
-"""Augment > **preview**: a picture of what an augmentation does: originals, augmented copies, what was drawn."""
+"""Augment > **preview**: a picture of what an augmentation does: originals, augmented copies, what was drawn.
+
+A run leaves a small one behind, of images alone.
+"""
 
 import textwrap
 from collections.abc import Mapping
@@ -6,21 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
+from torch.nn import functional as F
 
 from leyden.augment import Augmentation
+from leyden.augment.geometry import cut_centre
 from leyden.augment.policy import NAMES
 from leyden.build import build_data, instantiate
 from leyden.check import check
 from leyden.config import Origin
-from leyden.data import Batch
+from leyden.data import Batch, ImageDataModule
 from leyden.data.labels import describe_label
 from leyden.preprocessing import adopt
 
 NUM_IMAGES, NUM_COPIES = 8, 5
+RUN_FILE, NUM_COPIES_OF_A_RUN = "augmentation.png", 4
 DOTS_PER_INCH = 110
 IMAGE_INCHES, LINE_INCHES, NUM_CHARACTERS = 1.5, 0.125, 28  # an image and below it lines of so many characters
+NUM_LETTERS = 12  # of a label above an image of an inch
 PARAMETERLESS = ("identity", "autocontrast", "equalize")
 
 
@@ -62,6 +70,35 @@ def draw_preview(augment: Augmentation, batch: Batch, class_names: tuple[str, ..
             _show(axes, image)
             axes.set_xlabel(text, fontsize=7)
     figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight")  # the layout's own height can clip a title
+
+
+def draw_in_run(augment: Augmentation, data: ImageDataModule, directory: Path) -> list[Path]:
+    """Draws some training images and what the first epochs made of them, as one mosaic; nothing where they are as is.
+
+    Axes of its own for each image, as the preview has, would take seconds.
+    """
+    from matplotlib.figure import Figure
+
+    if not augment.operations:
+        return []
+    batch = data.some_training_images(NUM_IMAGES)
+    rows = [cut_centre(batch.images, augment.image_size).float() / 255]
+    rows += [augment.show(batch, epoch)[0] for epoch in range(NUM_COPIES_OF_A_RUN)]
+    gap = 1 + rows[0].shape[-1] // 16
+    tiles = F.pad(torch.stack(rows).clamp(0, 1).cpu(), (0, gap, 0, gap), value=1.0)  # [rows, N, C, H, W]
+    num_rows, num_images, channels, height, width = tiles.shape
+    pixels = tiles.permute(0, 3, 1, 4, 2).reshape(num_rows * height, num_images * width, channels)
+    figure = Figure(figsize=(0.9 + num_images, 0.5 + num_rows))
+    axes = figure.add_axes((0.9 / (0.9 + num_images), 0, num_images / (0.9 + num_images), num_rows / (0.5 + num_rows)))
+    axes.imshow(np.repeat(pixels.numpy(), 3 // channels, axis=2), interpolation="nearest", aspect="auto")
+    words = [describe_label(label, data.class_names) for label in batch.labels]
+    axes.set_xticks((np.arange(num_images) + 0.5) * width, [word[:NUM_LETTERS] for word in words], fontsize=8)
+    epochs = [f"epoch {epoch}" for epoch in range(NUM_COPIES_OF_A_RUN)]
+    axes.set_yticks((np.arange(num_rows) + 0.5) * height, ["original", *epochs], fontsize=8)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    figure.savefig(directory / RUN_FILE, dpi=DOTS_PER_INCH)
+    return [directory / RUN_FILE]
 
 
 def _show(axes: Any, image: Tensor) -> None:

@@ -20,6 +20,7 @@ from leyden.examples import write_examples
 from leyden.loggers import WandbLogger, followers
 from leyden.metric_names import HEADLINES, is_percentage
 from leyden.outcomes import OUTCOMES
+from leyden.preview import draw_in_run
 from leyden.report.predictions import write_predictions
 from leyden.run import RunRecord
 
@@ -55,8 +56,8 @@ def summarise(
     write_predictions(run.directory, *outcome.predictions)
     if pictures or others:
         write_examples(run.directory, data, data.class_names, indices, outcome.predictions, outcome.losses)
-    drawn = [path.name for path in draw_run(run.directory)] if pictures else []
-    print_end(run, trainer.loggers, HEADLINES[data.task], test, bounds, best, speed, drawn)
+    drawn = [*draw_run(run.directory), *draw_in_run(classifier.augment, data, run.directory)] if pictures else []
+    print_end(run, trainer.loggers, HEADLINES[data.task], test, bounds, best, speed, [path.name for path in drawn])
 
 
 def end_pruned(run: RunRecord, checkpoints: Checkpoints | None, reason: str) -> None:
