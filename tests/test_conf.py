@@ -83,6 +83,7 @@ def test_every_file_composes_builds_and_steps(group: str, option: str, tmp_path:
             "StepBoundary",
             "Progress",
             "Checkpoints",
+            "Layers",
             "Heartbeat",
         ]
     if group == "trainer" and option in ("auto", "cpu", "debug"):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from leyden.metric_names import is_of_one_layer
 from running import FinishedRun
 from task_sources import MULTI_LABEL, REGRESSION, TESTS
 
@@ -41,12 +42,16 @@ def test_two_processes_give_the_weights_of_one(leyden: Leyden, tmp_path: Path, e
     # Mixing pairs images within a rank's share and dropout draws per rank, so neither can agree: both stay out.
     extra = [*extra, "augment.mix=null"] if extra else extra
     # Not AdamW: attention's key biases have no gradient but rounding errors, which it would scale up to whole steps.
-    common = [*VIT, "optimizer=sgd", "trainer.precision=32", *extra]
+    common = [*VIT, "optimizer=sgd", "trainer.precision=32", "callbacks.layers.every_n_steps=5", *extra]
     one = run(leyden, tmp_path / "one", "trainer=cpu", *common)
     two = run(leyden, tmp_path / "two", "trainer=ddp", *common)
     expected = one.checkpoint()["state_dict"]
     for name, value in two.checkpoint()["state_dict"].items():
         torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-4)
+    figures = [name for name in one.rows[0] if is_of_one_layer(name)]
+    assert len(figures) >= 6
+    for name in figures:
+        assert two.column(name) == pytest.approx(one.column(name), rel=1e-2, abs=1e-7), name
     assert two.metrics["test/loss"] == pytest.approx(one.metrics["test/loss"], abs=1e-5)
 
 

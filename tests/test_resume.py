@@ -32,7 +32,10 @@ MOMENTS = {
     "in the last validation": ("on_validation_batch_start", 4),
     "in the test": ("on_test_batch_start", 1),
 }
-RICH = ["epochs=4", "augment=strong", "backbone.dropout=0.2", "callbacks.ema.decay=0.9", "trainer.log_every_n_steps=4"]
+RICH = [
+    "epochs=4", "augment=strong", "backbone.dropout=0.2", "callbacks.ema.decay=0.9", "trainer.log_every_n_steps=4",
+    "callbacks.layers.every_n_steps=5",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from pytorch_lightning.profilers import PassThroughProfiler, Profiler
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
-from leyden.callbacks import Checkpoints, Ema, Heartbeat, Pruning, StepBoundary
+from leyden.callbacks import Checkpoints, Ema, Heartbeat, Layers, Pruning, StepBoundary
 from leyden.check import check_monitor, import_target
 from leyden.checkpoint import WholeFiles
 from leyden.classifier import ImageClassifier
@@ -187,6 +187,8 @@ def build_callbacks(
             check_monitor(f"callbacks.{key}.monitor", node.monitor, names, origin)
     if checkpoints := find(callbacks, Checkpoints):
         checkpoints.directory = run.directory / "checkpoints"
+    if layers := find(callbacks, Layers):
+        layers.directory = run.directory
     if trial := trial_of(run.directory):  # this run is one of a search that may end it early
         callbacks.append(Pruning(trial, config.monitor))
     return [StepBoundary(signals, checkpoints), *callbacks, Heartbeat(run.beat)]

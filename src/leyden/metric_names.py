@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # this module is read where nothing else needs torch
     from leyden.data.sources import Task
 
 NUM_CALIBRATION_BINS = 15
+LAYERS = "layers"  # norms of each layer are below it, `layers/head/weight_norm`
 TOP_5_FROM = 10  # top-5 accuracy says something only for more classes than this
 
 # The one number that a run is told by.
@@ -43,6 +44,11 @@ def average_precision_names(class_names: Sequence[str]) -> list[str]:
 def is_of_one_class(name: str) -> bool:
     """Whether a metric, with or without its split, is that of one class."""
     return f"/{name}".rpartition("/")[0].endswith(("/recall", "/average_precision"))
+
+
+def is_of_one_layer(name: str) -> bool:
+    """Whether a metric is a norm of one layer of the network."""
+    return name.startswith(f"{LAYERS}/")
 
 
 def metric_names(class_names: Sequence[str], task: "Task" = "single_label") -> list[str]:

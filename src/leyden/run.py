@@ -31,6 +31,7 @@ from leyden.errors import Interrupted, explain
 from leyden.lock import is_held
 
 STUDY_FILE = "study.json"  # of a study's directory, in which its runs have theirs
+HISTOGRAMS = "histograms"  # of a run, a file for each step whose layers are logged with them
 STATUSES = ("running", "finished", "pruned", "failed", "interrupted")
 KINDS = {"attempt": int, "attempts": list, "overrides": list, "heartbeat": dict, "metrics": dict, "data": dict}
 OF_AN_ATTEMPT = ("metrics", "intervals", "timings")  # what a new one does not take over
@@ -120,6 +121,7 @@ class RunRecord:
             write_atomically(self.directory / "config.yaml", OmegaConf.to_yaml(config))
             if is_new:
                 (self.directory / "metrics.csv").unlink(missing_ok=True)
+                shutil.rmtree(self.directory / HISTOGRAMS, ignore_errors=True)
         self.update(resumed_from=resumed_from)
 
     def update(self, **facts: Any) -> None:

@@ -11,6 +11,7 @@ import yaml
 from leyden.config import CONFIG_DIRECTORY
 from leyden.dashboard import dashboard
 from leyden.dashboard.library import reports, workspaces
+from leyden.dashboard.panels import OF_LAYERS
 from leyden.report.write import write_report
 from leyden.wandb_names import plain_key
 from written_studies import write_study
@@ -95,6 +96,18 @@ def test_every_panel_is_of_this_study_and_this_factor(tmp_path: Path) -> None:
         "config:factors.value.head_dropout",
     ]
     assert scatters[0]["xAxisLogScale"]
+
+
+def test_panels_of_layers_match_what_runs_log(tmp_path: Path) -> None:
+    workspace, _ = sent(write_study(tmp_path / "mine", FACTORS, value))
+    panels = panels_of(workspace)["Layers"]
+    assert all(one["config"]["useMetricRegex"] for one in panels)
+    for one, figure in zip(panels, ("update_ratio", "gradient_norm", "weight_norm"), strict=True):
+        pattern = re.compile(one["config"]["metricRegex"])
+        logged = [f"layers/{layer}/{name}" for layer in ("head", "blocks_0") for name in sorted(OF_LAYERS)]
+        assert [name for name in [*logged, "gradient_norm"] if pattern.search(name)] == [
+            f"layers/head/{figure}", f"layers/blocks_0/{figure}",
+        ]  # fmt: skip
 
 
 def test_panels_of_a_report_do_not_overlap(tmp_path: Path) -> None:

@@ -85,6 +85,14 @@ def test_classes_come_where_they_are_asked_for(tmp_path: Path) -> None:
     assert file.since("", False)["shares"] == ["val/accuracy"]
 
 
+def test_layers_come_where_they_are_asked_for(tmp_path: Path) -> None:
+    write_rows(tmp_path, range(2), (*NAMES, "layers/head/update_ratio"))
+    file = MetricsFile(tmp_path / "metrics.csv")
+    assert "layers/head/update_ratio" not in read(file, with_classes=True)
+    assert file.since("", False)["has_layers"]
+    assert "layers/head/update_ratio" in file.since("", False, True)["columns"]
+
+
 def test_no_file_has_no_rows(tmp_path: Path) -> None:
     files = MetricsFiles()
     assert files(tmp_path / "metrics.csv").since("", True)["rows"] == 0

@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from browsing import SIZES, needs_browser
-from live.pages import append_rows, serving, write_rows, write_run
+from live.pages import NAMES, append_rows, serving, write_rows, write_run
 from written_studies import write_study
 
 LENGTH = "document.querySelector('.chart[data-metric=\"{}\"]')?.data?.at(-1).x.length"
@@ -194,6 +194,21 @@ def test_what_is_chosen_stays_in_the_address(runs: Path, open_page: Any) -> None
     again.get_by_label("choose one").uncheck()
     again.get_by_label("choose two").uncheck()
     again.wait_for_selector("#chosen", state="hidden")
+    assert page.said + again.said == []
+
+
+def test_curves_of_layers_are_drawn_where_they_are_asked_for(runs: Path, open_page: Any) -> None:
+    layers = ("layers/blocks_0/update_ratio", "layers/head/update_ratio")
+    write_rows(write_run(runs / "one"), range(5), (*NAMES, *layers))
+    page = open_page()
+    wait_for_length(page, 5)
+    assert page.locator(".chart[data-metric^=layers]").count() == 0
+    page.get_by_label("of each layer").check()
+    wait_for_length(page, 5, layers[1])
+    again = open_page(page.evaluate("location.hash"))
+    wait_for_length(again, 5, layers[0])
+    again.get_by_label("of each layer").uncheck()
+    wait_until(again, "!document.querySelector('.chart[data-metric^=layers]')")
     assert page.said + again.said == []
 
 

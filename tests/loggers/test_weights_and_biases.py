@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from leyden.histograms import read_histograms
 from leyden.loggers import WandbLogger
 from leyden.metric_names import read_numbers
 from leyden.study.job import WANDB_SERVICE
@@ -78,9 +79,17 @@ def test_every_number_of_metrics_csv_is_what_wandb_holds(
     train_run: Callable[..., FinishedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run = train_run("logger=wandb", "epochs=3", "pictures=true")
+    layers = ["callbacks.layers.every_n_steps=20", "callbacks.layers.histograms=true"]
+    run = train_run("logger=wandb", "epochs=3", "pictures=true", "augment=flip_crop", *layers)
     (place,) = files_of(tmp_path / "runs")
-    assert history(place) == read_numbers(run.directory / "metrics.csv")
+    rows = history(place)
+    spread = [{key: row.pop(key) for key in list(row) if key.startswith("histograms/")} for row in rows]
+    assert rows == read_numbers(run.directory / "metrics.csv")
+    assert [row["step"] for row, of_row in zip(rows, spread, strict=True) if of_row] == [20, 40]
+    counts, edges = read_histograms(run.directory, 40)["histograms/head/gradients"]
+    (seen,) = (of_row for row, of_row in zip(rows, spread, strict=True) if row["step"] == 40)
+    assert seen["histograms/head/gradients.values"] == counts.tolist()
+    assert seen["histograms/head/gradients.bins"] == pytest.approx(edges.tolist())
     found = read_wandb(tmp_path / "runs")
     assert (found["state"], found["exit_code"], found["project"]) == ("finished", 0, "leyden")
     assert found["run_id"] == run.record["run_id"]
@@ -94,7 +103,12 @@ def test_every_number_of_metrics_csv_is_what_wandb_holds(
     assert summary["predictions"]["nrows"] == 24
     assert summary["predictions"]["ncols"] == 6
     assert summary["confusion_matrix_table"]["nrows"] == 100
-    assert {"reliability_table", "precision_recall_table", "pictures/examples"} <= summary.keys()
+    assert {
+        "reliability_table",
+        "precision_recall_table",
+        "pictures/examples",
+        "pictures/augmentation",
+    } <= summary.keys()
     kept = {path.name for path in (place / "files" / "leyden").iterdir()}
     assert {"config.yaml", "run.json", "metrics.csv", "log.txt"} <= kept
 

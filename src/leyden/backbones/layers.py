@@ -1,6 +1,6 @@
 """Backbone > **layers** > fine-tuning: a network's layers in the order in which an image meets them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
@@ -24,6 +24,21 @@ def layer_groups(backbone: nn.Module) -> list[list[str]]:
         elif own:
             groups.append(own)
     return [group for group in groups if group]
+
+
+def layer_names(groups: Sequence[Sequence[str]]) -> list[str]:
+    """A name for each layer: as much of its modules' path as no other layer has, `blocks_0` of `blocks.0.1.weight`.
+
+    `head` is no such name: that is what is not of the backbone.
+    """
+    names = []
+    for number, group in enumerate(groups):
+        others = [name for other, names_ in enumerate(groups) if other != number for name in names_]
+        parts = next((name for name in group if "." in name), group[0]).split(".")
+        paths = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+        own = next(path for path in paths if not any(f"{name}.".startswith(f"{path}.") for name in others))
+        names.append(own.removeprefix("network.").replace(".", "_"))
+    return ["backbone_head" if name == "head" else name for name in names]
 
 
 def _layers(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:

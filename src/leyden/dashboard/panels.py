@@ -11,6 +11,7 @@ from typing import Any
 from leyden.dashboard.library import reports
 from leyden.dashboard.subject import Subject
 from leyden.dashboard.text import statistics
+from leyden.metric_names import LAYERS
 from leyden.report.model import Factor
 from leyden.wandb_names import CONFUSION_MATRIX, FACTORS, PICTURES, PREDICTIONS, RELIABILITY, STEP, plain_key
 
@@ -20,6 +21,11 @@ SYSTEM = {
     "system/proc.memory.rssMB": "memory of the process (MB)",
     "system/gpu.0.gpu": "GPU utilisation (%)",
     "system/gpu.0.memoryAllocated": "GPU memory (%)",
+}
+OF_LAYERS = {
+    "update_ratio": "Update ratio of each layer: size of a step against that of the weights",
+    "gradient_norm": "Gradient norm of each layer",
+    "weight_norm": "Weight norm of each layer",
 }
 # Chart -> its kind at W&B, the columns of its table and the words on it, as `wandb.plot` makes them.
 CHARTS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
@@ -56,6 +62,7 @@ def sections(subject: Subject) -> list[Section]:
         Section("Factors", [*_factors(subject)], 2),
         *(Section(f"Learning curves by {one['name']}", [*_curves(subject, one)], 2) for one in subject.factors),
         Section("Generalisation gap", [*_gap()], 2),
+        Section("Layers", [*_layers()], 3, is_open=False),
         Section("Predictions and calibration", [*_answers()], 2, is_open=False),
         Section("Runs side by side", [reports.RunComparer(diff_only="split")], 1, is_open=False),
         Section("System metrics", [*_system()], 2, is_open=False),
@@ -130,6 +137,18 @@ def _gap() -> Iterable[Panel]:
         x=reports.SummaryMetric("train/loss"),
         y=reports.SummaryMetric("val/loss"),
     )
+
+
+def _layers() -> Iterable[Panel]:
+    """What the callback of that name logs, a line for each layer of each run."""
+    for figure, title in OF_LAYERS.items():
+        yield reports.LinePlot(
+            title=title,
+            x=STEP,
+            metric_regex=rf"^{LAYERS}/.*/{figure}$",
+            title_x="optimizer step",
+            log_y=True,
+        )
 
 
 def _answers() -> Iterable[Panel]:

@@ -24,7 +24,7 @@ const curves = (() => {
     return split in DASHES && rest.length ? { split, metric: rest.join("/") } : { split: null, metric: name };
   }
 
-  // Loss first, then what is validated, then what is of one split or of none, then what is of one class.
+  // Loss first, then what is validated, then what is of one split or of none, then what is of one class or layer.
   function metricsOf(known, shares) {
     const names = [...new Set(known.flatMap((one) => Object.keys(one.columns)))]
       .filter((name) => !["epoch", "step"].includes(name));

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from leyden.live.files import Stamp, stamp_of
-from leyden.metric_names import is_of_one_class, is_percentage
+from leyden.metric_names import is_of_one_class, is_of_one_layer, is_percentage
 
 MOST_FILES = 512  # that are kept in memory
 ENDING_BYTES = 256  # of what was read last: where they still stand there, the file was continued
@@ -78,17 +78,22 @@ class MetricsFile:
         """The last value of a column that is one."""
         return next((value for value in reversed(self.columns.get(name, [])) if value is not None), None)
 
-    def since(self, have: str, with_classes: bool) -> dict[str, Any]:
+    def since(self, have: str, with_classes: bool, with_layers: bool = False) -> dict[str, Any]:
         """The rows that come after those that a page has, told by `have`: "version:number of rows"."""
         version, _, number = have.partition(":")
         begin = min(int(number), self.num_rows) if version == self.version and number.isdigit() else 0
         names = [name for name in self.names if not name.startswith("test/")]
-        shown = [name for name in names if with_classes or not is_of_one_class(name)]
+        shown = [
+            name
+            for name in names
+            if (with_classes or not is_of_one_class(name)) and (with_layers or not is_of_one_layer(name))
+        ]
         return {
             "version": self.version, "begin": begin, "rows": self.num_rows,
             "columns": {name: self.columns[name][begin:] for name in shown},
             "shares": [name for name in shown if is_percentage(name)],
             "has_classes": any(is_of_one_class(name) for name in names),
+            "has_layers": any(is_of_one_layer(name) for name in names),
         }  # fmt: skip
 
 

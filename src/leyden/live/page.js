@@ -9,6 +9,7 @@
   const PAUSE_HIDDEN = 15000;
   const SHARE = 8; // and a server that takes long over the listing has as many times that to rest
   const MOST_DRAWN = 60; // runs
+  const KINDS = ["classes", "layers"]; // of curves that come where they are asked for
   const OPTIONS = { displayModeBar: false, displaylogo: false, responsive: true };
 
   const listing = { runs: [], studies: [], directory: "" };
@@ -19,7 +20,7 @@
     filter: "", status: "", sort: { key: "started", sign: -1 }, open: new Set(), colours: new Map(), opened: null,
   };
   // `chosen` are paths of runs and studies; null means the newest of all.
-  const choice = { chosen: null, opened: null, group: "", place: "epoch", log: false, classes: false };
+  const choice = { chosen: null, opened: null, group: "", place: "epoch", log: false, classes: false, layers: false };
   let items = [];
   let settingsOf = ""; // the runs that `settings` is about
 
@@ -32,8 +33,8 @@
     choice.group = asked.get("by") ?? "";
     choice.place = asked.get("over") === "step" ? "step" : "epoch";
     choice.log = asked.has("log");
-    choice.classes = asked.has("classes");
-    [byId("place").value, byId("log").checked, byId("classes").checked] = [choice.place, choice.log, choice.classes];
+    [byId("place").value, byId("log").checked] = [choice.place, choice.log];
+    for (const kind of KINDS) byId(kind).checked = choice[kind] = asked.has(kind);
   }
 
   function writeAddress() {
@@ -43,7 +44,7 @@
     if (choice.group) told.set("by", choice.group);
     if (choice.place !== "epoch") told.set("over", choice.place);
     if (choice.log) told.set("log", "1");
-    if (choice.classes) told.set("classes", "1");
+    for (const kind of KINDS) if (choice[kind]) told.set(kind, "1");
     history.replaceState(null, "", `${location.pathname}${String(told) && "#"}${told}`); // without the token, too
   }
 
@@ -109,7 +110,7 @@
       asked.append("run", path);
       asked.append("have", rows.has(path) ? `${rows.get(path).version}:${rows.get(path).rows}` : "");
     }
-    if (choice.classes) asked.set("classes", "true");
+    for (const kind of KINDS) if (choice[kind]) asked.set(kind, "true");
     const found = await ask(`api/metrics?${asked}`);
     tags.delete(`api/metrics?${asked}`); // each is asked but once
     let isNew = false;
@@ -243,7 +244,8 @@
     const place = byId("charts");
     const elements = made.map((one) => figures.get(one.metric).element);
     if (elements.some((element, number) => place.children[number] !== element)) place.replaceChildren(...elements);
-    byId("classes-label").hidden = ![...rows.values()].some((one) => one.has_classes);
+    for (const kind of KINDS)
+      byId(`${kind}-label`).hidden = ![...rows.values()].some((one) => one[`has_${kind}`]);
   }
 
   let shownAs = ""; // what the charts were made of, beside their rows
@@ -322,11 +324,13 @@
   byId("group").addEventListener("change", (event) => { choice.group = event.target.value; change(); });
   byId("place").addEventListener("change", (event) => { choice.place = event.target.value; change(); });
   byId("log").addEventListener("change", (event) => { choice.log = event.target.checked; change(); });
-  byId("classes").addEventListener("change", (event) => {
-    choice.classes = event.target.checked;
-    rows.clear();
-    change();
-  });
+  for (const kind of KINDS) {
+    byId(kind).addEventListener("change", (event) => {
+      choice[kind] = event.target.checked;
+      rows.clear();
+      change();
+    });
+  }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { shownAs = ""; change(); });
   addEventListener("hashchange", () => { readAddress(); rows.clear(); change(); });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) poll(); });

@@ -69,10 +69,10 @@ class Runs:
         """A file of a run, which a symbolic link does not put elsewhere."""
         return inside(self.root, relative(self.root, directory / name))
 
-    def rows(self, path: str, have: str, with_classes: bool) -> dict[str, Any]:
+    def rows(self, path: str, have: str, with_classes: bool, with_layers: bool) -> dict[str, Any]:
         """The rows of a run's metrics.csv that a page does not have yet."""
         metrics = self.metrics(self._file(self.directory(path), METRICS_FILE))
-        return {"path": path, **metrics.since(have, with_classes)}
+        return {"path": path, **metrics.since(have, with_classes, with_layers)}
 
     def settings(self, paths: list[str]) -> list[dict[str, str]]:
         """The settings in which these runs differ, those of each."""

@@ -128,10 +128,12 @@ def make_app(runs_directory: Path, token: str | None = None, hosts: Collection[s
         run: Annotated[list[str], Query(max_length=MOST_RUNS)],
         have: Annotated[list[str], Query(max_length=MOST_RUNS)],
         classes: bool = False,
+        layers: bool = False,
     ) -> Response:
         if len(run) != len(have):
             raise HTTPException(400, "each run is to say what the page has of it")
-        found = [asked(runs.rows, path, version, classes) for path, version in zip(run, have, strict=True)]
+        places = zip(run, have, strict=True)
+        found = [asked(runs.rows, path, version, classes, layers) for path, version in places]
         return _answer_json(request, found)
 
     @app.get("/api/settings")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from leyden.histograms import read_of_row
 from leyden.loggers.follower import Follower
 
 DIRECTORY = "tensorboard"
@@ -30,6 +31,12 @@ class TensorBoardLogger(Follower):
         for name, value in row.items():
             if name != "step":
                 self.writer.add_scalar(name, value, int(row["step"]))
+        for name, (counts, edges) in read_of_row(self.run_directory, row).items():
+            middles = (edges[:-1] + edges[1:]) / 2  # for its sums, which it does not draw
+            self.writer.add_histogram_raw(
+                name, edges[0], edges[-1], counts.sum(), middles @ counts, middles**2 @ counts, edges[1:].tolist(),
+                counts.tolist(), int(row["step"]),
+            )  # fmt: skip
 
     def close(self, record: Mapping[str, Any]) -> None:
         import numpy as np

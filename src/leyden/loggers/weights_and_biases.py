@@ -15,6 +15,7 @@ from typing import Any
 
 from leyden.config import REPEATS
 from leyden.errors import explain
+from leyden.histograms import read_of_row
 from leyden.loggers.follower import Follower
 from leyden.loggers.shown import shown_of
 from leyden.metric_names import is_as_good
@@ -115,11 +116,17 @@ class WandbLogger(Follower):
                 earlier.replace(wandb_directory / "superseded" / earlier.name)
 
     def send(self, index: int, row: dict[str, float]) -> None:
-        self.run.log(row, step=index)
+        self.run.log(row | self._histograms(row), step=index)
         monitor = self.config.get("monitor")
         if monitor in row and (not self.best or is_as_good(monitor, row[monitor], self.best[f"best/{monitor}"])):
             self.best = {f"best/{monitor}": row[monitor], "best/epoch": row["epoch"], "best/step": row["step"]}
             self.run.summary.update(self.best)
+
+    def _histograms(self, row: dict[str, float]) -> dict[str, Any]:
+        import wandb
+
+        found = read_of_row(self.run_directory, row)
+        return {name: wandb.Histogram(np_histogram=histogram) for name, histogram in found.items()}
 
     def close(self, record: Mapping[str, Any]) -> None:
         summary = {"status": record["status"], "reason": record.get("reason")}
