@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import augmentation, image_files, loops, networks, processes, reports, shards, studies, transfer
 from benchmarks.measure import REPEATS, Line, compare, in_turn, show
-from benchmarks.networks import CNN, DIGITS, EXACT, MLP, MLP_B64, RESNET, SAVING, Case
+from benchmarks.networks import CNN, DIGITS, EXACT, LOGGING, MLP, MLP_B64, RESNET, SAVING, Case
 
 RESULTS = Path(__file__).with_name("results.json")
 Maker = Callable[[], Line | Iterator[Line]]
@@ -79,6 +79,27 @@ def exactness() -> Iterator[tuple[str, Maker]]:
             unit="images/s", target=0.97, against="the same run without",
         ),
     )  # fmt: skip
+
+
+def logging_costs() -> Iterator[tuple[str, Maker]]:
+    """What is logged, ten times as often as by default, so that a block of steps has its share of it."""
+    bare = partial(loops.run_elsewhere, loops.without_logging, ("logger=csv", "callbacks.layers.every_n_steps=null"))
+    no_layers, layers = (f"callbacks.layers.every_n_steps={number}" for number in ("null", LOGGING.block))
+    for label, words in {
+        "metrics.csv": ["logger=csv", no_layers],
+        "metrics.csv, norms of layers": ["logger=csv", layers],
+        "metrics.csv, W&B offline, norms of layers": ["logger=wandb", "logger.mode=offline", layers],
+    }.items():
+        yield (
+            f"logging: {label}",
+            partial(
+                compare,
+                measure=partial(networks.speeds, LOGGING, bare, "trainer.log_every_n_steps=5", *words),
+                unit="images/s",
+                target=0.98,
+                against=f"the same run without any; {LOGGING.name}, rows every 5 steps, norms every 10",
+            ),
+        )
 
 
 def template() -> Iterator[tuple[str, Maker]]:
@@ -294,8 +315,8 @@ def main() -> int:
     print(f"{'':58} {'ours':>12} {'reference':>12} {'':9} {'ratio':>8}   target met")
     lines = []
     groups = (
-        throughput, defaults, exactness, template, augmenting, files, reading, whole_processes, whole_studies,
-        whole_reports, fine_tuning,
+        throughput, defaults, exactness, logging_costs, template, augmenting, files, reading, whole_processes,
+        whole_studies, whole_reports, fine_tuning,
     )  # fmt: skip
     for group in groups:
         for name, make in group():
