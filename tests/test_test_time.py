@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from leyden import metrics
-from leyden.test_time import TestTime, fit_temperature
+from leyden.test_time import TestTime, fit_temperature, is_told_apart_from_one
 from running import FinishedRun, compose_config
 from task_sources import MULTI_LABEL
 
@@ -70,6 +70,54 @@ def test_temperature_of_several_labels_is_found() -> None:
     logits = 4 * torch.randn(20000, 5, generator=generator)
     labels = torch.bernoulli((logits / 2).sigmoid(), generator=generator).long()
     assert fit_temperature(logits, labels, "multi_label") == pytest.approx(2, rel=0.05)
+
+
+def drawn(num_images: int, temperature: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    logits = 4 * torch.randn(num_images, 5, generator=generator)
+    return logits, torch.multinomial((logits / temperature).softmax(1), 1, generator=generator)[:, 0]
+
+
+def test_temperature_of_answers_that_are_all_right_is_not_told() -> None:
+    for num_images in (9, 500):  # any number of them: the fit goes to zero
+        logits = torch.randn(num_images, 5, generator=torch.Generator().manual_seed(0))
+        fitted = fit_temperature(logits, logits.argmax(1), "single_label")
+        assert fitted == pytest.approx(0.05, rel=0.01)
+        assert not is_told_apart_from_one(fitted, logits, logits.argmax(1), "single_label")
+
+
+def test_temperature_is_told_from_one_in_a_twentieth_of_the_cases_where_it_is_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    told = []
+    for _ in range(400):
+        images = drawn(60, 1.0, generator)
+        told.append(is_told_apart_from_one(fit_temperature(*images, "single_label"), *images, "single_label"))
+    assert 0.02 < np.mean(told) < 0.09
+
+
+def test_test_loss_of_temperatures_of_few_images_is_on_average_no_worse_than_without() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for true_temperature in (1.0, 2.0):
+        logits, labels = drawn(4000, true_temperature, generator)
+        losses = []
+        for _ in range(60):
+            nine = drawn(9, true_temperature, generator)
+            fitted = fit_temperature(*nine, "single_label")
+            chosen = fitted if is_told_apart_from_one(fitted, *nine, "single_label") else 1.0
+            losses.append([float(F.cross_entropy(logits / t, labels)) for t in (1.0, chosen, fitted)])
+        without, careful, always = np.mean(losses, axis=0)
+        assert careful <= without + 0.01
+        assert always > without + 0.1  # what there is to guard against
+
+
+def test_run_with_too_few_validation_images_keeps_its_temperature_and_says_so(
+    train_run: Train, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = ["epochs=4", "optimizer.lr=0.05", "data.validation_fraction=0.01", "trainer.precision=32-true"]
+    run = train_run(*few, "test_time.temperature=true")
+    assert run.record["calibration"]["temperature"] == 1
+    warned = [record.getMessage() for record in caplog.records if "test_time.temperature=true" in record.getMessage()]
+    assert len(warned) == 1
+    assert "20 validation images do not tell their likeliest temperature" in warned[0]
 
 
 def test_run_with_a_temperature_keeps_its_answers_and_is_better_calibrated(train_run: Train) -> None:

@@ -3,6 +3,7 @@
 Shapes: B images of a batch, C channels, H x W pixels, K classes.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,14 +16,19 @@ from torchmetrics import Metric
 
 from leyden.data.sources import Task
 
+log = logging.getLogger(__name__)
+
 VIEWS = ("plain", "flips", "flips_turns")
+LARGEST_TEMPERATURE = 20.0  # and 1/20 the smallest
+CHI_SQUARE_95 = 3.841458820694124  # quantile of the chi-square distribution with one degree of freedom
 
 
 class TestTime:
     """Answers with the mean over views of an image: itself (plain), mirrored too (flips), or all eight flips and turns.
 
     Of classes the mean is that of probabilities. With `temperature`, logits are divided by the one number that makes
-    the validation images' labels likeliest (Guo et al. 2017): an answer stays, how sure it is changes.
+    the validation images' labels likeliest (Guo et al. 2017), where these can tell it from 1: an answer stays, how sure
+    it is changes.
     """
 
     __test__ = False  # pytest takes it for a test by its name
@@ -68,14 +74,29 @@ class TestTime:
 
 def fit_temperature(logits: Tensor, labels: Tensor, task: Task) -> float:
     """The temperature under which labels [N] (or [N, K] of zeros and ones) are likeliest, between 1/20 and 20."""
+    loss = _negative_log_likelihood(logits, labels, task)
+    bound = math.log(LARGEST_TEMPERATURE)
+    return math.exp(minimize_scalar(lambda log: loss(math.exp(log)), bounds=(-bound, bound), method="bounded").x)
+
+
+def is_told_apart_from_one(temperature: float, logits: Tensor, labels: Tensor, task: Task) -> bool:
+    """Whether labels bear out a temperature that was fitted to them: 1 lies outside its 95 % interval, and it has one.
+
+    The likelihood-ratio test (Wilks 1938) of one number: twice what it adds to the labels' log-likelihood must exceed
+    the 95 % quantile of chi-square. A fit that ends where the search does has found no optimum: of answers that are all
+    right, any number of them, it goes to zero.
+    """
+    if abs(math.log(temperature)) > math.log(LARGEST_TEMPERATURE) - 0.01:
+        return False
+    loss = _negative_log_likelihood(logits, labels, task)
+    return 2 * (loss(1.0) - loss(temperature)) > CHI_SQUARE_95
+
+
+def _negative_log_likelihood(logits: Tensor, labels: Tensor, task: Task) -> Callable[[float], float]:
+    """Of labels [N] or [N, K], their sum, as a function of the temperature."""
     logits, labels = logits.double(), labels if task == "single_label" else labels.double()
     loss = F.cross_entropy if task == "single_label" else F.binary_cross_entropy_with_logits
-
-    def negative_log_likelihood(log_temperature: float) -> float:
-        return float(loss(logits / math.exp(log_temperature), labels))
-
-    bound = math.log(20)
-    return math.exp(minimize_scalar(negative_log_likelihood, bounds=(-bound, bound), method="bounded").x)
+    return lambda temperature: float(loss(logits / temperature, labels, reduction="sum"))
 
 
 @torch.no_grad()
@@ -84,9 +105,10 @@ def calibrate(
 ) -> dict[str, float]:
     """Chooses on the validation images what the test goes by, from answers given as in the test.
 
-    `ask` gives the logits of normalised images. The temperature is chosen where one is asked for, the thresholds of
-    several labels always: those that validation chose were for one look and undivided logits. Each rank answers its
-    share, and all choose the same. Returns loss and calibration error before and after, for the run's record.
+    `ask` gives the logits of normalised images. The temperature is chosen where one is asked for, 1 where the
+    validation images do not tell it from that; the thresholds of several labels always: those that validation chose
+    were for one look and undivided logits. Each rank answers its share, and all choose the same. Returns loss and
+    calibration error before and after, for the run's record.
     """
     trainer = classifier.trainer
     device = trainer.strategy.root_device
@@ -98,7 +120,7 @@ def calibrate(
         labels.append(batch.labels.to(device))
     ours = torch.cat(answers), torch.cat(labels)
     if test_time.fits_temperature:
-        test_time.temperature = fit_temperature(*_of_all_ranks(*ours), test_time.task)
+        test_time.temperature = _choose_temperature(*_of_all_ranks(*ours), test_time.task)
     found = {"temperature": test_time.temperature}
     for when, temperature in (("before", 1.0), ("after", test_time.temperature)):  # the thresholds stay as after
         val_metrics.to(device).update(ours[0] / temperature, ours[1])
@@ -106,6 +128,20 @@ def calibrate(
         val_metrics.reset()
         found |= {f"val_{name}_{when}": computed[name] for name in ("loss", "ece") if name in computed}
     return found
+
+
+def _choose_temperature(logits: Tensor, labels: Tensor, task: Task) -> float:
+    """The fitted temperature, or 1 where so many validation images do not tell it from 1, which is warned of."""
+    fitted = fit_temperature(logits, labels, task)
+    if is_told_apart_from_one(fitted, logits, labels, task):
+        return fitted
+    log.warning(
+        "test_time.temperature=true: %d validation images do not tell their likeliest temperature, %.3g, from 1, so it "
+        "stays 1: hold out more of them (data.validation_fraction) to know it better",
+        len(labels),
+        fitted,
+    )
+    return 1.0
 
 
 def _of_all_ranks(answers: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
