@@ -58,7 +58,8 @@ def score(directory: Path) -> Scores | None:
     counted = (answers == (chances >= 0.5)).float().mean()
     readings = [((answers == truth) * weights).sum() / weights.sum() for truth in (chances >= 0.5, chances > 0)]
     values = [100 * float(value) for value in (counted, *readings)]
-    name = "scratch" if not config.backbone.get("pretrained") else config.finetune["_target_"].rpartition(".")[2]
+    is_new = not (config.backbone.get("pretrained") or config.weights)
+    name = "scratch" if is_new else config.finetune["_target_"].rpartition(".")[2]
     share = len(data.test_indices) / (len(data.train_indices) + len(data.val_indices))
     return Scores(name, config.data.split_seed, (values[0], values[1], values[2]), share)
 

@@ -10,10 +10,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from leyden import command_line
-from leyden.backbones import CNN, MLP
+from leyden.backbones import CNN, MLP, TimmBackbone
+from leyden.build import build_classifier, build_data
+from leyden.check import check
+from leyden.config import Origin
 from leyden.heads import LinearHead, NormedHead
 from leyden.weights import Weights, keep_head, load_weights, read_weights
-from running import FinishedRun
+from running import FinishedRun, compose_config
+from studies import Study
 
 Train = Callable[..., FinishedRun]
 
@@ -134,7 +138,45 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_weights(str(tmp_path / "empty.pth"))
 
 
-def test_weights_and_pretrained_exclude_each_other(train_run: Train, tmp_path: Path) -> None:
-    torch.save(CNN(1, 8).state_dict(), tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match=r"weights and backbone\.pretrained are both given"):
-        train_run("backbone=lite0", f"weights={tmp_path / 'weights.pth'}")
+def timm_weights(name: str, tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
+    """A file of new weights of a network of timm, and its tensors."""
+    torch.manual_seed(3)
+    tensors = TimmBackbone(1, 32, name).network.state_dict()
+    torch.save(tensors, tmp_path / f"{name}.pth")
+    return tmp_path / f"{name}.pth", tensors
+
+
+def test_weights_that_are_named_come_before_those_of_the_backbones_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, tensors = timm_weights("tf_efficientnet_lite0", tmp_path)
+    config = compose_config("backbone=lite0", f"weights={path}")
+    check(config)
+    with caplog.at_level("INFO"):
+        classifier = build_classifier(config, build_data(config))
+    ours = classifier.backbone.network.state_dict()  # type: ignore[union-attr,operator]
+    assert all(torch.equal(tensor, ours[name]) for name, tensor in tensors.items())
+    assert f"weights={path} stand in for those that backbone.pretrained would load" in caplog.text
+
+
+def test_weights_of_a_larger_network_of_the_same_kind_are_of_another_architecture(tmp_path: Path) -> None:
+    path, _ = timm_weights("tf_efficientnet_lite0", tmp_path)
+    config = compose_config("backbone=lite1", f"weights={path}")
+    with pytest.raises(ValueError, match=r"is of another architecture: \d+ of the backbone's \d+ tensors fit"):
+        build_classifier(config, build_data(config))
+
+
+def test_weights_and_pretrained_that_are_both_given_exclude_each_other() -> None:
+    given = ["backbone.pretrained=package", "weights=file.pth"]
+    with pytest.raises(ValueError, match=r"both given \(override backbone\.pretrained=package\): choose one"):
+        check(compose_config("backbone=lite0", *given), Origin(given))
+
+
+def test_study_in_place_of_a_run_says_what_to_give(study: Study) -> None:
+    assert study("seed=0,1", "pictures=false") == 0
+    runs = sorted(path.parents[1] for path in study.directory.glob("*/checkpoints/best.ckpt"))
+    with pytest.raises(
+        ValueError, match=r"is a study: give one of its runs, as by weights=\S+, or .* `leyden soup"
+    ) as e:
+        read_weights(str(study.directory))
+    assert f"weights={runs[0]}" in str(e.value)

@@ -79,7 +79,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule | DataFacts) -> I
     check_hyperparameters(make_optimizer)
     finetune: Finetune = instantiate(config.finetune)
     facts = {"channels": data.channels, "image_size": data.image_size}
-    if not finetune.uses_weights and "pretrained" in config.backbone:
+    if "pretrained" in config.backbone and (config.weights or not finetune.uses_weights):
         facts["pretrained"] = False
     backbone: nn.Module = instantiate(config.backbone, **facts)
     head: nn.Module = instantiate(config.head, num_features=backbone.num_features, num_classes=data.num_outputs)
@@ -137,16 +137,18 @@ def begin_with_weights(
 ) -> dict[str, Any] | None:
     """Puts into the network what it is to begin with; how it fitted, None where its weights are new.
 
+    `weights` come before those that the backbone's own file names.
+
     Raises:
         ValueError: the weights cannot be read, or are another network's.
     """
     if not config.weights:
         fit = getattr(backbone, "fit", None)
         return None if fit is None else fit._asdict() | {"head": "new"}
-    if config.backbone.get("pretrained"):
-        raise ValueError("weights and backbone.pretrained are both given: choose one, as by backbone.pretrained=false")
     weights = read_weights(config.weights)
     fit = load_weights(backbone, weights)
+    if config.backbone.get("pretrained"):
+        log.info("weights=%s stand in for those that backbone.pretrained would load", config.weights)
     kept = keep_head(head, weights, data.class_names) if config.keep_head else "new"
     return fit._asdict() | {"head": kept}
 

@@ -260,6 +260,11 @@ def _check_rules(config: DictConfig, origin: Origin) -> None:
         raise ValueError(f"resume={config.resume}{origin.of('resume')}: expected never or auto")
     if str(config.name).strip() in ("", ".", "..") or "/" in str(config.name):
         raise ValueError(f"name={config.name!r}{origin.of('name')}: expected a name for a directory, without a slash")
+    if config.weights and config.backbone.get("pretrained") and origin.is_given("backbone.pretrained"):
+        raise ValueError(
+            f"weights and backbone.pretrained are both given{origin.of('backbone.pretrained')}: choose one, as by "
+            "backbone.pretrained=false"
+        )
     _check_trainer(config, origin)
     devices = config.trainer.get("devices")
     if isinstance(devices, int) and devices > 1 and config.batch_size % devices:

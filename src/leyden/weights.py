@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from leyden.backbones import TimmBackbone
 from leyden.backbones.tensors import Fit, put
 from leyden.checkpoint import BEST, read_checkpoint, read_tensors
+from leyden.run import is_study
 
 IN_DIRECTORIES = ("*.safetensors", "*.pth", "*.pt", "*.bin", "*.ckpt")
 
@@ -28,11 +29,13 @@ def read_weights(source: str) -> Weights:
     """Reads a file of tensors (.safetensors, .pth), a Leyden checkpoint or run, or a directory that holds one file.
 
     Raises:
-        ValueError: nothing is there, it is damaged, or it carries code, none of which is run.
+        ValueError: nothing is there, it is a study's, it is damaged, or it carries code, none of which is run.
     """
     path = Path(source)
     if not path.exists():
         raise ValueError(f"weights={source}: nothing is there; give a file, a run's directory, or a directory of one")
+    if is_study(path):
+        raise ValueError(_many_runs(path))
     if (path / "checkpoints").is_dir():
         path = path / "checkpoints" / BEST
     elif path.is_dir():
@@ -55,6 +58,18 @@ def read_weights(source: str) -> Weights:
     if not tensors:
         raise ValueError(f"weights={source}: {path} holds no tensors by their names")
     return Weights(path, tensors, {}, {})
+
+
+def _many_runs(study: Path) -> str:
+    soup = study.with_name(f"{study.name}_soup")
+    runs = sorted(path.parents[1] for path in study.glob(f"*/checkpoints/{BEST}"))
+    one = f"weights={runs[0]}" if runs else "the directory of one that has finished"
+    of_all = (
+        f"weights={soup}" if (soup / "checkpoints" / BEST).is_file() else f"`leyden soup {study}` and weights={soup}"
+    )
+    return (
+        f"weights={study} is a study: give one of its runs, as by {one}, or the mean of them, by {made}weights={soup}"
+    )
 
 
 def _merged(tensors: dict[str, Tensor], run: dict[str, Any]) -> dict[str, Tensor]:
