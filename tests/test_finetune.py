@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -360,6 +361,7 @@ def test_every_way_has_a_file_with_the_defaults_of_its_signature() -> None:
         settings = dict(OmegaConf.load(CONFIG_DIRECTORY / "finetune" / f"{way}.yaml"))
         kind = getattr(leyden.finetune, settings.pop("_target_").rpartition(".")[2])
         targets.add(kind)
+        assert kind.way == way
         for name, value in settings.items():
             assert inspect.signature(kind).parameters[name].default == value, (way, name)
     assert targets == {Finetune, *Finetune.__subclasses__()}
@@ -390,3 +392,20 @@ def test_scratch_begins_with_new_weights_whatever_the_config_has(train_run: Call
     classifier = build_classifier(lite0, instantiate(lite0.data))
     assert classifier.loaded is None
     assert classifier.backbone.fit is None
+
+
+@pytest.mark.parametrize("way", [*WAYS, "full finetune.frozen_layers=1"])
+def test_way_that_builds_on_weights_warns_once_of_new_ones(
+    way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(MLP(1, 8, depth=2, width=16).state_dict(), tmp_path / "weights.pth")
+    network = ["backbone.depth=2", "epochs=9", *f"finetune={way}".split()]
+    network_of(*network)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    is_for_new = way in ("full", "scratch")
+    assert [message.startswith(f"finetune={way.replace(' ', ' with ')} keeps") for message in warned] == [True] * (
+        not is_for_new
+    )
+    caplog.clear()
+    network_of(*network, f"weights={tmp_path / 'weights.pth'}")
+    assert "keeps to the weights" not in caplog.text

@@ -90,6 +90,8 @@ def build_classifier(config: DictConfig, data: ImageDataModule | DataFacts) -> I
     if data.task == "regression":
         head = Number(head)
     finetune.begin(backbone, head, None if config.steps else config.epochs)
+    if finetune.builds_on_weights and not (finetune.uses_weights and has_weights(config)):
+        warn_of_new_weights(finetune)
     warn_of_stages_that_never_come(finetune, config.trainer.get("max_epochs"))
     of_data = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
     of_classes = {} if data.task == "regression" else {"num_classes": data.num_classes}
@@ -109,6 +111,22 @@ def build_classifier(config: DictConfig, data: ImageDataModule | DataFacts) -> I
     )
     classifier.loaded = loaded
     return classifier
+
+
+def has_weights(config: DictConfig) -> bool:
+    """Whether the config names weights that a network may begin with."""
+    return bool(config.weights or config.backbone.get("pretrained"))
+
+
+def warn_of_new_weights(finetune: Finetune) -> None:
+    """Says that a way of fine-tuning keeps to weights that have learnt nothing."""
+    layers = f" with finetune.frozen_layers={finetune.frozen_layers}" if finetune.frozen_layers else ""
+    log.warning(
+        "finetune=%s%s keeps to the weights that the backbone begins with, and these are random: give weights=<a file "
+        "or run> or a pretrained backbone, as backbone=lite0, or let all of it train by finetune=full",
+        finetune.way,
+        layers,
+    )
 
 
 def warn_of_stages_that_never_come(finetune: Finetune, max_epochs: int | None) -> None:

@@ -20,6 +20,7 @@ class Finetune:
     (`batch_norm=train`) or stay as they came (`eval`).
     """
 
+    way = "full"  # as the config calls it
     uses_weights = True  # whether the network begins with those that the config names
     keeps_features, views = False, 1  # whether the backbone's are computed once, and for how many augmentations
 
@@ -56,6 +57,11 @@ class Finetune:
     def rate(self, layer: int) -> float:
         """The learning rate of a layer of the backbone, in multiples of `optimizer.lr`."""
         return 1.0
+
+    @property
+    def builds_on_weights(self) -> bool:
+        """Whether it keeps what the backbone begins with, or something near it, so that new weights make no sense."""
+        return type(self) not in (Finetune, Scratch) or self.frozen_layers > 0
 
     @property
     def changes_with_time(self) -> bool:
@@ -109,6 +115,7 @@ class Finetune:
 class Scratch(Finetune):
     """All parameters train, from new weights, whatever the config has: what fine-tuning is compared with."""
 
+    way = "scratch"
     uses_weights = False
 
 
@@ -118,6 +125,8 @@ class LinearProbe(Finetune):
     They are computed once for each image, in training for each of `views` of its augmentation, of which every epoch
     takes the next; without `cache_features` the backbone runs in every step.
     """
+
+    way = "linear_probe"
 
     def __init__(self, views: int = 1, cache_features: bool = True, head_rate: float = 1.0) -> None:
         super().__init__(head_rate)
@@ -133,6 +142,8 @@ class HeadThenFull(Finetune):
 
     Linear probing, then fine-tuning (Kumar et al. 2022).
     """
+
+    way = "head_then_full"
 
     def __init__(self, head_epochs: int = 1, head_rate: float = 1.0, batch_norm: str = "train") -> None:
         super().__init__(head_rate, batch_norm)
@@ -154,6 +165,8 @@ class Gradual(Finetune):
     the backbone has layers, which are shared out evenly; each lasts `epochs_per_stage`, by default an even part of all
     epochs, the last one to the end.
     """
+
+    way = "gradual"
 
     def __init__(
         self,
@@ -190,6 +203,8 @@ class Discriminative(Finetune):
     Layer-wise learning-rate decay (Howard & Ruder 2018; Clark et al. 2020).
     """
 
+    way = "discriminative"
+
     def __init__(self, decay: float = 0.75, head_rate: float = 1.0, batch_norm: str = "train") -> None:
         super().__init__(head_rate, batch_norm)
         _require("decay", decay, 0 < decay <= 1, "a number above 0, up to 1")
@@ -201,6 +216,8 @@ class Discriminative(Finetune):
 
 class BitFit(Finetune):
     """The biases of the backbone train, those of its norms among them, and the head (Ben Zaken et al. 2022)."""
+
+    way = "bitfit"
 
     def begin(self, backbone: nn.Module, head: nn.Module, num_epochs: int | None) -> None:
         super().begin(backbone, head, num_epochs)
@@ -217,6 +234,8 @@ class L2SP(Finetune):
     Adds `alpha` · (w - w₀) to the gradients of the backbone and `beta` · w to those of the head's weights, in place of
     the optimizer's weight decay, which acts on neither.
     """
+
+    way = "l2sp"
 
     def __init__(
         self, alpha: float = 0.1, beta: float = 0.01, head_rate: float = 1.0, batch_norm: str = "train"
@@ -254,6 +273,8 @@ class Lora(Finetune):
     Targets are linear layers and convolutions by their names or the ends of them, as `qkv`; null: all linear layers and
     1 x 1 convolutions. B starts at zero, so the network starts as it came.
     """
+
+    way = "lora"
 
     def __init__(
         self,

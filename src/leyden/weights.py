@@ -64,12 +64,9 @@ def _many_runs(study: Path) -> str:
     soup = study.with_name(f"{study.name}_soup")
     runs = sorted(path.parents[1] for path in study.glob(f"*/checkpoints/{BEST}"))
     one = f"weights={runs[0]}" if runs else "the directory of one that has finished"
-    of_all = (
-        f"weights={soup}" if (soup / "checkpoints" / BEST).is_file() else f"`leyden soup {study}` and weights={soup}"
-    )
-    return (
-        f"weights={study} is a study: give one of its runs, as by {one}, or the mean of them, by {made}weights={soup}"
-    )
+    made = "" if (soup / "checkpoints" / BEST).is_file() else f"`leyden soup {study}` and "
+    mean = f"{made}weights={soup}"
+    return f"weights={study} is a study: give one of its runs, as by {one}, or the mean of them, by {mean}"
 
 
 def _merged(tensors: dict[str, Tensor], run: dict[str, Any]) -> dict[str, Tensor]:
