@@ -19,7 +19,7 @@ CONFIG_DIRECTORY = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.
 STUDY_KEYS = (
     "plan", "jobs", "devices_per_run", "runs_per_device", "on_error", "retry", "time_limit", "mixed",
 )  # fmt: skip
-REPEATS = ("seed", "fold")  # in which runs of one setting differ
+REPEATS = ("seed", "fold", "data.split_seed")  # in which runs of one setting differ
 # What no bit of a run's result depends on, and so may differ from one attempt to the next: that the images found
 # elsewhere are the same is looked at by itself.
 FREE = (

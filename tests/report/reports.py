@@ -85,7 +85,7 @@ def make_run(setting: Setting, seed: int, values: Any) -> Run:
     value = float(values[number, seed])
     return {
         "id": f"{number}_{seed}", "setting": number, "factors": setting["factors"], "seed": seed, "fold": None,
-        "status": "finished",
+        "split_seed": None, "status": "finished",
         "reason": None, "directory": f"{number}_{seed}", "wandb": "https://wandb.ai/me/it/runs/1" if seed else None,
         "command": "leyden train recipe=digits_cnn " + setting["label"], "selection": value, "reported": value - 0.01,
         "best_epoch": 7, "seconds": 12.0 + number + seed, "seconds_per_step": 0.0123, "images_per_second": 5200.0,

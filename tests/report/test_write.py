@@ -265,6 +265,22 @@ def test_first_sentence_does_not_contradict_itself(tmp_path: Path) -> None:
     assert report["answer"][0].endswith("with one seed of optimizer=adam nothing says whether that is noise.")
 
 
+def test_splits_are_repeats_of_a_setting(study: Study) -> None:
+    assert study("optimizer=sgd,adam", "data.split_seed=0,1,2", "study=mine") == 0, study.err
+    table = study.out
+    assert "data.split_seed" in table
+    report = json.loads((study.directory / "report.json").read_text(encoding="utf-8"))
+    assert [factor["name"] for factor in report["factors"]] == ["optimizer"]
+    assert [setting["selection"]["n"] for setting in report["settings"]] == [3, 3]
+    assert report["answer"][0].startswith("With three splits, optimizer=")
+    assert report["power"]["is_paired"]
+    assert {run["split_seed"] for run in report["runs"]} == {0, 1, 2}
+    assert any(told.startswith("Splits learn from the same images in part") for told in report["warnings"])
+    assert "split seed" in (study.directory / "report.md").read_text(encoding="utf-8")
+    assert command_line.compare([str(study.directory), str(study.directory)]) == 0
+    assert "McNemar's test, seed 0, split 2" in study.capture.readouterr().out
+
+
 def test_folds_are_repeats_of_a_setting(study: Study) -> None:
     assert study("optimizer=sgd,adam", "fold=0,1,2", "folds=3", "study=mine") == 0, study.err
     report = json.loads((study.directory / "report.json").read_text(encoding="utf-8"))

@@ -69,7 +69,7 @@ class WandbLogger(Follower):
         self.has_recovered = False
 
     def _place_in_study(self, name: str | None, group: str | None, tags: Any) -> dict[str, Any]:
-        """Groups the run with its study; `job_type` is its setting, alike for runs that differ by their seed alone."""
+        """Groups the run with its study; `job_type` is its setting, alike for those of other seeds, folds or splits."""
         words = {key: f"{key}={value}" for key, value in self.study["factors"].items()}
         setting = " ".join(word for key, word in words.items() if key not in REPEATS)
         return {

@@ -34,7 +34,7 @@ KINDS: dict[str, Any] = {
 MOST_EPOCHS = 1_000_000  # more are a damaged file's
 
 
-Repeat = tuple[int, str | None]  # a seed, and the fold if there is one
+Repeat = tuple[int, str | None, int | None]  # a seed, the fold if there is one, the seed of the split
 
 
 @dataclass
@@ -64,9 +64,15 @@ class Found:
         return found
 
     @property
+    def split_seed(self) -> int | None:
+        """What decided who trains, who validates and who tests; None where the data has no such choice."""
+        found: int | None = self.record.get("data", {}).get("split_seed")
+        return found
+
+    @property
     def repeat(self) -> Repeat | None:
         """What tells it from others of its setting; None where its seed is not known."""
-        return (self.seed, self.fold) if isinstance(self.seed, int) else None
+        return (self.seed, self.fold, self.split_seed) if isinstance(self.seed, int) else None
 
     @property
     def is_judged(self) -> bool:

@@ -33,7 +33,7 @@ DATA = ("name", "fingerprint", "split_seed")
 
 @dataclass
 class Side:
-    """One of the two: its runs, which differ by their seed alone, and how it is called."""
+    """One of the two: its runs, which differ by their seed, fold or split alone, and how it is called."""
 
     directory: Path
     name: str
@@ -71,7 +71,12 @@ def compare(first: Path, second: Path) -> str:
     for place, side in zip(("first ", "second"), sides, strict=True):
         lines += [f"{place}  {side.name}", f"        {_result(side, metric, is_share)}"]
     lines += ["", *_differences(*sides, metric, is_share, answers)]
-    lines += [_mcnemar(repeat, found, pairs[repeat]) for repeat, found in answers.items() if _has_right_answers(found)]
+    shows_split = len({repeat[2] for repeat in pairs if repeat}) > 1
+    lines += [
+        _mcnemar(repeat, found, pairs[repeat], shows_split)
+        for repeat, found in answers.items()
+        if _has_right_answers(found)
+    ]
     if pairs and sides[0].data.get("split_seed") != sides[1].data.get("split_seed"):
         lines.append(
             "data.split_seed differs: image for image they compare only if the data has test images of its own"
@@ -222,11 +227,15 @@ def _has_right_answers(answers: Sequence[Predictions | None]) -> bool:
 
 
 def _mcnemar(
-    repeat: Repeat | None, answers: tuple[Predictions | None, Predictions | None], runs: tuple[Found, Found]
+    repeat: Repeat | None,
+    answers: tuple[Predictions | None, Predictions | None],
+    runs: tuple[Found, Found],
+    shows_split: bool,
 ) -> str:
     """McNemar's test of two runs' answers to the same images (1947), exact where few differ."""
-    seed, fold = repeat or (None, None)
+    seed, fold, split = repeat or (None, None, None)
     name = "McNemar's test" + ("" if seed is None else f", seed {seed}") + (f", fold {fold}" if fold else "")
+    name += f", split {split}" if shows_split else ""
     one, other = answers
     missing = [run.directory for run, found in zip(runs, answers, strict=True) if found is None]
     if one is None or other is None:

@@ -1,7 +1,7 @@
 """Settings > **effects** > page: what each factor does to the selection metric, alone, in pairs and of the whole.
 
-Runs that differ by their seed alone make a setting; wherever means are taken over other factors, settings count alike,
-so that more seeds do not weigh more. Shapes: R runs, S settings, F factors.
+Runs that differ by seed, fold or split alone make a setting; wherever means are taken over other factors, settings
+count alike, so that more seeds do not weigh more. Shapes: R runs, S settings, F factors.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -62,10 +62,13 @@ def _best(settings: Sequence[Setting], metric: Metric, power: Power | None, noun
 
 
 def repeats_of(runs: Sequence[Run]) -> str:
-    """What runs of one setting differ by: their seed, their fold, or both."""
-    if all(run["fold"] is None for run in runs):
+    """What runs of one setting differ by: their seed, their fold, their split, or several of them."""
+    seeds, folds, splits = ({run[key] for run in runs} for key in ("seed", "fold", "split_seed"))  # type: ignore[literal-required]
+    if folds != {None}:
+        return "fold" if len(seeds) == len(splits) == 1 else "run"
+    if len({(run["seed"], run["split_seed"]) for run in runs}) == len(seeds):
         return "seed"
-    return "fold" if len({run["seed"] for run in runs}) == 1 else "run"
+    return "split" if len(seeds) == 1 else "run"
 
 
 def _what_mattered(importance: Importance, metric: Metric) -> str:
@@ -204,10 +207,15 @@ def _repeats(collection: Collection, settings: Sequence[Setting]) -> str | None:
 
 
 def _folds(collection: Collection) -> str | None:
-    """No estimate of a variance over folds is unbiased (Bengio & Grandvalet 2004)."""
-    if len({run.fold for run in collection.finished}) == 1:
-        return None
-    return "Folds learn from the same images in part: intervals over them are narrower than they should be."
+    """No estimate of a variance over folds or splits is unbiased (Bengio & Grandvalet 2004; Nadeau & Bengio 2003)."""
+    for noun, found in (("Folds", {run.fold for run in collection.finished}), ("Splits", _splits(collection))):
+        if len(found) > 1:
+            return f"{noun} learn from the same images in part: intervals over them are narrower than they should be."
+    return None
+
+
+def _splits(collection: Collection) -> set[int | None]:
+    return {run.split_seed for run in collection.finished}
 
 
 def power(collection: Collection, settings: Sequence[Setting]) -> Power | None:

@@ -1,7 +1,7 @@
 """Collect > **what a report holds** > page: `report.json`, field by field; everything else reads or writes it.
 
-A setting is all runs that differ by their seed alone. Metrics are plain numbers as runs record them: an accuracy is a
-share from 0 to 1. Epochs count from 0. What is not known is None, never NaN.
+A setting is all runs that differ by their seed, fold or split (`data.split_seed`) alone. Metrics are plain numbers as
+runs record them: an accuracy is a share from 0 to 1. Epochs count from 0. What is not known is None, never NaN.
 """
 
 from typing import Literal, TypedDict
@@ -29,7 +29,7 @@ class Metric(TypedDict):
 
 
 class Factor(TypedDict):
-    """A key that the runs differ in, beside the seed."""
+    """A key that the runs differ in, beside seed, fold and split."""
 
     name: str
     levels: list[Level]  # numbers in order, else as they came
@@ -64,6 +64,7 @@ class Run(TypedDict):
     factors: dict[str, Level]
     seed: int | None
     fold: str | None  # "0 of 5"
+    split_seed: int | None
     status: str
     reason: str | None
     directory: str  # from where the report lies

@@ -1,4 +1,4 @@
-"""Collect > **settings** > effects: runs that differ by their seed alone become one line with its uncertainty."""
+"""Collect > **settings** > effects: runs that differ by seed, fold or split become one line, and how sure it is."""
 
 import math
 import os
@@ -56,6 +56,7 @@ def _describe(run: Found, metric: Metric, number: int | None, place: Path) -> Ru
     epoch = run.value("best/epoch")
     return {
         "id": run.id, "setting": number, "factors": run.factors, "seed": run.seed, "fold": run.fold,
+        "split_seed": run.split_seed,
         "status": run.status,
         "reason": run.reason, "directory": os.path.relpath(run.directory, place), "command": run.record.get("command"),
         "wandb": run.record.get("wandb", {}).get("address"),
@@ -80,12 +81,12 @@ def reported(run: Found, metric: Metric) -> float | None:
 def fold_seeds(collection: Collection) -> list[Setting]:
     """The settings that have a finished run, the best by its validation metric first.
 
-    Of runs with the same setting and seed, which are the same run twice, the last one counts.
+    Of runs with the same setting, seed and split, which are the same run twice, the last one counts.
     """
     metric, name = collection.metric, f"best/{collection.metric['selection']}"
     groups: dict[Any, dict[Repeat, Found]] = {}
     for place, run in enumerate(collection.finished):
-        groups.setdefault(key_of(run.factors), {})[run.repeat or (-1 - place, None)] = run  # unlike any other
+        groups.setdefault(key_of(run.factors), {})[run.repeat or (-1 - place, None, None)] = run  # unlike any other
     sign = -1 if metric["direction"] == "max" else 1
 
     def mean(runs: dict[Repeat, Found]) -> float:

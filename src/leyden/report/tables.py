@@ -90,15 +90,17 @@ def runs_table(report: Report) -> Table:
     """Every run, finished or not, in the study's order; columns in which nothing is known are left out."""
     metric = report["metric"]
     columns = [
-        Column("run", False), Column("setting", False), Column("seed"), Column("fold", False), Column("status", False),
-        Column("reason", False), Column(metric["reported"]), Column("overfits from epoch"), Column("time"),
-        Column("ms per step"), Column("images per second"), Column("W&B", False), Column("command", False),
+        Column("run", False), Column("setting", False), Column("seed"), Column("fold", False), Column("split seed"),
+        Column("status", False), Column("reason", False), Column(metric["reported"]), Column("overfits from epoch"),
+        Column("time"), Column("ms per step"), Column("images per second"), Column("W&B", False),
+        Column("command", False),
     ]  # fmt: skip
-    rows = [_run_row(run, report["settings"], metric["is_share"]) for run in report["runs"]]
+    shows_split = len({run["split_seed"] for run in report["runs"]}) > 1
+    rows = [_run_row(run, report["settings"], metric["is_share"], shows_split) for run in report["runs"]]
     return _without_empty(columns, rows)
 
 
-def _run_row(run: Run, settings: Sequence[Setting], is_share: bool) -> list[Cell]:
+def _run_row(run: Run, settings: Sequence[Setting], is_share: bool, shows_split: bool) -> list[Cell]:
     label = " ".join(f"{name}={level_in_words(level)}" for name, level in run["factors"].items())
     place = len(settings) if run["setting"] is None else run["setting"]
     wandb = run["wandb"] or ""
@@ -108,6 +110,7 @@ def _run_row(run: Run, settings: Sequence[Setting], is_share: bool) -> list[Cell
         Cell(label or NOTHING, place),
         _number(run["seed"]),
         Cell(run["fold"] or NOTHING, run["fold"]),
+        _number(run["split_seed"] if shows_split else None),
         Cell(run["status"], run["status"]),
         Cell(run["reason"] or NOTHING, run["reason"]),
         _nothing() if run["reported"] is None else Cell(value_in_words(run["reported"], is_share), run["reported"]),
