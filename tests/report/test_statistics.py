@@ -30,6 +30,22 @@ def test_welchs_difference_equals_r_documentation() -> None:
     assert (found.low, found.high) == pytest.approx((-3.3654832, 0.2054832), abs=5e-8)
 
 
+def test_interval_of_a_share_ends_at_0_and_1_and_misses_the_truth_no_more_often() -> None:
+    found = estimate([0.9, 1.0], is_share=True)
+    whole = stats.t.interval(0.95, 1, 0.95, stats.sem([0.9, 1.0]))
+    assert whole[1] > 1 > found["mean"]
+    assert (found["low"], found["high"]) == (pytest.approx(max(0.0, whole[0])), 1.0)
+    generator = np.random.default_rng(0)
+    for shares in generator.binomial(20, 0.9, size=(300, 3)) / 20:
+        open_ended, closed = estimate(shares, 1 / 20), estimate(shares, 1 / 20, is_share=True)
+        for one in (open_ended, closed):
+            assert one["low"] is not None
+            assert one["high"] is not None
+        inside = [one["low"] <= 0.9 <= one["high"] for one in (open_ended, closed)]  # type: ignore[operator]
+        assert inside[0] == inside[1]
+        assert 0 <= closed["low"] <= closed["high"] <= 1  # type: ignore[operator]
+
+
 @pytest.mark.parametrize(
     ("n", "m", "is_paired"),
     [(2, 2, True), (3, 3, True), (10, 10, True), (2, 2, False), (3, 3, False), (3, 7, False)],

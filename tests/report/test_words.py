@@ -36,6 +36,12 @@ def test_half_intervals_of_shares_have_a_digit_that_says_something(mean: float, 
     assert in_words(estimate(mean, half), is_share=True) == expected
 
 
+def test_interval_that_ends_where_shares_do_has_two_ends_in_place_of_a_half() -> None:
+    assert in_words({"n": 2, "mean": 0.95, "low": 0.662, "high": 1.0}, is_share=True) == "95.0 % (66.2 to 100.0)"
+    assert in_words({"n": 2, "mean": 0.5, "low": 0.0, "high": 1.0}, is_share=True) == "50.0 % ± 50.0"
+    assert in_words({"n": 2, "mean": 0.95, "low": 0.662, "high": 1.0}, is_share=False) == "0.95 ± 0.17"
+
+
 @pytest.mark.parametrize(
     ("mean", "half", "expected"),
     [

@@ -160,7 +160,7 @@ def _values(side: Side, metric: str) -> list[float]:
 
 def _result(side: Side, metric: str, is_share: bool) -> str:
     """The metric with its interval: over seeds, or of a single run over the test images."""
-    found: Estimate = estimate(_values(side, metric))
+    found: Estimate = estimate(_values(side, metric), is_share=is_share)
     if found["n"] > 1:
         return f"{metric} {in_words(found, is_share)} (95 % interval over {found['n']} seeds)"
     told = f"{metric} {value_in_words(found['mean'], is_share)}"

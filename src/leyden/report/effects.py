@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from leyden.report.model import Effect, Estimate, Factor, Importance, Interaction, Level, Response
-from leyden.report.statistics import estimate
+from leyden.report.statistics import estimate, within
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -54,7 +54,7 @@ class _Groups(NamedTuple):
     members: Places
 
 
-def effects(factors: Sequence[Factor], runs: Runs, values: Array) -> list[Effect]:
+def effects(factors: Sequence[Factor], runs: Runs, values: Array, is_share: bool = False) -> list[Effect]:
     """Main effects: by factor and level, the mean over the settings of all other factors.
 
     The intervals tell the noise of seeds, not the spread over the other factors: a level's m settings of n_i runs have
@@ -72,15 +72,10 @@ def effects(factors: Sequence[Factor], runs: Runs, values: Array) -> list[Effect
         num_settings = np.bincount(members)
         centres = np.bincount(members, means) / num_settings
         halves = quantile * np.sqrt(variance * np.bincount(members, 1 / counts)) / num_settings
-        estimates: list[Estimate] = [
-            {
-                "n": int(num_runs),
-                "mean": float(centre),
-                "low": float(centre - half) if degrees else None,
-                "high": float(centre + half) if degrees else None,
-            }
-            for num_runs, centre, half in zip(np.bincount(members, counts), centres, halves, strict=True)
-        ]
+        estimates: list[Estimate] = []
+        for num_runs, centre, half in zip(np.bincount(members, counts), centres, halves, strict=True):
+            bounds = within(float(centre - half), float(centre + half), is_share) if degrees else (None, None)
+            estimates.append({"n": int(num_runs), "mean": float(centre), "low": bounds[0], "high": bounds[1]})
         found.append({"factor": name, "levels": levels, "estimates": estimates})
     return found
 
@@ -210,14 +205,19 @@ def _largest_first(method: str, shares: Mapping[str, float]) -> Importance:
 
 
 def responses(
-    factors: Sequence[Factor], runs: Runs, values: Array, direction: Literal["max", "min"], resolution: float = 0.0
+    factors: Sequence[Factor],
+    runs: Runs,
+    values: Array,
+    direction: Literal["max", "min"],
+    resolution: float = 0.0,
+    is_share: bool = False,
 ) -> list[Response]:
     """How the metric answers to each number of three levels or more, all other factors at their best.
 
     There is a curve for each level of the optimizer if it varies, else of the named factor of most levels, else one.
     """
     settings = _settings(factors, runs, values)
-    estimates = [estimate(values, resolution) for values in settings.values]
+    estimates = [estimate(values, resolution, is_share) for values in settings.values]
     by = _most_telling(factors, settings)
     sign = 1 if direction == "max" else -1
     found: list[Response] = []

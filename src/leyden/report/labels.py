@@ -42,7 +42,7 @@ def label_efficiency(
         of_level = [each for each in settings if by is None or _same(each["factors"].get(by["name"]), level)]
         points = _points(collection, of_level, amount, metric)
         if points:
-            estimates = [estimate(list(found.values()), grain) for _, found in points]
+            estimates = [estimate(list(found.values()), grain, is_percentage(metric)) for _, found in points]
             images = [images for images, _ in points]
             curves.append({"level": level, "images": images, "estimates": estimates, "differences": []})
             values.append([found for _, found in points])

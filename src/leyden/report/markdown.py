@@ -19,6 +19,7 @@ from leyden.report.model import (
 )
 from leyden.report.tables import Cell, Table, labels_table, runs_table, settings_table
 from leyden.report.words import (
+    EFFECTS_IN_WORDS,
     LABELS_IN_WORDS,
     MARKS_IN_WORDS,
     NOTHING,
@@ -69,7 +70,7 @@ def choice_in_words(report: Report) -> str:
     """Which figure chooses and which reports, in a sentence."""
     metric = report["metric"]
     order = "highest" if metric["direction"] == "max" else "lowest"
-    intervals = "± is half the 95 % t-interval over seeds"
+    intervals = "± is half the 95 % t-interval over seeds, whose two ends are given where one is 0 or 100 %"
     if metric["reported"] == metric["selection"]:
         return f"Settings are ordered by {metric['selection']}, {order} first; {intervals}."
     return (
@@ -106,7 +107,7 @@ def _effects(effects: Sequence[Effect], metric: str, is_share: bool) -> list[str
         for effect in effects
         for level, estimate in zip(effect["levels"], effect["estimates"], strict=True)
     ]  # fmt: skip
-    return ["## Effects", "Each level with its mean over the other factors.",
+    return ["## Effects", f"Each level with its mean over the other factors. {EFFECTS_IN_WORDS}",
             _rows(["factor", "level", metric, "runs"], [False, False, True, True], rows)]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from leyden.report.model import Effect, Estimate, Factor, Importance, LabelEffic
 from leyden.report.settings import is_counted
 from leyden.report.tables import labels_table, runs_table, settings_table
 from leyden.report.words import (
+    EFFECTS_IN_WORDS,
     LABELS_IN_WORDS,
     MARKS_IN_WORDS,
     date_in_words,
@@ -60,6 +61,7 @@ def to_html(report: Report) -> str:
         responses=[
             (response, list(bests_in_words(response, report["metric"]["is_share"]))) for response in report["responses"]
         ],
+        effects_words=EFFECTS_IN_WORDS,
         labels_words=LABELS_IN_WORDS,
         labels_table=labels_table(report["labels"]) if report["labels"] else None,
         num_finished=len(_finished(report)),

@@ -119,8 +119,8 @@ def _fold(number: int, runs: Sequence[Found], collection: Collection) -> Setting
     return {
         "number": number, "label": label_of(runs[0].factors), "factors": runs[0].factors,
         "runs": [run.id for run in runs], "num_unfinished": 0,
-        "selection": estimate(chosen_by, grains[0]),
-        "reported": estimate([_number(reported(run, metric)) for run in runs], grains[1]),
+        "selection": estimate(chosen_by, grains[0], metric["is_share"]),
+        "reported": estimate([_number(reported(run, metric)) for run in runs], grains[1], metric["is_share"]),
         "best_epoch": float(np.mean(epochs)) if epochs else None, "gap": estimate(gaps) if gaps else None,
         "seconds": float(np.mean(seconds)) if seconds else None, "standing": "unknown", "p_value": None,
         "num_overfit": sum(run.overfit_from is not None for run in runs),

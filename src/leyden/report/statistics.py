@@ -36,11 +36,12 @@ class Difference(NamedTuple):
     n: int  # pairs, or values on the side that has fewer
 
 
-def estimate(values: Sequence[float] | Array, resolution: float = 0.0) -> Estimate:
+def estimate(values: Sequence[float] | Array, resolution: float = 0.0, is_share: bool = False) -> Estimate:
     """The mean of values [n] with its 95 % t-interval, which takes two values at least (Student 1908).
 
     A share of N images is a multiple of 1/N, the `resolution`: few values may be all alike by that alone, and would
     seem to have no noise. Rounding to it has a variance of resolution² / 12; what is reckoned with is never below that.
+    The interval of a share ends at 0 and 1, beyond which no mean of one lies: it covers as often.
     """
     array = np.asarray(values, dtype=np.float64)
     assert array.size, "a mean of nothing"
@@ -49,7 +50,13 @@ def estimate(values: Sequence[float] | Array, resolution: float = 0.0) -> Estima
         return {"n": 1, "mean": mean, "low": None, "high": None}
     deviation = np.sqrt(max(array.var(ddof=1), resolution**2 / 12))
     half = float(stats.t.ppf(0.975, len(array) - 1) * deviation / np.sqrt(len(array)))
-    return {"n": len(array), "mean": mean, "low": mean - half, "high": mean + half}
+    low, high = within(mean - half, mean + half, is_share)
+    return {"n": len(array), "mean": mean, "low": low, "high": high}
+
+
+def within(low: float, high: float, is_share: bool) -> tuple[float, float]:
+    """An interval without what no share can be."""
+    return (max(0.0, low), min(1.0, high)) if is_share else (low, high)
 
 
 def difference(

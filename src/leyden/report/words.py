@@ -7,6 +7,7 @@ from leyden.report.model import Estimate, Level, Standing
 from leyden.study.job import short
 
 NOTHING = "–"
+ROUNDING = 1e-9  # shares closer than this are the same
 STANDINGS: dict[Standing, tuple[str, str]] = {
     "best": ("★", "best"),
     "tied": ("≈", "not told apart"),
@@ -20,6 +21,11 @@ MARKS_IN_WORDS = (
     "differ much, hide large differences."
 )
 
+EFFECTS_IN_WORDS = (
+    "Intervals are of the noise between seeds, pooled over all settings as if it were the same in each: the same runs "
+    "have others under Settings, where each setting has that of its own runs alone, which is wide of few."
+)
+
 LABELS_IN_WORDS = (
     "Each way to train on ever more labelled images, whatever varies besides at its best by validation; bands are 95 % "
     "t-intervals over seeds. Differences are by shared seeds, where there are some."
@@ -29,7 +35,8 @@ LABELS_IN_WORDS = (
 def in_words(estimate: Estimate, is_share: bool) -> str:
     """`98.9 % ± 0.3`: the mean and half its 95 % interval, in per cent where it is a share; no half without interval.
 
-    A mean has as many decimals as its half, which has one digit that says something where it is below 0.1 %.
+    `95.0 % (86.2 to 100.0)` where the interval ends at 0 or 100 %, and has no half. A mean has as many decimals as its
+    half, which has one digit that says something where it is below 0.1 %.
     """
     low, high = estimate["low"], estimate["high"]
     if low is None or high is None:
@@ -37,6 +44,9 @@ def in_words(estimate: Estimate, is_share: bool) -> str:
     half = (high - low) / 2
     decimals = _decimals_of_share(half) if is_share else _decimals(half, 2)
     scale, unit = (100, " %") if is_share else (1, "")
+    if is_share and half > ROUNDING and abs(high + low - 2 * estimate["mean"]) > ROUNDING:
+        ends = " to ".join(_number(scale * end, decimals) for end in (low, high))
+        return f"{_number(scale * estimate['mean'], decimals)}{unit} ({ends})"
     return f"{_number(scale * estimate['mean'], decimals)}{unit} ± {_number(scale * half, decimals)}"
 
 

@@ -48,7 +48,8 @@ def make_report(collection: Collection) -> Report:
     runs = describe_runs(collection, settings, collection.directory)
     finished = [run for run in runs if is_counted(run)]
     levels, values = [run["factors"] for run in finished], np.array([run["selection"] for run in finished], float)
-    of_numbers = responses(varying, levels, values, metric["direction"], resolution(collection, metric["selection"]))
+    grain, is_share = resolution(collection, metric["selection"]), metric["is_share"]
+    of_numbers = responses(varying, levels, values, metric["direction"], grain, is_share)
     report: Report = {
         "format": FORMAT,
         "title": collection.title,
@@ -62,7 +63,7 @@ def make_report(collection: Collection) -> Report:
         "warnings": warnings(collection, varying, settings, of_numbers),
         "factors": factors,
         "settings": settings,
-        "effects": effects(varying, levels, values),
+        "effects": effects(varying, levels, values, is_share),
         "interactions": interactions(varying, levels, values),
         "importance": importance(varying, levels, values),
         "responses": of_numbers,
