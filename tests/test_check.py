@@ -138,3 +138,8 @@ def test_class_of_a_user_is_held_against_its_own_signature(tmp_path: Path) -> No
     search = f"hydra.searchpath=[file://{tmp_path}]"
     check(compose_config(search, "loss=right"))
     assert "did you mean 'gamma'?" in mistake(search, "loss=wrong")
+
+
+def test_word_in_place_of_a_list_is_shown_as_one() -> None:
+    with pytest.raises(ValueError, match=r"finetune\.targets=qkv.*: expected a list, as in finetune\.targets=\[qkv\]"):
+        check(compose_config("finetune=lora", "finetune.targets=qkv"))

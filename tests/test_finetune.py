@@ -3,7 +3,6 @@
 import inspect
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -127,9 +126,11 @@ def test_what_is_frozen_evaluates_and_what_trains_trains() -> None:
 @pytest.mark.parametrize(
     ("finetune", "num_epochs", "message"),
     [
-        (HeadThenFull(head_epochs=3), 3, r"finetune\.head_epochs=3: .* begin with epoch 4, .* give epochs=4 or more"),
+        (HeadThenFull(3), 3, r"head_epochs=3: .* after 3 epochs, .* give epochs=4 or more, or finetune\.head_epochs=2"),
         (HeadThenFull(), None, r"counts epochs, and steps=… none: give steps=null and epochs=2 or more"),
-        (Gradual(3, 2), 4, r"num_stages=3 with finetune\.epochs_per_stage=2: .* begin with epoch 5, and there are 4"),
+        (Gradual(3, 2), 4, r"num_stages=3 with finetune\.epochs_per_stage=2: .* after 4 epochs, and there are 4"),
+        (Gradual(), 2, r"num_stages=4 .* after 2 epochs, .* give epochs=3 or more, or finetune\.num_stages=2"),
+        (Gradual(), 1, r"num_stages=4 .* after 2 epochs, .* give epochs=3 or more, or finetune=full"),
         (Gradual(), None, r"finetune\.num_stages=4 .* counts epochs, and steps=… none"),
         (BitFit(), 3, r"finetune=bitfit trains biases, and this backbone has none"),
         (Lora(), 3, r"finetune\.targets=null: .* no linear layer and no 1 × 1 .* give names of 0, 1"),
@@ -392,20 +393,3 @@ def test_scratch_begins_with_new_weights_whatever_the_config_has(train_run: Call
     classifier = build_classifier(lite0, instantiate(lite0.data))
     assert classifier.loaded is None
     assert classifier.backbone.fit is None
-
-
-@pytest.mark.parametrize("way", [*WAYS, "full finetune.frozen_layers=1"])
-def test_way_that_builds_on_weights_warns_once_of_new_ones(
-    way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    torch.save(MLP(1, 8, depth=2, width=16).state_dict(), tmp_path / "weights.pth")
-    network = ["backbone.depth=2", "epochs=9", *f"finetune={way}".split()]
-    network_of(*network)
-    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    is_for_new = way in ("full", "scratch")
-    assert [message.startswith(f"finetune={way.replace(' ', ' with ')} keeps") for message in warned] == [True] * (
-        not is_for_new
-    )
-    caplog.clear()
-    network_of(*network, f"weights={tmp_path / 'weights.pth'}")
-    assert "keeps to the weights" not in caplog.text

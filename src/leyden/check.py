@@ -161,7 +161,8 @@ def _check_node(path: str, node: DictConfig, passed: set[str], origin: Origin) -
             wrong = _mismatch(value, _annotations(target).get(key), parameters[key].default)
             if wrong:
                 shown = "null" if value is None else value
-                raise ValueError(f"{path}.{key}={shown}{origin.of(f'{path}.{key}')}: expected {wrong}")
+                example = f", as in {path}.{key}=[{value}]" if wrong == "a list" and isinstance(value, str) else ""
+                raise ValueError(f"{path}.{key}={shown}{origin.of(f'{path}.{key}')}: expected {wrong}{example}")
     if node.get("_partial_") or "_args_" in node:
         return
     for name, parameter in parameters.items():

@@ -151,7 +151,8 @@ class HeadThenFull(Finetune):
         self.head_epochs = head_epochs
 
     def begin(self, backbone: nn.Module, head: nn.Module, num_epochs: int | None) -> None:
-        _check_last_stage(f"finetune.head_epochs={self.head_epochs}", self.head_epochs, num_epochs)
+        fewer = f"finetune.head_epochs={num_epochs - 1}" if num_epochs and num_epochs > 1 else ""
+        _check_last_stage(f"finetune.head_epochs={self.head_epochs}", self.head_epochs, num_epochs, fewer)
         super().begin(backbone, head, num_epochs)
 
     def num_frozen_layers(self, epoch: int) -> int:
@@ -186,7 +187,9 @@ class Gradual(Finetune):
         super().begin(backbone, head, num_epochs)
         self.stage_epochs = self.epochs_per_stage or max(1, (num_epochs or 0) // (self._last_stage + 1))
         keys = f"finetune.num_stages={self.num_stages} with finetune.epochs_per_stage={self.stage_epochs}"
-        _check_last_stage(keys, self._last_stage * self.stage_epochs, num_epochs)
+        most = ((num_epochs or 0) - 1) // self.stage_epochs + 1
+        fewer = f"finetune.num_stages={most}" if most > 1 else ""
+        _check_last_stage(keys, self._last_stage * self.stage_epochs, num_epochs, fewer)
 
     @property
     def _last_stage(self) -> int:
@@ -244,6 +247,7 @@ class L2SP(Finetune):
         _require("alpha", alpha, alpha >= 0, "0 or more")
         _require("beta", beta, beta >= 0, "0 or more")
         self.alpha, self.beta = alpha, beta
+        self.has_the_papers_values = (alpha, beta) == (0.1, 0.01)
 
     def begin(self, backbone: nn.Module, head: nn.Module, num_epochs: int | None) -> None:
         super().begin(backbone, head, num_epochs)
@@ -345,12 +349,12 @@ def _require(name: str, value: object, holds: bool, expected: str) -> None:
         raise ValueError(f"finetune.{name}={value} is out of range: give {expected}")
 
 
-def _check_last_stage(keys: str, begins: int, num_epochs: int | None) -> None:
-    """Refuses a stage that would begin after the last epoch; `begins` counts epochs from 0."""
+def _check_last_stage(keys: str, begins: int, num_epochs: int | None, fewer: str) -> None:
+    """Refuses a stage that would begin after the last epoch, `begins` epochs from the start; `fewer` would not."""
     if num_epochs is None:
         raise ValueError(f"{keys} counts epochs, and steps=… none: give steps=null and epochs={begins + 1} or more")
     if begins >= num_epochs:
         raise ValueError(
-            f"{keys}: the last stage would begin with epoch {begins + 1}, and there are {num_epochs}: "
-            f"give epochs={begins + 1} or more, or less to finetune"
+            f"{keys}: the last stage would begin after {begins} epochs, and there are {num_epochs}: "
+            f"give epochs={begins + 1} or more, or {fewer or 'finetune=full'}"
         )

@@ -61,6 +61,9 @@ def test_more_labels_than_exist_are_refused() -> None:
     train = split(LABELS, None, None, 0.15, 0.2, 0).train
     with pytest.raises(ValueError, match=r"labels_per_class=500, but class \d has only \d+ training images"):
         subset(LABELS, train, 1.0, 500, 0)
+    fewest = int(np.bincount(LABELS[train]).argmin())
+    with pytest.raises(ValueError, match=rf"class {'abcde'[fewest]} has only \d+ .* in a study too"):
+        subset(LABELS, train, 1.0, 500, 0, [*"abcde"])
 
 
 @pytest.mark.parametrize(

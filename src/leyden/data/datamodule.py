@@ -178,7 +178,8 @@ class ImageDataModule(pl.LightningDataModule):
         parts, groups = (None if tensor is None else tensor.numpy() for tensor in (loaded.parts, loaded.groups))
         fractions = self.validation_fraction, self.test_fraction
         splits = split(strata, parts, groups, *fractions, self.split_seed, self.fold)
-        train = subset(strata, splits.train, self.train_fraction, self.labels_per_class, self.split_seed)
+        names = self.class_names if self.task == "single_label" else ()
+        train = subset(strata, splits.train, self.train_fraction, self.labels_per_class, self.split_seed, names)
         self._check_classes(splits)
         self.train_indices, self.val_indices, self.test_indices = map(
             torch.from_numpy, (train, splits.val, splits.test)

@@ -148,22 +148,29 @@ def shuffled_classes(labels: Indices, among: Indices, seed: int, stream: int) ->
 
 
 def subset(
-    labels: Indices, train: Indices, train_fraction: float, labels_per_class: int | None, split_seed: int
+    labels: Indices,
+    train: Indices,
+    train_fraction: float,
+    labels_per_class: int | None,
+    split_seed: int,
+    class_names: Sequence[str] = (),
 ) -> Indices:
     """The part of the training split that a run may learn from; smaller parts lie within larger ones.
 
     Raises:
-        ValueError: a class has fewer images than `labels_per_class`.
+        ValueError: a class has fewer images than `labels_per_class`; names the one that has fewest.
     """
     kept = []
-    for label, members in shuffled_classes(labels, train, split_seed, stream=2).items():
+    classes = shuffled_classes(labels, train, split_seed, stream=2)
+    for label, members in sorted(classes.items(), key=lambda item: len(item[1])):
         if labels_per_class is None:
             kept.append(members[: max(1, round(train_fraction * len(members)))])
             continue
         if labels_per_class > len(members):
+            name = class_names[label] if class_names else label
             raise ValueError(
-                f"data.labels_per_class={labels_per_class}, but class {label} has only {len(members)} training images: "
-                f"give at most {len(members)}"
+                f"data.labels_per_class={labels_per_class}, but class {name} has only {len(members)} training images: "
+                f"give at most {len(members)}, in a study too (data.labels_per_class=5,10,null), or null for all"
             )
         kept.append(members[:labels_per_class])
     return np.sort(np.concatenate(kept))
