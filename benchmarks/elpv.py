@@ -10,6 +10,7 @@ runs here learn, and defective. Both are shown. Their split has 75 and 25 % of t
 one, and which cells are in it is not known here.
 """
 
+import argparse
 import statistics
 import sys
 from collections import defaultdict
@@ -99,7 +100,16 @@ def _tell(name: str, found: Difference, share: float) -> str:
 
 
 if __name__ == "__main__":
-    found = [score(path.parent) for argument in sys.argv[1:] for path in sorted(Path(argument).rglob("run.json"))]
+    about, _, more = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.elpv",
+        description=about,
+        epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("directories", nargs="+", type=Path, help="runs, studies, or directories of them")
+    directories: list[Path] = parser.parse_args().directories
+    found = [score(path.parent) for directory in directories for path in sorted(directory.rglob("run.json"))]
     if not (known := [one for one in found if one is not None]):
         sys.exit("no finished run on ELPV in two classes there: give directories of runs")
     print(show(known))

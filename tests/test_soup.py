@@ -1,6 +1,7 @@
 """Soups: one network from the weights of several runs."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from omegaconf import OmegaConf
 from leyden import command_line
 from leyden.build import build_classifier, build_data
 from leyden.checkpoint import read_checkpoint
-from leyden.soup import cook, mean_of, renew_statistics
+from leyden.report.collect import Found
+from leyden.soup import Ingredient, cook, mean_of, renew_statistics, warn_of_no_gain
 from running import FinishedRun, compose_config
 
 Train = Callable[..., FinishedRun]
@@ -97,10 +99,26 @@ def variance(images: torch.Tensor) -> torch.Tensor:
     return images.var(0)
 
 
-def test_soup_is_begun_from_as_a_run_is(train_run: Train, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("value", "words"), [(0.8, ""), (0.7, "is no better than one alone: val/accuracy 0.7000")])
+def test_soup_that_is_no_better_than_its_best_run_says_so(
+    value: float, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = {"metrics": {"best/val/accuracy": 0.7}}
+    runs = [Ingredient(Found(name, Path(name), "finished", {}, 0, record=record), {}) for name in ("one", "other")]
+    warn_of_no_gain("val/accuracy", runs, value, 1)
+    assert words in caplog.text
+    assert bool(words) == bool(caplog.text)
+    warn_of_no_gain("val/accuracy", runs[:1], 0.7, 1)
+    assert "no other run made the mean better: the soup is one alone" in caplog.text
+
+
+def test_soup_is_begun_from_as_a_run_is(
+    train_run: Train, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     runs = [train_run("epochs=1", FLOAT32, f"seed={seed}") for seed in (0, 1)]
     place = cook([run.directory for run in runs])
     assert "the runs did not all begin with the same weights" in caplog.text
+    assert f"train weights={os.path.relpath(place)}" in capsys.readouterr().out
     assert train_run("epochs=1", f"weights={place}").record["transfer"]["head"] == "kept"
 
 

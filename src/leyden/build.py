@@ -28,7 +28,7 @@ from leyden.config import Origin
 from leyden.data import ImageDataModule
 from leyden.data.facts import DataFacts
 from leyden.data.sources import Task
-from leyden.finetune import LAST_EPOCH, Finetune
+from leyden.finetune import L2SP, LAST_EPOCH, Finetune
 from leyden.hardware import keep_freed_memory, skip_needless_search_for_gpus
 from leyden.heads import Number
 from leyden.loggers import Follower, MetricsCsv
@@ -90,8 +90,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule | DataFacts) -> I
     if data.task == "regression":
         head = Number(head)
     finetune.begin(backbone, head, None if config.steps else config.epochs)
-    if finetune.builds_on_weights and not (finetune.uses_weights and has_weights(config)):
-        warn_of_new_weights(finetune)
+    warn_of_what_makes_no_sense(finetune, config)
     warn_of_stages_that_never_come(finetune, config.trainer.get("max_epochs"))
     of_data = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
     of_classes = {} if data.task == "regression" else {"num_classes": data.num_classes}
@@ -113,20 +112,22 @@ def build_classifier(config: DictConfig, data: ImageDataModule | DataFacts) -> I
     return classifier
 
 
-def has_weights(config: DictConfig) -> bool:
-    """Whether the config names weights that a network may begin with."""
-    return bool(config.weights or config.backbone.get("pretrained"))
-
-
-def warn_of_new_weights(finetune: Finetune) -> None:
-    """Says that a way of fine-tuning keeps to weights that have learnt nothing."""
-    layers = f" with finetune.frozen_layers={finetune.frozen_layers}" if finetune.frozen_layers else ""
-    log.warning(
-        "finetune=%s%s keeps to the weights that the backbone begins with, and these are random: give weights=<a file "
-        "or run> or a pretrained backbone, as backbone=lite0, or let all of it train by finetune=full",
-        finetune.way,
-        layers,
-    )
+def warn_of_what_makes_no_sense(finetune: Finetune, config: DictConfig) -> None:
+    """Says where a way of fine-tuning keeps to weights that are random, or goes by values of another optimizer."""
+    has_weights = finetune.uses_weights and (config.weights or config.backbone.get("pretrained"))
+    if finetune.builds_on_weights and not has_weights:
+        layers = f" with finetune.frozen_layers={finetune.frozen_layers}" if finetune.frozen_layers else ""
+        log.warning(
+            "finetune=%s%s keeps to the weights that the backbone begins with, and these are random: give weights=<a "
+            "file or run> or a pretrained backbone, as backbone=lite0, or let all of it train by finetune=full",
+            finetune.way,
+            layers,
+        )
+    if isinstance(finetune, L2SP) and finetune.has_the_papers_values and ".SGD" not in config.optimizer["_target_"]:
+        log.warning(
+            "finetune=l2sp: alpha and beta are those of the paper, for optimizer=sgd, and this optimizer scales what "
+            "they add to the gradients: give optimizer=sgd, or values of your own (finetune.alpha, finetune.beta)"
+        )
 
 
 def warn_of_stages_that_never_come(finetune: Finetune, max_epochs: int | None) -> None:

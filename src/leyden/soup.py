@@ -6,6 +6,8 @@ is a network too, often a better one, for the price of one.
 
 import contextlib
 import logging
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +22,7 @@ from leyden.build import build_classifier, build_data, build_loggers, build_trai
 from leyden.checkpoint import BEST, read_checkpoint, write_checkpoint
 from leyden.classifier import ImageClassifier
 from leyden.data import ImageDataModule
+from leyden.errors import command
 from leyden.finetune import Lora
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
 from leyden.metric_names import direction
@@ -66,6 +69,8 @@ def cook(directories: Sequence[Path]) -> Path:
         kitchen = Kitchen(config, record, monitor)
         chosen, value = kitchen.choose(runs, sign)
         kitchen.serve(record, chosen, value)
+        warn_of_no_gain(monitor, chosen, value, sign)
+    print(f"next            {command('leyden')} train weights={shlex.quote(os.path.relpath(place))} …")
     return place
 
 
@@ -151,6 +156,16 @@ class Kitchen:
         summarise(record, self.trainer, classifier, self.data, None, None, self.config.pictures is not False)
         record.update(metrics=record.facts["metrics"] | {"best/epoch": 0, f"best/{self.monitor}": value})
         print(f"soup            of {len(chosen)} runs, {self.monitor} {value:.4f}")
+
+
+def warn_of_no_gain(monitor: str, chosen: Sequence[Ingredient], value: float, sign: int) -> None:
+    """Says where the mean is no better than the run that validation likes best alone."""
+    best = chosen[0].run
+    alone = best.value(f"best/{monitor}") or 0.0
+    if len(chosen) == 1:
+        log.warning("no other run made the mean better: the soup is %s alone", best.id)
+    elif sign * (value - alone) <= 0:
+        log.warning("the soup is no better than %s alone: %s %.4f, against %.4f", best.id, monitor, value, alone)
 
 
 def mean_of(states: Sequence[State]) -> State:

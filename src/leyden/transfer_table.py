@@ -4,6 +4,8 @@ from typing import Any
 
 from leyden.classifier import ImageClassifier
 from leyden.data import ImageDataModule
+from leyden.finetune import LinearProbe
+from leyden.heads import NormedHead
 from leyden.preprocessing import Preprocessing
 
 DIGEST = "their SHA-256"
@@ -22,7 +24,7 @@ def rows(classifier: ImageClassifier, data: ImageDataModule, asked: Preprocessin
     if loaded:
         told["first convolution"] = loaded["adapted"] or "as it came"
         told["position embeddings"] = loaded["resized"]
-        told["head"] = loaded["head"]
+        told["head"] = loaded["head"] + _of_scale(classifier)
     told["learns"] = f"{trainable:,} of {total:,} parameters"
     told["layers"] = _of_layers(classifier)
     told["batch norm"] = _of_batch_norm(classifier)
@@ -52,6 +54,12 @@ def _of_images(data: ImageDataModule, asked: Preprocessing | None) -> str:
     stored = round(asked.image_size * asked.margin)
     theirs = f"{asked.image_size} of {stored} pixels, mean {numbers(asked.mean)}, std {numbers(asked.std)}"
     return f"{used} (the weights saw {theirs}, {asked.interpolation})"
+
+
+def _of_scale(classifier: ImageClassifier) -> str:
+    """What a probe with a plain head could do better."""
+    is_plain = isinstance(classifier.finetune, LinearProbe) and not isinstance(classifier.head, NormedHead)
+    return "; head=normed gives the features of a probe equal scale, by which it learns faster" if is_plain else ""
 
 
 def _of_layers(classifier: ImageClassifier) -> str:

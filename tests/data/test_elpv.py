@@ -1,6 +1,7 @@
 """ELPV: the images and labels of the package's own loader, as classes, as two classes, and as numbers."""
 
 import logging
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -89,3 +90,14 @@ def test_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch)
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         ELPV(**({"image_size": 32} | settings))
+
+
+def test_comparison_with_what_is_published_says_how_it_is_called(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["elpv", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "elpv.py"), run_name="__main__")
+    told = capsys.readouterr().out
+    assert "runs, studies, or directories of them" in told
+    assert "Deitsch et al. 2019" in told

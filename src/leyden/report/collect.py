@@ -32,8 +32,6 @@ KINDS: dict[str, Any] = {
     "timings": dict, "intervals": dict, "wandb": dict, "command": str, "seconds": NUMBER, "seed": int, "attempts": list,
 }  # fmt: skip
 MOST_EPOCHS = 1_000_000  # more are a damaged file's
-
-
 Repeat = tuple[int, str | None, int | None]  # a seed, the fold if there is one, the seed of the split
 
 

@@ -63,7 +63,7 @@ def _best(settings: Sequence[Setting], metric: Metric, power: Power | None, noun
 
 def repeats_of(runs: Sequence[Run]) -> str:
     """What runs of one setting differ by: their seed, their fold, their split, or several of them."""
-    seeds, folds, splits = ({run[key] for run in runs} for key in ("seed", "fold", "split_seed"))  # type: ignore[literal-required]
+    seeds, folds, splits = ({run[key] for run in runs} for key in ("seed", "fold", "split_seed"))
     if folds != {None}:
         return "fold" if len(seeds) == len(splits) == 1 else "run"
     if len({(run["seed"], run["split_seed"]) for run in runs}) == len(seeds):
