@@ -1,21 +1,23 @@
 """Fine-tuning: what is said of settings that make no sense together."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from leyden.backbones import MLP
-from leyden.build import build_classifier, build_data
+from leyden.build import build_classifier, build_data, warn_of_what_makes_no_sense
 from leyden.config import CONFIG_DIRECTORY
-from running import TINY, compose_config
+from running import TINY, FinishedRun, compose_config
 
 WAYS = sorted(path.stem for path in (CONFIG_DIRECTORY / "finetune").glob("*.yaml"))
 
 
 def build(*overrides: str) -> None:
     config = compose_config(*TINY, *overrides)
-    build_classifier(config, build_data(config))
+    warn_of_what_makes_no_sense(build_classifier(config, build_data(config)).finetune, config)
 
 
 def test_l2sp_with_the_papers_values_warns_of_an_optimizer_that_is_not_the_papers(
@@ -42,4 +44,14 @@ def test_way_that_builds_on_weights_warns_once_of_new_ones(
     )
     caplog.clear()
     build(*network, f"weights={tmp_path / 'weights.pth'}")
+    assert "keeps to the weights" not in caplog.text
+
+
+def test_run_warns_of_new_weights_when_it_begins_and_not_when_it_is_built_again(
+    train_run: Callable[..., FinishedRun], caplog: pytest.LogCaptureFixture
+) -> None:
+    run = train_run("finetune=head_then_full", "epochs=2", "pictures=false")
+    assert caplog.text.count("keeps to the weights that the backbone begins with") == 1
+    caplog.clear()
+    build_classifier(config := OmegaConf.load(run.directory / "config.yaml"), build_data(config))  # type: ignore[arg-type]
     assert "keeps to the weights" not in caplog.text

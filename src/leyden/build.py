@@ -90,7 +90,6 @@ def build_classifier(config: DictConfig, data: ImageDataModule | DataFacts) -> I
     if data.task == "regression":
         head = Number(head)
     finetune.begin(backbone, head, None if config.steps else config.epochs)
-    warn_of_what_makes_no_sense(finetune, config)
     warn_of_stages_that_never_come(finetune, config.trainer.get("max_epochs"))
     of_data = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
     of_classes = {} if data.task == "regression" else {"num_classes": data.num_classes}

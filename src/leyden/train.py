@@ -19,6 +19,7 @@ from leyden.build import (
     build_trainer,
     find,
     fit_labels,
+    warn_of_what_makes_no_sense,
 )
 from leyden.callbacks import Checkpoints, Ema, Progress, Pruning
 from leyden.check import check, check_groups
@@ -117,6 +118,7 @@ def fit_and_test(
     accelerator = choose_accelerator(config.trainer.accelerator)
     data = build_data(config)
     classifier = build_classifier(config, data)
+    warn_of_what_makes_no_sense(classifier.finetune, config)
     num_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     precision = choose_precision(config.trainer.precision, accelerator, num_parameters)
     callbacks = build_callbacks(config, data, run, origin, signals)
