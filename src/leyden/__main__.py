@@ -24,6 +24,9 @@ COMMANDS = {
     "dashboard": "show runs live on a local page, or a study at W&B: leyden dashboard web, leyden dashboard <study>",
     "find": "suggest a learning rate, or a batch size: leyden find lr data=digits backbone=cnn",
     "profile": "tell where the time of a training step goes: leyden profile data=digits backbone=cnn",
+
+
+    "sync": "send runs to W&B, or what it does not have of them yet: leyden sync runs",
     "preview": "draw what an augmentation does: leyden preview data=fashion_mnist augment=standard",
 }
 

@@ -45,6 +45,14 @@ batch_size: 8, 16, 32, … images a step; suggested is the smallest with 95 % of
 Both write what they saw to a directory below runs/, and train nothing that is kept."""
 
 
+SYNC_HELP = """Send runs to W&B that were logged offline, without W&B, or were killed: what it does not have of them yet.
+
+usage: leyden sync [<runs, a study or a run> …]
+
+Without a directory: runs. The same line again sends what is missing, and nothing twice; runs that are at work are left
+alone. A key is needed: `wandb login`, or WANDB_API_KEY."""
+
+
 def train(arguments: Sequence[str]) -> int:
     """`leyden train …`: one run, or with -m one for each combination."""
     return _report(lambda signals: _with_hydra(functools.partial(_train_job, signals), signals, arguments), arguments)
@@ -152,6 +160,14 @@ def of_a_run(command: str, arguments: Sequence[str]) -> int:
             getattr(importlib.import_module(f"leyden.{command}.command"), command)(asked, words)
 
     return _report(job, arguments)
+
+
+def sync(arguments: Sequence[str]) -> int:
+    """`leyden sync [directory …]`: sends to W&B what it does not have of runs yet."""
+    if any(argument.startswith("-") for argument in arguments):
+        print(SYNC_HELP)
+        return 0 if arguments[0] in ("-h", "--help") else 1
+    return _report(lambda signals: _sync_job(signals, [Path(word) for word in arguments or ("runs",)]), arguments)
 
 
 def draw(arguments: Sequence[str]) -> int:
@@ -327,6 +343,13 @@ def _soup_job(*directories: Path) -> None:
     from leyden.soup import cook
 
     cook(directories)
+
+
+def _sync_job(signals: Signals, directories: Sequence[Path]) -> None:
+    from leyden.loggers.sync import sync as send
+
+    with signals.at_once():
+        send(directories)
 
 
 def _draw_job(directory: Path) -> None:

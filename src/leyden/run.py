@@ -210,6 +210,26 @@ def is_study(directory: Path) -> bool:
     return (directory / STUDY_FILE).is_file()
 
 
+def run_directories(directories: Sequence[Path], depth: int) -> list[Path]:
+    """Each directory given that holds a run, and those up to `depth` levels below the others, resolved.
+
+    What holds none does not count where others do: a shell's `runs/name/*` has previews and reports in it, too.
+
+    Raises:
+        ValueError: there is no run at all.
+    """
+    found: list[Path] = []
+    for directory in (path.resolve() for path in directories):
+        if (directory / "run.json").exists():
+            found.append(directory)
+        else:
+            patterns = ["*/" * level + "run.json" for level in range(1, depth + 1)]
+            found += sorted({path.parent for pattern in patterns for path in directory.glob(pattern)})
+    if not found:
+        raise ValueError(f"{' '.join(map(str, directories))} holds neither a study nor runs")
+    return list(dict.fromkeys(found))
+
+
 def membership(directory: Path) -> dict[str, Any]:
     """The study that the run in `directory` is a job of, and its factors there; empty for a run of its own."""
     if not is_study(directory.parent):

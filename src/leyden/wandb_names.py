@@ -9,12 +9,15 @@ from typing import Any
 from urllib.parse import urlparse
 
 HOST = "https://api.wandb.ai"
+MACHINES = ("api.wandb.ai", "api.forge.coreweave.com")  # names of that one, under either of which a key may be kept
 
 FACTORS = "factors"  # in the config of a study's run
 PREDICTIONS = "predictions"  # a table
 CONFUSION_MATRIX = "confusion_matrix"  # charts of W&B's own kinds, `wandb.plot`
 RELIABILITY = "reliability"
 PICTURES = "pictures"  # those of the run directory, `pictures/confusion_matrix`
+ROW = "row"  # of metrics.csv, the number of the last one that is there
+ENDED = "ended"  # in the summary: when the attempt ended that is there whole
 STEP = "step"  # the axis of every curve: optimizer steps, where W&B's own counts what was logged
 
 
@@ -43,6 +46,8 @@ def has_key() -> bool:
         return True
     path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
     try:
-        return netrc.netrc(path).authenticators(urlparse(host()).hostname or "") is not None
+        kept = netrc.netrc(path)
     except (OSError, netrc.NetrcParseError):
         return False
+    own = urlparse(host()).netloc
+    return any(kept.authenticators(machine) is not None for machine in (MACHINES if own in MACHINES else (own,)))

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import wandb
 
-from dashboard.wandb_server import WandbServer, served
 from leyden.dashboard import dashboard
+from wandb_server import KEY, Wandb, wandb_server
 from written_studies import write_study
 
 
@@ -23,17 +23,16 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
-    server = WandbServer()
-    with served(server) as address:
-        monkeypatch.setenv("WANDB_BASE_URL", address)
-        monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wandb]:
+    with wandb_server() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.address)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.delenv("WANDB_ENTITY", raising=False)
         yield server
-    wandb.teardown()
+        wandb.teardown()  # which has a last word
 
 
-def test_second_time_updates_the_same_workspace_and_report(directory: Path, server: WandbServer) -> None:
+def test_second_time_updates_the_same_workspace_and_report(directory: Path, server: Wandb) -> None:
     first = dashboard(directory)
     assert dashboard(directory) == first
     assert server.num_saved == 4
@@ -45,7 +44,7 @@ def test_second_time_updates_the_same_workspace_and_report(directory: Path, serv
     assert set(json.loads((directory / "dashboard.json").read_text())) == {"entity", "project", "workspace", "report"}
 
 
-def test_what_is_sent_is_what_a_dry_run_wrote(directory: Path, server: WandbServer) -> None:
+def test_what_is_sent_is_what_a_dry_run_wrote(directory: Path, server: Wandb) -> None:
     paths = dashboard(directory, dry_run=True)
     dashboard(directory)
     for path, view in zip(paths, server.views.values(), strict=True):
@@ -53,7 +52,7 @@ def test_what_is_sent_is_what_a_dry_run_wrote(directory: Path, server: WandbServ
 
 
 def test_one_that_is_gone_is_made_anew_and_told(
-    directory: Path, server: WandbServer, caplog: pytest.LogCaptureFixture
+    directory: Path, server: Wandb, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = dashboard(directory)
     known = json.loads((directory / "dashboard.json").read_text())["report"]["id"]
@@ -64,7 +63,7 @@ def test_one_that_is_gone_is_made_anew_and_told(
     assert f"the report {first.report} is no longer there: another is made" in caplog.text
 
 
-def test_project_without_a_run_is_refused(directory: Path, server: WandbServer) -> None:
+def test_project_without_a_run_is_refused(directory: Path, server: Wandb) -> None:
     server.projects.clear()
     with pytest.raises(ValueError, match=r"there is no project me/leyden at http.*`wandb sync`"):
         dashboard(directory)
@@ -72,9 +71,9 @@ def test_project_without_a_run_is_refused(directory: Path, server: WandbServer) 
 
 
 def test_refused_key_and_no_answer_are_told_in_a_sentence(
-    directory: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+    directory: Path, server: Wandb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.takes_keys = False
+    server.status = 401
     with pytest.raises(ValueError, match=r"W&B at http.* refused, or did not answer \(.*not logged in.*--dry-run"):
         dashboard(directory)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")

@@ -15,10 +15,11 @@ from leyden.histograms import read_histograms
 from leyden.loggers import WandbLogger
 from leyden.metric_names import read_numbers
 from leyden.study.job import WANDB_SERVICE
-from loggers.wandb_server import KEY, Wandb, wandb_server
+from leyden.wandb_names import ROW
 from running import TINY, FinishedRun, read_wandb, read_wandb_run
+from wandb_server import KEY, Wandb, wandb_server
 
-OF_WANDB = {"_step", "_runtime", "_timestamp"}
+OF_WANDB = {"_step", "_runtime", "_timestamp", ROW}
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +173,7 @@ def test_without_wandb_training_goes_on_and_all_is_in_files(
     output, said = start(tmp_path).communicate()
     assert "test accuracy" in output
     assert said.count("warning: W&B") == 1
-    assert "`wandb sync` uploads later" in said
+    assert "`leyden sync` uploads later" in said
     (place,) = files_of(tmp_path)
     assert history(place) == read_numbers(tmp_path / "run" / "metrics.csv")
     assert read_wandb_run(place)["state"] == "finished"

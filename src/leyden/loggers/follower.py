@@ -74,11 +74,21 @@ class Follower:
                 "%s has not taken everything within %.0f s: %s", self.tool, SECONDS_TO_END, self._what_is_kept()
             )
 
+    def hand_over(self, record: Mapping[str, Any]) -> int:
+        """Gives the tool, at once, what it lacks of a run that has ended, as run.json says; how many rows that were.
+
+        Raises whatever goes wrong there.
+        """
+        self.run_id = record["run_id"]
+        num_known = self.num_sent = self.open()
+        self._end(record)
+        return self.num_sent - num_known
+
     def _work(self) -> None:
         try:
             self._open()
             while not isinstance(job := self.jobs.get(), Mapping):
-                self._try(self._hand_over, *job)
+                self._try(self._take, *job)
             self._try(self._end, job)
         except Exception as error:
             log.warning("%s: %s; training goes on: %s", self.tool, explain(error), self._what_is_kept())
@@ -96,7 +106,7 @@ class Follower:
             self.num_sent = self.recover(error)
             step(*arguments)
 
-    def _hand_over(self, index: int, row: dict[str, float]) -> None:
+    def _take(self, index: int, row: dict[str, float]) -> None:
         self._catch_up(index)
         if index == self.num_sent:
             self._send(row)

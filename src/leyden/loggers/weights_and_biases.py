@@ -1,8 +1,9 @@
 """Metrics.csv > followers > **Weights & Biases**: one W&B run per run, online where there is a key, else in files.
 
-A row of metrics.csv is a line of W&B's history, of the same number, so a run that goes on is given no line twice; the
-axes of its charts are our own `step` and `epoch`. W&B's file of a run that was killed cannot be read, and one that goes
-on begins another: it is given every row again, and the file before it lies in `wandb/superseded` from then on.
+A row of metrics.csv is a line of W&B's history, which says the row's number, so a run that goes on, or is sent later, is
+given no row twice; the axes of its charts are our own `step` and `epoch`. W&B's file of a run that was killed cannot be
+read, and one that goes on begins another: it is given every row again, and the file before it lies in `wandb/superseded`
+from then on.
 """
 
 import contextlib
@@ -18,15 +19,17 @@ from leyden.errors import explain
 from leyden.histograms import read_of_row
 from leyden.loggers.follower import Follower
 from leyden.loggers.shown import shown_of
-from leyden.metric_names import is_as_good
+from leyden.metric_names import is_as_good, read_numbers
 from leyden.run import membership
-from leyden.wandb_names import FACTORS, STEP, has_key, plain_factors
+from leyden.wandb_names import ENDED, FACTORS, ROW, STEP, has_key, plain_factors
 
 log = logging.getLogger(__name__)
 
 MOST_LETTERS = 64  # of a tag or a job type in W&B
 SECONDS_TO_BEGIN = 20.0  # until W&B is taken for unreachable
 SECONDS_TO_UPLOAD = 60.0  # at the end, before the run goes on in files
+SECONDS_TO_UPLOAD_LATER = 600.0  # where nobody waits for the end of a run
+SHOWN = "shown"  # of the line with pictures and tables: how many rows there were
 ARTIFACTS = ("none", "best", "best_and_last")
 
 
@@ -35,7 +38,8 @@ class WandbLogger(Follower):
 
     `mode="auto"` is online when a key is present and offline otherwise; nothing ever prompts. Files go to
     `<directory>/wandb`. What cannot be said to W&B goes on offline. `artifacts` are the checkpoints that are uploaded,
-    online: none, best, best_and_last; with `code` that of this project is, too.
+    online: none, best, best_and_last; with `code` that of this project is, too. With `is_later` another process than
+    the run's own sends it: what that process is made of is not the run's.
     """
 
     tool = "W&B"
@@ -66,7 +70,8 @@ class WandbLogger(Follower):
         self.directory = Path(directory).resolve()  # W&B writes from a process of its own
         self.run: Any = None
         self.best: dict[str, Any] = {}
-        self.has_recovered = False
+        self.has_recovered = self.is_later = False
+        self.num_other_lines = 0  # of W&B's history, which are no rows
 
     def _place_in_study(self, name: str | None, group: str | None, tags: Any) -> dict[str, Any]:
         """Groups the run with its study; `job_type` is its setting, alike for those of other seeds, folds or splits."""
@@ -92,16 +97,29 @@ class WandbLogger(Follower):
             mode=self.mode,  # type: ignore[arg-type]
             resume="allow" if is_online else None,  # a file is whole by itself
             config=self.config | self._of_study(),
-            settings=wandb.Settings(
-                silent=True, console="off", quiet=True, init_timeout=SECONDS_TO_BEGIN,
-                finish_timeout=SECONDS_TO_UPLOAD, finish_timeout_raises=True,
-            ),
-        )  # fmt: skip
+            settings=self._client_settings(),
+        )
         self.run.define_metric("*", step_metric=STEP)
-        if is_online:
-            return int(self.run.starting_step)
-        self._supersede()
-        return 0
+        for name in (ROW, SHOWN):
+            self.run.define_metric(name, hidden=True)
+        self.best = {}
+        if not is_online:
+            self._supersede()
+            return 0
+        num_known = int(self.run.summary.get(ROW, -1)) + 1
+        self.num_other_lines = int(self.run.starting_step) - num_known
+        for row in read_numbers(self.run_directory / "metrics.csv")[:num_known]:
+            self._note_best(row)
+        return num_known
+
+    def _client_settings(self) -> Any:
+        import wandb
+
+        own = {"x_disable_meta": True, "x_disable_stats": True, "disable_git": True} if self.is_later else {}
+        return wandb.Settings(
+            silent=True, console="off", quiet=True, init_timeout=SECONDS_TO_BEGIN, finish_timeout_raises=True,
+            finish_timeout=SECONDS_TO_UPLOAD_LATER if self.is_later else SECONDS_TO_UPLOAD, **own,
+        )  # fmt: skip
 
     def _of_study(self) -> dict[str, Any]:
         return {"study": self.study, FACTORS: plain_factors(self.study["factors"])} if self.study else {}
@@ -116,10 +134,8 @@ class WandbLogger(Follower):
                 earlier.replace(wandb_directory / "superseded" / earlier.name)
 
     def send(self, index: int, row: dict[str, float]) -> None:
-        self.run.log(row | self._histograms(row), step=index)
-        monitor = self.config.get("monitor")
-        if monitor in row and (not self.best or is_as_good(monitor, row[monitor], self.best[f"best/{monitor}"])):
-            self.best = {f"best/{monitor}": row[monitor], "best/epoch": row["epoch"], "best/step": row["step"]}
+        self.run.log(row | self._histograms(row) | {ROW: index}, step=index + self.num_other_lines, commit=True)
+        if self._note_best(row):
             self.run.summary.update(self.best)
 
     def _histograms(self, row: dict[str, float]) -> dict[str, Any]:
@@ -128,19 +144,28 @@ class WandbLogger(Follower):
         found = read_of_row(self.run_directory, row)
         return {name: wandb.Histogram(np_histogram=histogram) for name, histogram in found.items()}
 
+    def _note_best(self, row: Mapping[str, float]) -> bool:
+        """Whether no row before this one was better."""
+        monitor = self.config.get("monitor")
+        if monitor not in row or (self.best and not is_as_good(monitor, row[monitor], self.best[f"best/{monitor}"])):
+            return False
+        self.best = {f"best/{monitor}": row[monitor], "best/epoch": row["epoch"], "best/step": row["step"]}
+        return True
+
     def close(self, record: Mapping[str, Any]) -> None:
-        summary = {"status": record["status"], "reason": record.get("reason")}
-        self.run.summary.update(summary | record.get("metrics", {}))
         self.run.config.update({"facts": facts_of(record)}, allow_val_change=True)
-        if record["status"] == "finished":
-            self.run.log(shown_of(self.run_directory), step=self.num_sent)
+        if record["status"] == "finished" and self.run.summary.get(SHOWN) != self.num_sent:
+            shown = shown_of(self.run_directory) | {SHOWN: self.num_sent}
+            self.run.log(shown, step=self.num_sent + self.num_other_lines, commit=True)
         self._keep_files()
         if self.mode == "online" and self.artifacts != "none":
             try:
                 self._upload(record)
             except Exception as error:
                 log.warning("W&B: the run's artifacts could not be uploaded: %s", explain(error))
-        self.run.finish(exit_code=0 if record["status"] in ("finished", "pruned") else 1)
+        ending = {"status": record["status"], "reason": record.get("reason"), ENDED: record.get("ended")}
+        self.run.summary.update(self.best | record.get("metrics", {}) | ending)  # last: it says that all else is there
+        self.run.finish(exit_code=exit_code(record))
 
     def _keep_files(self) -> None:
         """Copies the run's own records to W&B's directory, from where they are uploaded."""
@@ -158,12 +183,12 @@ class WandbLogger(Follower):
             raise error
         self.has_recovered = True
         log.warning(
-            "W&B: %s; the run goes on in files below %s, which `wandb sync` uploads later",
+            "W&B: %s; the run goes on in files below %s, which `leyden sync` uploads later",
             explain(error), self.directory / "wandb",
         )  # fmt: skip
         with contextlib.suppress(Exception):  # of a service that is no more
             wandb.teardown(exit_code=1)
-        self.mode, self.best = "offline", {}
+        self.mode, self.num_other_lines = "offline", 0
         return self.open()
 
     def describe(self) -> dict[str, Any]:
@@ -186,9 +211,14 @@ class WandbLogger(Follower):
                 model = wandb.Artifact(f"model-{self.run_id}", type="model", metadata=dict(record.get("metrics", {})))
                 model.add_file(str(path), policy="immutable")
                 self.run.log_artifact(model, aliases=[name])
-        if self.code:
+        if self.code and not self.is_later:
             root = Path(__file__).parents[1]
             self.run.log_code(str(root), include_fn=lambda path: path.endswith((".py", ".yaml")))
+
+
+def exit_code(record: Mapping[str, Any]) -> int:
+    """What tells W&B whether a run is `finished` or `failed`."""
+    return 0 if record["status"] in ("finished", "pruned") else 1
 
 
 def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import functools
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from leyden.config import FREE, REPEATS, leaves
 from leyden.metric_names import HEADLINES, direction, is_percentage
 from leyden.report.curves import FEWEST_EPOCHS, overfit_from
 from leyden.report.model import Level, Metric, Unreadable
-from leyden.run import is_study, read_record
+from leyden.run import is_study, read_record, run_directories
 from leyden.study.record import planned_jobs, read_study, standing
 
 CURVES = ("train/loss", "val/loss", "train/accuracy", *(f"val/{name}" for name in HEADLINES.values()))
@@ -127,7 +127,7 @@ def collect(directories: Sequence[Path]) -> Collection:
         title, factors = study["name"], [name for name in study["factors"] if name not in REPEATS]
         runs = _runs_of_study(directories[0], study, unreadable)
     else:
-        found = list(dict.fromkeys(path.resolve() for path in _run_directories(directories)))
+        found = run_directories(directories, depth=2)
         place = _place_of(found)
         name = "report_of_runs" if is_study(place) else "report"  # the study's own stays
         title = f"{len(found)} runs of {place.name}" if len(found) > 1 else place.name
@@ -202,23 +202,6 @@ def _check_record(record: Mapping[str, Any], path: Path) -> None:
 def _leave_out(run: Found, reason: str, unreadable: list[Unreadable]) -> None:
     run.status, run.reason = "unreadable", reason
     unreadable.append({"directory": str(run.directory), "reason": reason})
-
-
-def _run_directories(directories: Sequence[Path]) -> Iterable[Path]:
-    """Each directory given that holds a run, and those directly or two levels below the others.
-
-    What holds none does not count where others do: a shell's `runs/name/*` has previews and reports in it, too.
-    """
-    found: list[Path] = []
-    for directory in directories:
-        if (directory / "run.json").exists():
-            found.append(directory)
-        else:
-            patterns = ("*/run.json", "*/*/run.json")
-            found += sorted({path.parent for pattern in patterns for path in directory.glob(pattern)})
-    if not found:
-        raise ValueError(f"{' '.join(map(str, directories))} holds neither a study nor runs")
-    return found
 
 
 def _runs_of_their_own(directories: Sequence[Path], place: Path, unreadable: list[Unreadable]) -> list[Found]:

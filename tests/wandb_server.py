@@ -1,5 +1,7 @@
-"""A stand-in for W&B's server, to see what its client does where the server is away, slow, or refuses."""
+"""A stand-in for W&B's server: what its client says to it is kept, and it may be away, slow, or refuse."""
 
+import base64
+import gzip
 import json
 import re
 import threading
@@ -10,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 KEY = "0123456789abcdef" * 2 + "01234567"  # forty characters, as a key has
+PROJECT = {"id": "1", "name": "leyden", "entity": {"id": "1", "name": "me"}}
 
 
 class Wandb(ThreadingHTTPServer):
@@ -20,11 +23,17 @@ class Wandb(ThreadingHTTPServer):
         self.daemon_threads = True
         self.runs: dict[str, dict[str, Any]] = {}
         self.history: dict[str, dict[int, dict[str, Any]]] = {}
+        self.summaries: dict[str, dict[str, Any]] = {}
         self.exit_codes: dict[str, int] = {}
+        self.files: set[str] = set()
+        self.views: dict[str, dict[str, Any]] = {}
+        self.projects = {"leyden"}
+        self.num_saved = 0  # views
         self.requests: list[tuple[str, str]] = []
         self.status = 200  # what every request is answered with, if another
         self.delay = 0.0
-        self.fails_after: int | None = None  # requests for history that are still answered
+        self.refuses_history = False
+        self.num_answered: int | None = None  # requests for history that are still answered, before it is away
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing: a client may hang up."""
@@ -36,6 +45,12 @@ class Wandb(ThreadingHTTPServer):
     def lines(self, run_id: str) -> list[dict[str, Any]]:
         """The history of a run, in order."""
         return [line for _, line in sorted(self.history.get(run_id, {}).items())]
+
+    def state(self, run_id: str) -> str:
+        """As W&B tells it."""
+        if run_id not in self.exit_codes:
+            return "running"
+        return "failed" if self.exit_codes[run_id] else "finished"
 
 
 @contextmanager
@@ -55,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: Any) -> None:
-        pass
+        """Nothing: a test's output is its own."""
 
     def _answer(self, content: Any, status: int = 200) -> None:
         body = json.dumps(content).encode()
@@ -65,22 +80,31 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def _body(self) -> bytes:
+        sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        return gzip.decompress(sent) if self.headers.get("Content-Encoding") == "gzip" else sent
+
     def do_PUT(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._body()
+        self.server.files.add(self.path.removeprefix("/storage/"))
         self._answer({})
 
     def do_GET(self) -> None:
         self._answer({})
 
     def do_POST(self) -> None:
-        sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        sent = self._body()
         if not self.path.endswith(("/graphql", "/file_stream")):
             self._answer({})  # what the client measures of itself
             return
         body = json.loads(sent)
         time.sleep(self.server.delay)
-        if self.server.status != 200:
+        if self.server.status == 401:
+            self._answer({"errors": [{"message": "user is not logged in"}]}, 401)
+        elif self.server.status != 200:
             self._answer({"error": "no"}, self.server.status)
+        elif self.server.num_answered == 0:
+            self.close_connection = True  # without a word
         elif "file_stream" in self.path:
             self._take_history(body)
         else:
@@ -89,25 +113,53 @@ class Handler(BaseHTTPRequestHandler):
     def _take_history(self, body: dict[str, Any]) -> None:
         server, run_id = self.server, self.path.rstrip("/").split("/")[-2]
         server.requests.append(("file_stream", json.dumps(body)[:300]))
-        if server.fails_after is not None:
-            if server.fails_after == 0:
-                return self._answer({"error": "no"}, 503)
-            server.fails_after -= 1
+        if server.refuses_history:
+            self._answer({"error": "no"}, 400)
+            return
         for name, chunk in body.get("files", {}).items():
             if name == "wandb-history.jsonl":
+                if server.num_answered is not None:
+                    server.num_answered -= 1
                 lines = server.history.setdefault(run_id, {})
                 for number, line in enumerate(chunk["content"], chunk["offset"]):
                     lines[number] = json.loads(line)
+            if name == "wandb-summary.json":
+                server.summaries[run_id] = json.loads(chunk["content"][-1])
         if body.get("complete"):
             server.exit_codes[run_id] = body.get("exitcode", 0)
-        return self._answer({"exitcode": None, "limits": {}})
+        self._answer({"exitcode": None, "limits": {}})
 
     def _graphql(self, body: dict[str, Any]) -> dict[str, Any]:
-        query, variables = body["query"], body.get("variables", {})
+        query, variables = body["query"], body.get("variables") or {}
         name = (re.findall(r"(?:query|mutation)\s+(\w+)", query) or [query[:80]])[0]
         self.server.requests.append((name, json.dumps(variables)[:300]))
         answer = getattr(self, f"_{name.lower()}", None)
-        return answer(variables) if answer else {}
+        return answer(variables) if answer else self._of_a_dashboard(query, variables)
+
+    def _of_a_dashboard(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        projects = self.server.projects
+        if "upsertView" in query:
+            return {"upsertView": {"view": self._keep_view(variables), "inserted": not variables.get("id")}}
+        if "view(id" in query:
+            known = self.server.views.get(variables.get("id", ""))
+            return {"view": known and {"id": known["id"]}}
+        if "projects(" in query or "models(" in query:
+            nodes = [{"node": _project(name), "cursor": name} for name in projects]
+            found = {"edges": nodes, "pageInfo": {"endCursor": None, "hasNextPage": False}}
+            return {"models": found, "projects": found}
+        if "project(" in query:
+            name = variables.get("project")
+            return {"project": _project(name) if name in projects else None}
+        return self._viewer(variables) if "viewer" in query else {}
+
+    def _keep_view(self, variables: dict[str, Any]) -> dict[str, Any]:
+        server = self.server
+        server.num_saved += 1
+        identity = variables.get("id") or base64.b64encode(f"View:{len(server.views) + 1}".encode()).decode()
+        server.views[identity] = {**variables, "id": identity}
+        project = {"id": "1", "name": variables["projectName"], "entityName": variables["entityName"]}
+        kept = {key: variables[key] for key in ("name", "displayName", "description", "spec")}
+        return {**kept, "id": identity, "type": variables["type"], "project": project, "updatedAt": None}
 
     def _upsertbucket(self, variables: dict[str, Any]) -> dict[str, Any]:
         run_id = variables["name"]
@@ -115,10 +167,24 @@ class Handler(BaseHTTPRequestHandler):
         self.server.runs.setdefault(run_id, {}).update({k: v for k, v in variables.items() if v is not None})
         bucket = {
             "id": run_id, "name": run_id, "displayName": run_id, "description": None, "sweepName": None,
-            "project": {"id": "1", "name": "leyden", "entity": {"id": "1", "name": "someone"}},
-            "historyLineCount": len(self.server.history.get(run_id, {})),
+            "project": PROJECT, "historyLineCount": len(self.server.history.get(run_id, {})),
         }  # fmt: skip
         return {"upsertBucket": {"bucket": bucket, "inserted": is_new}}
+
+    def _run(self, variables: dict[str, Any]) -> dict[str, Any]:
+        run_id = variables["name"]
+        if run_id not in self.server.runs:
+            return {"project": {"run": None}}
+        found = {
+            **dict.fromkeys(("sweepName", "commit", "description", "notes", "historyKeys")),
+            "user": {"name": "me", "username": "me"},
+            "projectId": 1, "id": run_id, "name": run_id, "displayName": run_id, "tags": [], "readOnly": False,
+            "group": None, "jobType": None, "createdAt": "2026-11-26T00:00:00", "heartbeatAt": "2026-11-26T00:00:00",
+            "state": self.server.state(run_id), "config": "{}", "systemMetrics": "{}",
+            "summaryMetrics": json.dumps(self.server.summaries.get(run_id, {})),
+            "historyLineCount": len(self.server.lines(run_id)),
+        }  # fmt: skip
+        return {"project": {"run": found}}
 
     def _runresumestatus(self, variables: dict[str, Any]) -> dict[str, Any]:
         run_id = variables["name"]
@@ -127,7 +193,7 @@ class Handler(BaseHTTPRequestHandler):
         lines = self.server.lines(run_id)
         bucket = {
             "id": run_id, "name": run_id, "displayName": run_id,
-            "summaryMetrics": json.dumps(lines[-1] if lines else {}),
+            "summaryMetrics": json.dumps(self.server.summaries.get(run_id, {})),
             "logLineCount": 0, "historyLineCount": len(lines), "eventsLineCount": 0,
             "historyTail": json.dumps([json.dumps(line) for line in lines[-1:]]), "eventsTail": "[]", "config": "{}",
             "tags": [], "wandbConfig": json.dumps({"t": 1}),  # by which the client knows a run that has begun
@@ -146,6 +212,12 @@ class Handler(BaseHTTPRequestHandler):
         return {"project": {"artifact": None}}
 
     def _viewer(self, variables: dict[str, Any]) -> dict[str, Any]:
+        teams: dict[str, Any] = {"edges": []}
         return {
-            "viewer": {"id": "1", "entity": "someone", "username": "someone", "flags": "{}", "teams": {"edges": []}}
+            "viewer": {"id": "VXNlcjox", "entity": "me", "username": "me", "email": "", "flags": "{}", "teams": teams}
         }
+
+
+def _project(name: Any) -> dict[str, Any]:
+    return {"id": "1", "name": name, "entityName": "me", "createdAt": "2026-11-26T00:00:00", "isBenchmark": False,
+            "internalId": "1", "user": None}  # fmt: skip
