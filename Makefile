@@ -60,7 +60,7 @@ $(VENV)/stamp-live: $(VENV)/stamp
 	@touch $@
 
 dashboard: $(VENV)/stamp-live  ## browse runs/wandb in the terminal; ARGS=web: all runs live on a local page
-	@$(if $(ARGS),$(BIN)/leyden dashboard $(ARGS),$(BIN)/wandb leet runs/wandb)
+	@$(BIN)/leyden dashboard $(ARGS)
 
 doctor: setup  ## tell what is wrong with a data set: ARGS="data=image_folder data.root=…"
 	@$(BIN)/leyden doctor $(ARGS)

@@ -21,11 +21,9 @@ COMMANDS = {
     "explain": "show what a network answers by, and how it sees all images: leyden explain run=<run directory>",
     "draw": "draw the pictures of a run, or of all runs of a study: leyden draw <directory>",
     "doctor": "tell what is wrong with a data set: leyden doctor data=image_folder data.root=photos",
-    "dashboard": "show runs live on a local page, or a study at W&B: leyden dashboard web, leyden dashboard <study>",
+    "dashboard": "show runs: leyden dashboard, live on a page: … web, a study at W&B: leyden dashboard <study>",
     "find": "suggest a learning rate, or a batch size: leyden find lr data=digits backbone=cnn",
     "profile": "tell where the time of a training step goes: leyden profile data=digits backbone=cnn",
-
-
     "sync": "send runs to W&B, or what it does not have of them yet: leyden sync runs",
     "preview": "draw what an augmentation does: leyden preview data=fashion_mnist augment=standard",
 }

@@ -44,8 +44,7 @@ lr: the rate rises from 1e-6 to 10 in 120 steps; suggested is the one where the 
 batch_size: 8, 16, 32, … images a step; suggested is the smallest with 95 % of the best speed.
 Both write what they saw to a directory below runs/, and train nothing that is kept."""
 
-
-SYNC_HELP = """Send runs to W&B that were logged offline, without W&B, or were killed: what it does not have of them yet.
+SYNC_HELP = """Send to W&B what it does not have yet of runs that were logged offline or without it, or were killed.
 
 usage: leyden sync [<runs, a study or a run> …]
 
@@ -136,7 +135,7 @@ def checkpoints(arguments: Sequence[str]) -> int:
 
 
 def dashboard(arguments: Sequence[str]) -> int:
-    """`leyden dashboard web [runs]`: a live page on this machine; `leyden dashboard <study>`: at W&B, as code."""
+    """`leyden dashboard`: W&B's files in the terminal; with `web` a live page here; with a study: at W&B, as code."""
     from leyden.dashboard.command import parse, show
 
     asked = parse(arguments)

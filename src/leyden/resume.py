@@ -111,12 +111,13 @@ def config_to_resume(directory: Path, found: Found, changes: Sequence[str]) -> t
         config = kept
     if config is None:
         raise ValueError(f"{directory} holds no run to go on with: neither config.yaml nor a checkpoint is whole")
-    overrides = [*(record or (found.state or {}).get("run", {})).get("overrides", []), *changes]
+    known = record or (found.state or {}).get("run", {})
+    overrides = [*known.get("overrides", []), *changes]
     for change in changes:
         apply_change(change, config)
     config.resume = "auto"
     check(config, Origin(overrides))
-    return config, Origin(overrides)
+    return config, Origin(overrides, known.get("choices", {}))
 
 
 def apply_change(change: str, config: DictConfig) -> None:

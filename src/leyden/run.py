@@ -33,7 +33,10 @@ from leyden.lock import is_held
 STUDY_FILE = "study.json"  # of a study's directory, in which its runs have theirs
 HISTOGRAMS = "histograms"  # of a run, a file for each step whose layers are logged with them
 STATUSES = ("running", "finished", "pruned", "failed", "interrupted")
-KINDS = {"attempt": int, "attempts": list, "overrides": list, "heartbeat": dict, "metrics": dict, "data": dict}
+KINDS = {
+    "attempt": int, "attempts": list, "overrides": list, "choices": dict, "heartbeat": dict, "metrics": dict,
+    "data": dict,
+}  # fmt: skip
 OF_AN_ATTEMPT = ("metrics", "intervals", "timings")  # what a new one does not take over
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "timm", "numpy", "wandb")
 LEAST_FREE_BYTES = 50 * 2**20  # less than this is not worth beginning with
@@ -78,11 +81,18 @@ class RunRecord:
     Ranks other than 0 record nothing.
     """
 
-    def __init__(self, directory: Path, overrides: Sequence[str], record: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        overrides: Sequence[str],
+        record: Mapping[str, Any] | None = None,
+        choices: Mapping[str, Any] | None = None,
+    ) -> None:
         self.directory = directory
         self.main_process = rank() == 0
         self.began = time.perf_counter()
         self.facts: dict[str, Any] = {**(record or {}), "overrides": list(overrides)}
+        self.facts["choices"] = dict(choices or {})
         self.ending: dict[str, Any] = {"status": "finished", "reason": None}
 
     def __enter__(self) -> Self:

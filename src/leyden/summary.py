@@ -17,7 +17,7 @@ from leyden.data import ImageDataModule
 from leyden.draw import draw_run
 from leyden.errors import command
 from leyden.examples import write_examples
-from leyden.loggers import WandbLogger, followers
+from leyden.loggers import followers, wandb_of
 from leyden.metric_names import HEADLINES, is_percentage
 from leyden.outcomes import OUTCOMES
 from leyden.preview import draw_in_run
@@ -49,12 +49,10 @@ def summarise(
     if progress:
         timings = {"first_step": progress.first_step_time, "training_loop": round(progress.loop_seconds, 3)}
     run.update(metrics=test | best, intervals=bounds, timings={"training_images_per_second": speed, **timings})
-    others = followers(trainer.loggers)
-    for follower in others:
-        if isinstance(follower, WandbLogger):
-            run.update(wandb=follower.describe())
+    if wandb := wandb_of(trainer.loggers):
+        run.update(wandb=wandb.describe())
     write_predictions(run.directory, *outcome.predictions)
-    if pictures or others:
+    if pictures or followers(trainer.loggers):
         write_examples(run.directory, data, data.class_names, indices, outcome.predictions, outcome.losses)
     drawn = [*draw_run(run.directory), *draw_in_run(classifier.augment, data, run.directory)] if pictures else []
     print_end(run, trainer.loggers, HEADLINES[data.task], test, bounds, best, speed, [path.name for path in drawn])
@@ -123,10 +121,9 @@ def next_commands(run: RunRecord, loggers: Sequence[Logger]) -> list[str]:
         kept = [shlex.quote(word) for word in overrides if word.split("=")[0] not in keys]
         return " ".join([*kept, *words])
 
-    wandb = next((follower for follower in followers(loggers) if isinstance(follower, WandbLogger)), None)
     look = (
         f"{command('wandb')} leet {shlex.quote(os.path.relpath(wandb.directory) + '/wandb')}"
-        if wandb
+        if (wandb := wandb_of(loggers))
         else f"{train} {changed('logger=wandb')}"
     )
     return [

@@ -85,7 +85,7 @@ def _run(
         print(f"{directory} is {start.record.get('status')}: nothing to do")
         value: float | None = start.record.get("metrics", {}).get(f"best/{config.monitor}")
         return value
-    run = RunRecord(directory, origin.overrides, start.record)
+    run = RunRecord(directory, origin.overrides, start.record, origin.choices)
     loggers: list[Logger] = []
     try:
         with run:
@@ -145,7 +145,7 @@ def fit_and_test(
     told = transfer_table.rows(classifier, data, preprocessing_of(config))
     check_same_weights(start, classifier.loaded)
     if checkpoints:
-        kept = {"run_id": run.facts.get("run_id"), "overrides": list(origin.overrides), "transfer": told, **facts}
+        kept = {key: run.facts.get(key) for key in ("run_id", "overrides", "choices")} | {"transfer": told, **facts}
         checkpoints.run = {"config": OmegaConf.to_yaml(config), **kept}
     run.update(**({"transfer": told} if told else {}))
     if run.main_process:

@@ -65,7 +65,7 @@ def test_one_that_is_gone_is_made_anew_and_told(
 
 def test_project_without_a_run_is_refused(directory: Path, server: Wandb) -> None:
     server.projects.clear()
-    with pytest.raises(ValueError, match=r"there is no project me/leyden at http.*`wandb sync`"):
+    with pytest.raises(ValueError, match=r"there is no project me/leyden at http.*`leyden sync`"):
         dashboard(directory)
     assert not server.views
 
@@ -106,7 +106,7 @@ def test_dry_run_opens_no_connection_and_writes_the_same_bytes_again(
 def test_runs_that_were_never_sent_are_told(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         dashboard(directory, dry_run=True)
-    assert "there is nothing to show until `wandb sync` sends them" in caplog.text
+    assert "there is nothing to show until `leyden sync` sends them" in caplog.text
 
 
 def test_what_is_no_study_or_damaged_is_refused(directory: Path, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def write_run(directory: Path, status: str, num_rows: int = NUM_ROWS, attempt: i
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """runs/: one that W&B has in its files, one without W&B, one that failed, one that was killed."""
     place = tmp_path_factory.mktemp("written")
     for name, status in NAMES.items():
@@ -67,7 +67,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             follower.config = {"monitor": "val/accuracy"}
             assert follower.hand_over(record) == NUM_ROWS
     wandb.teardown()
-    yield place
+    return place
 
 
 @pytest.fixture

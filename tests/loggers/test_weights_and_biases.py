@@ -127,6 +127,7 @@ def test_killed_and_resumed_is_one_run_with_each_row_once(tmp_path: Path) -> Non
     assert history(place) == read_numbers(run / "metrics.csv")
     found = read_wandb_run(place)
     assert (found["state"], found["exit_code"]) == ("finished", 0)
+    assert found["config"]["choices"]["backbone"] == "mlp"  # config.yaml no longer has them
     assert len(list((tmp_path / "wandb" / "superseded").iterdir())) == 1
 
 

@@ -1,31 +1,37 @@
-"""Command line > **dashboard**: which of its three things is asked for, and with what."""
+"""Command line > **dashboard**: which of its four things is asked for, and with what."""
 
 import argparse
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 WEB = "web"
+RUNS = Path("runs")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Reads `leyden dashboard …`; ends the program where it cannot be read."""
     parser = argparse.ArgumentParser(
         prog="leyden dashboard",
-        description="`web`: all runs and studies of a directory on a page of this machine, live while they train. "
+        description="Alone: what W&B has in its files of runs, in the terminal. `web`: all runs and studies of a directory on a page of this machine, live while they train. "
         "A study's directory: its workspace and report at W&B, made or renewed.",
     )
-    parser.add_argument("what", help="web, or a study's directory")
-    parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"), help="of web: the runs (default: runs)")
+    parser.add_argument("what", nargs="?", help="web, or a study's directory")
+    parser.add_argument("runs", nargs="?", type=Path, default=RUNS, help="of web: the runs (default: runs)")
     parser.add_argument("--host", default="127.0.0.1", help="of web: other than this machine wants a token")
     parser.add_argument("--port", type=int, default=8000, help="of web")
     parser.add_argument("--token", help="of web: what a visitor must know; made where none is given and one is needed")
     parser.add_argument("--dry-run", action="store_true", help="of a study: write what would be sent, as JSON")
     parser.add_argument("--sweep-yaml", action="store_true", help="of a study: write a sweep for W&B's agent instead")
-    return parser.parse_args(list(arguments) or ["--help"])
+    return parser.parse_args(list(arguments))
 
 
 def show(asked: argparse.Namespace) -> None:
     """Does what was asked for."""
+    if asked.what is None:
+        browse(RUNS / "wandb")
+        return
     if asked.what == WEB:
         from leyden.live import serve
 
@@ -37,3 +43,16 @@ def show(asked: argparse.Namespace) -> None:
         print(write_sweep(Path(asked.what)))
     else:
         print(dashboard(Path(asked.what), dry_run=asked.dry_run))
+
+
+def browse(files: Path) -> None:
+    """Shows W&B's files in the terminal.
+
+    Raises:
+        ValueError: there are none, or there is no terminal.
+    """
+    if not files.is_dir():
+        raise ValueError(f"{files} is not there: train with logger=wandb, or see all runs with `leyden dashboard web`")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise ValueError("W&B's files are shown in a terminal, and here is none: try `leyden dashboard web`")
+    subprocess.run([sys.executable, "-m", "wandb", "leet", str(files)], check=False)

@@ -48,7 +48,7 @@ def check_project(api: Any, entity: str, project: str) -> None:
     if found is None:
         raise ValueError(
             f"there is no project {entity}/{project} at {host()}: train with logger=wandb and a key, or send what was "
-            "logged offline with `wandb sync`, or name another entity with WANDB_ENTITY"
+            "logged offline with `leyden sync`, or name another entity with WANDB_ENTITY"
         )
 
 

@@ -80,7 +80,7 @@ def _send(subject: Subject) -> Dashboard:
 def _tell_where_runs_are(subject: Subject) -> None:
     if not subject.sent:
         log.warning(
-            "no run of %s has been at W&B, as far as their records say: there is nothing to show until `wandb sync` "
+            "no run of %s has been at W&B, as far as their records say: there is nothing to show until `leyden sync` "
             "sends them",
             subject.directory,
         )

@@ -14,13 +14,18 @@ from leyden.run import rank
 
 __all__ = [
     "Follower", "MetricsCsv", "MlflowLogger", "TensorBoardLogger", "WandbLogger", "begin", "finish",
-    "followers",
+    "followers", "wandb_of",
 ]  # fmt: skip
 
 
 def followers(loggers: Sequence[Logger]) -> list[Follower]:
     """What follows the metrics of a run."""
     return [follower for logger in loggers if isinstance(logger, MetricsCsv) for follower in logger.followers]
+
+
+def wandb_of(loggers: Sequence[Logger]) -> WandbLogger | None:
+    """What tells W&B of a run, if anything does."""
+    return next((follower for follower in followers(loggers) if isinstance(follower, WandbLogger)), None)
 
 
 def begin(loggers: Sequence[Logger], run_id: str) -> None:

@@ -1,9 +1,9 @@
 """Metrics.csv > followers > **Weights & Biases**: one W&B run per run, online where there is a key, else in files.
 
-A row of metrics.csv is a line of W&B's history, which says the row's number, so a run that goes on, or is sent later, is
-given no row twice; the axes of its charts are our own `step` and `epoch`. W&B's file of a run that was killed cannot be
-read, and one that goes on begins another: it is given every row again, and the file before it lies in `wandb/superseded`
-from then on.
+A row of metrics.csv is a line of W&B's history, which says the row's number, so a run that goes on, or is sent later,
+is given no row twice; the axes of its charts are our own `step` and `epoch`. W&B's file of a run that was killed cannot
+be read, and one that goes on begins another: it is given every row again, and the file before it lies in
+`wandb/superseded` from then on.
 """
 
 import contextlib
