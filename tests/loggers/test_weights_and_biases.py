@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 
 from leyden.histograms import read_histograms
 from leyden.loggers import WandbLogger
@@ -37,12 +38,17 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wandb]:
         yield server
 
 
-def history(run: Path) -> list[dict[str, Any]]:
-    """The lines of scalars in W&B's file of a run, by W&B's own reader."""
+def records(run: Path, kind: str) -> list[dict[str, Any]]:
+    """What is of one kind in W&B's file of a run, by W&B's own reader."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
     said = subprocess.run(command, capture_output=True, check=True, timeout=60, text=True).stdout
-    records = [json.loads(line) for line in said.splitlines()]
-    items = [record["history"]["item"] for record in records if record["type"] == "history"]
+    found = [json.loads(line) for line in said.splitlines()]
+    return [record[kind] for record in found if record["type"] == kind]
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    """The lines of scalars."""
+    items = [line["item"] for line in records(run, "history")]
     return [{key: value for key, value in item.items() if key not in OF_WANDB} for item in items if "epoch" in item]
 
 
@@ -112,6 +118,8 @@ def test_every_number_of_metrics_csv_is_what_wandb_holds(
     } <= summary.keys()
     kept = {path.name for path in (place / "files" / "leyden").iterdir()}
     assert {"config.yaml", "run.json", "metrics.csv", "log.txt"} <= kept
+    (begun,) = records(place, "run")
+    assert begun.get("git", {}).get("commit") == run.record["git_commit"]
 
 
 def test_killed_and_resumed_is_one_run_with_each_row_once(tmp_path: Path) -> None:
@@ -217,6 +225,28 @@ def test_without_a_key_wandb_is_offline_and_never_asks(tmp_path: Path, monkeypat
     (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password " + "0" * 40 + "\n")
     (tmp_path / ".netrc").chmod(0o600)
     assert WandbLogger(tmp_path).mode == "online"
+
+
+def test_commit_and_difference_to_it_are_kept_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    git = ["git", "-c", "user.name=me", "-c", "user.email=me@example.org", "-C", str(code)]
+    (code / "net.py").write_text("width = 1\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+    (code / "net.py").write_text("width = 2\n")
+    monkeypatch.setattr("leyden.loggers.weights_and_biases.SOURCE", code)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    for is_kept in (True, False):
+        follower = WandbLogger(tmp_path / "run", mode="offline", directory=str(tmp_path / "runs"), code=is_kept)
+        follower.hand_over({"run_id": "abc", "status": "failed", "ended": "now"})
+        (place,) = files_of(tmp_path / "runs")
+        (begun,) = records(place, "run")
+        difference = place / "files" / "diff.patch"
+        assert begun.get("git", {}).get("commit") == (commit if is_kept else None)
+        assert difference.is_file() == is_kept
+        assert not is_kept or "+width = 2" in difference.read_text()
+    wandb.teardown()
 
 
 def test_unknown_mode_is_refused(tmp_path: Path) -> None:

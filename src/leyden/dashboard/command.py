@@ -14,7 +14,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Reads `leyden dashboard …`; ends the program where it cannot be read."""
     parser = argparse.ArgumentParser(
         prog="leyden dashboard",
-        description="Alone: what W&B has in its files of runs, in the terminal. `web`: all runs and studies of a directory on a page of this machine, live while they train. "
+        description="Alone: what W&B has in its files of runs, in the terminal. `web`: all runs and studies of a "
+        "directory on a page of this machine, live while they train. "
         "A study's directory: its workspace and report at W&B, made or renewed.",
     )
     parser.add_argument("what", nargs="?", help="web, or a study's directory")

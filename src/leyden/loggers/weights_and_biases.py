@@ -25,6 +25,7 @@ from leyden.wandb_names import ENDED, FACTORS, ROW, STEP, has_key, plain_factors
 
 log = logging.getLogger(__name__)
 
+SOURCE = Path(__file__).resolve().parent  # whose commit, and difference to it, W&B keeps
 MOST_LETTERS = 64  # of a tag or a job type in W&B
 SECONDS_TO_BEGIN = 20.0  # until W&B is taken for unreachable
 SECONDS_TO_UPLOAD = 60.0  # at the end, before the run goes on in files
@@ -38,7 +39,8 @@ class WandbLogger(Follower):
 
     `mode="auto"` is online when a key is present and offline otherwise; nothing ever prompts. Files go to
     `<directory>/wandb`. What cannot be said to W&B goes on offline. `artifacts` are the checkpoints that are uploaded,
-    online: none, best, best_and_last; with `code` that of this project is, too. With `is_later` another process than
+    online: none, best, best_and_last. With `code` the commit and what differs from it are noted, and online all of this
+    project's code. With `is_later` another process than
     the run's own sends it: what that process is made of is not the run's.
     """
 
@@ -115,10 +117,12 @@ class WandbLogger(Follower):
     def _client_settings(self) -> Any:
         import wandb
 
-        own = {"x_disable_meta": True, "x_disable_stats": True, "disable_git": True} if self.is_later else {}
+        of_the_code = {"git_root": str(SOURCE), "save_code": True} if self.code else {"disable_git": True}
+        of_another = {"x_disable_meta": True, "x_disable_stats": True, "disable_git": True}
         return wandb.Settings(
             silent=True, console="off", quiet=True, init_timeout=SECONDS_TO_BEGIN, finish_timeout_raises=True,
-            finish_timeout=SECONDS_TO_UPLOAD_LATER if self.is_later else SECONDS_TO_UPLOAD, **own,
+            finish_timeout=SECONDS_TO_UPLOAD_LATER if self.is_later else SECONDS_TO_UPLOAD,
+            **(of_another if self.is_later else of_the_code),  # type: ignore[arg-type]
         )  # fmt: skip
 
     def _of_study(self) -> dict[str, Any]:
