@@ -18,6 +18,7 @@ from leyden.metric_names import read_numbers
 from leyden.study.job import WANDB_SERVICE
 from leyden.wandb_names import ROW
 from running import TINY, FinishedRun, read_wandb, read_wandb_run
+from studies import Study
 from wandb_server import KEY, Wandb, wandb_server
 
 OF_WANDB = {"_step", "_runtime", "_timestamp", ROW}
@@ -247,6 +248,46 @@ def test_commit_and_difference_to_it_are_kept_offline(tmp_path: Path, monkeypatc
         assert difference.is_file() == is_kept
         assert not is_kept or "+width = 2" in difference.read_text()
     wandb.teardown()
+
+
+FAILS = """
+from pytorch_lightning import Callback
+
+class Fails(Callback):
+    def __init__(self, lr: float, dropout: float, seed: int):
+        self.place = (lr, dropout, seed)
+
+    def on_train_start(self, trainer, module):
+        if self.place == (0.01, 0.2, 3):
+            raise RuntimeError("this one breaks")
+"""
+
+
+@pytest.mark.slow
+def test_study_of_24_jobs_is_24_runs_of_one_group(study: Study) -> None:
+    Path("failing.py").write_text(FAILS)
+    fails = "{_target_: failing.Fails, lr: ${optimizer.lr}, dropout: ${head.dropout}, seed: ${seed}}"
+    swept = ["optimizer.lr=0.001,0.01", "head.dropout=0,0.2", "seed=0,1,2,3,4,5"]
+    assert study(*swept, "epochs=1", "pictures=false", "logger=wandb", f"+callbacks.fails={fails}") == 1
+    rows = {json.loads((study.directory / row["id"] / "run.json").read_text())["run_id"]: row for row in study.results}
+    places = files_of(study.runs)
+    assert (len(places), len(rows)) == (24, 24)
+    states = []
+    for place in places:
+        found, (begun,) = read_wandb_run(place), records(place, "run")
+        row = rows.pop(found["run_id"])
+        factors = {key: row[key] for key in ("optimizer.lr", "head.dropout", "seed")}
+        words = [f"{key}={level}" for key, level in factors.items()]
+        assert begun["run_group"] == study.directory.name
+        assert sorted(begun["display_name"].split()) == sorted(begun["tags"]) == sorted(words)
+        assert begun["job_type"].split() == [word for word in begun["display_name"].split() if "seed" not in word]
+        at_wandb = {key.replace(".", "_"): float(level) for key, level in factors.items()}
+        assert found["config"]["factors"] == at_wandb
+        assert found["config"]["study"]["job"] == row["id"]
+        states.append(found["state"])
+        assert (found["state"], row["status"]) in {("finished", "finished"), ("failed", "failed")}
+        assert history(place) == read_numbers(study.directory / row["id"] / "metrics.csv")
+    assert states.count("failed") == 1
 
 
 def test_unknown_mode_is_refused(tmp_path: Path) -> None:

@@ -177,10 +177,16 @@ def _pending(directory: Path) -> Pending:
     (logger,) = csv.followers  # type: ignore[attr-defined]
     assert isinstance(logger, WandbLogger)
     logger.is_later = True
-    for place in directory.parents[: DEPTH + 1]:  # runs may have been moved, and what W&B has written with them
-        if any((place / "wandb").glob(f"*run-*-{record['run_id']}*")):
-            logger.directory = place
+    logger.directory = _place_of_files(directory, logger.directory, record["run_id"])
     return Pending(directory, record, logger)
+
+
+def _place_of_files(directory: Path, named: Path, run_id: str) -> Path:
+    """Where W&B's files of a run are, or are to be: as its config has it, or near the run if that was moved."""
+    above = directory.parents[:DEPTH]
+    having = (place for place in (*above, named) if any((place / "wandb").glob(f"*run-*-{run_id}*")))
+    near = (place for place in above if named not in above and (place / "wandb").is_dir())
+    return next(having, None) or next(near, named)
 
 
 def _as_ended(directory: Path, record: Mapping[str, Any]) -> dict[str, Any]:
