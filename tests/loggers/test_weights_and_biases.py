@@ -223,9 +223,12 @@ def test_without_a_key_wandb_is_offline_and_never_asks(tmp_path: Path, monkeypat
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     assert WandbLogger(tmp_path).mode == "online"
     monkeypatch.delenv("WANDB_API_KEY")
-    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password " + "0" * 40 + "\n")
-    (tmp_path / ".netrc").chmod(0o600)
-    assert WandbLogger(tmp_path).mode == "online"
+    for machine in ("api.wandb.ai", "api.forge.coreweave.com"):  # W&B's, by its names of old and new
+        (tmp_path / ".netrc").write_text(f"machine {machine} login user password " + "0" * 40 + "\n")
+        (tmp_path / ".netrc").chmod(0o600)
+        assert WandbLogger(tmp_path).mode == "online"
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert WandbLogger(tmp_path).mode == "offline"
 
 
 def test_commit_and_difference_to_it_are_kept_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
