@@ -150,7 +150,7 @@ class WandbLogger(Follower):
 
     def _note_best(self, row: Mapping[str, float]) -> bool:
         """Whether no row before this one was better."""
-        monitor = self.config.get("monitor")
+        monitor = str(self.config.get("monitor"))
         if monitor not in row or (self.best and not is_as_good(monitor, row[monitor], self.best[f"best/{monitor}"])):
             return False
         self.best = {f"best/{monitor}": row[monitor], "best/epoch": row["epoch"], "best/step": row["step"]}
