@@ -33,7 +33,7 @@ class Wandb(ThreadingHTTPServer):
         self.status = 200  # what every request is answered with, if another
         self.delay = 0.0
         self.refuses_history = False
-        self.num_answered: int | None = None  # requests for history that are still answered, before it is away
+        self.num_taken: int | None = None  # lines of history that it still takes, before it is away
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing: a client may hang up."""
@@ -103,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer({"errors": [{"message": "user is not logged in"}]}, 401)
         elif self.server.status != 200:
             self._answer({"error": "no"}, self.server.status)
-        elif self.server.num_answered == 0:
+        elif self.server.num_taken == 0:
             self.close_connection = True  # without a word
         elif "file_stream" in self.path:
             self._take_history(body)
@@ -118,11 +118,15 @@ class Handler(BaseHTTPRequestHandler):
             return
         for name, chunk in body.get("files", {}).items():
             if name == "wandb-history.jsonl":
-                if server.num_answered is not None:
-                    server.num_answered -= 1
                 lines = server.history.setdefault(run_id, {})
                 for number, line in enumerate(chunk["content"], chunk["offset"]):
+                    if server.num_taken is not None:
+                        if server.num_taken == 0:
+                            self.close_connection = True
+                            return
+                        server.num_taken -= 1
                     lines[number] = json.loads(line)
+                    server.summaries.setdefault(run_id, {}).update(lines[number])
             if name == "wandb-summary.json":
                 server.summaries[run_id] = json.loads(chunk["content"][-1])
         if body.get("complete"):
