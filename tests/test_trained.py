@@ -80,6 +80,13 @@ def test_a_checkpoint_alone_is_enough(train_run: Train, tmp_path: Path) -> None:
     assert torch.equal(Trained(run.directory, "last").logits(images), Trained(run.directory, str(file)).logits(images))
 
 
+def test_a_checkpoint_within_its_run_answers_as_the_run(train_run: Train) -> None:
+    run = train_run("test_time.temperature=true", *QUICK)
+    within = Trained(run.directory / "checkpoints" / "best.ckpt")
+    assert within.directory == run.directory
+    assert within.test_time.temperature == run.record["calibration"]["temperature"] != 1
+
+
 def test_what_its_weights_once_came_from_is_not_asked_for(train_run: Train, tmp_path: Path) -> None:
     first = train_run(*QUICK)
     second = train_run(*QUICK, f"weights={first.directory}", "seed=1")

@@ -155,6 +155,7 @@ def of_a_run(command: str, arguments: Sequence[str]) -> int:
 
     def job(signals: Signals) -> None:
         asked, words = parse(options.Options, arguments, options.ALSO)
+        see_own_parts()
         with signals.at_once():
             getattr(importlib.import_module(f"leyden.{command}.command"), command)(asked, words)
 
@@ -190,12 +191,17 @@ def _about_directories(
     return _report(lambda signals: job(*map(Path, arguments)), arguments)
 
 
+def see_own_parts() -> None:
+    """A user's own parts lie where the command is typed, as `python -m leyden` has it."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+
+
 def _with_hydra(job: Callable[[DictConfig], Any], signals: Signals, arguments: Sequence[str]) -> None:
     """Composes the config from the command line and calls `job` with it; a multirun goes to its sweeper instead."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole; `explain` makes the sentence
     register(_name_of_study(arguments))
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a user's own parts lie where the command is typed, as `python -m leyden` has it
+    see_own_parts()
     whole = sys.argv
     withheld = _on_swept_groups(arguments) if {"-m", "--multirun"} & set(arguments) else []
     shown = [word for word in arguments if word not in withheld]

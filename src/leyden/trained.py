@@ -56,6 +56,8 @@ class Trained:
     def __init__(self, source: Path, checkpoint: str = "best", accelerator: str = "auto") -> None:
         self.directory = best_of_study(source) if is_study(source) else source
         self.path = find_checkpoint(self.directory, checkpoint)
+        if source.is_file() and source.parent.name == "checkpoints":  # within its run
+            self.directory = source.parent.parent
         state = read_checkpoint(self.path)
         self.run: dict[str, Any] = state["run"]  # what the checkpoint says of its run
         self.record = _record_beside(self.directory, self.run)

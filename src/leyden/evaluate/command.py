@@ -44,7 +44,7 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
     network = open_network(asked.run, asked.checkpoint)
     of_data, of_outside = split_words(words)
     output, elsewhere = asked.output.absolute() if asked.output else None, Path.cwd()
-    here = _directory_of(network, asked.run).absolute()
+    here = (network.directory if isinstance(network, Trained) else asked.run).absolute()
     with contextlib.chdir(working_directory(here) if here.is_dir() else Path.cwd()):  # its paths may be relative
         subject = _open(network, of_data, asked)
         outside = open_outside(of_outside, _config_of(network), network.facts) if of_outside else None
@@ -84,14 +84,6 @@ def _open(network: Network, words: Sequence[str], asked: Options) -> Subject:
 
 def _config_of(network: Network) -> Any:
     return network.config if isinstance(network, Trained) else None
-
-
-def _directory_of(network: Network, source: Path) -> Path:
-    """The directory of the run, if it has one."""
-    directory = network.directory if isinstance(network, Trained) else source
-    if directory.is_file() and directory.parent.name == "checkpoints":
-        return directory.parent.parent
-    return directory
 
 
 def _place(here: Path, elsewhere: Path, subject: Subject, checkpoint: str) -> Path:

@@ -107,7 +107,7 @@ def corruption_samples(samples: Mapping[str, Sequence[NDArray[np.uint8]]], level
     rows = -(-len(names) // columns)
     width = len(levels) * columns
     figure = new_figure(0.85 * width + 1.2 * columns, 0.95 * rows, layout=None)
-    margins = {"left": 0.13 / columns, "right": 0.99, "bottom": 0.01, "top": 0.98, "wspace": 0.05, "hspace": 0.08}
+    margins = {"left": 0.2 / columns, "right": 0.99, "bottom": 0.01, "top": 0.98, "wspace": 0.05, "hspace": 0.08}
     grid = figure.subplots(rows, width + columns - 1, squeeze=False, gridspec_kw=margins)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[], frame_on=False)

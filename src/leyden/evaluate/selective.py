@@ -56,6 +56,8 @@ def risk_coverage(confidences: NDArray[Any], is_wrong: NDArray[np.bool_], counts
 
 def selective(confidences: NDArray[Any], is_wrong: NDArray[np.bool_]) -> tuple[dict[str, Number], RiskCoverage]:
     """Area under the risk–coverage curve, its excess, and coverages at accuracies, with intervals; and the curve."""
+    order = np.argsort(-confidences, kind="stable")  # once: what is in order already is sorted at once
+    confidences, is_wrong = confidences[order], is_wrong[order]
     curve = risk_coverage(confidences, is_wrong)
     again = [
         risk_coverage(confidences, is_wrong, row) for weights in resamples(len(confidences)) for row in weights
