@@ -30,7 +30,7 @@ def reliability_before_and_after(
     axes.set_xlabel("confidence (a dot's size: its share of the images)")
     axes.set_ylabel("share of right answers")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
@@ -45,7 +45,7 @@ def risk_coverage(curve: Sequence[Sequence[float]], path: Path) -> None:
     axes.set_ylabel("wrong answers among them (%)")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
@@ -65,7 +65,7 @@ def bars(rows: Sequence[tuple[str, float, Sequence[float]]], whole: float, metri
     axes.set_yticks(places, [name if len(name) <= 40 else name[:39] + "…" for name, _, _ in rows])
     axes.set_xlabel(metric.replace("_", " ") + (" (%)" if scale == 100 else "") + ", with 95 % interval")
     axes.grid(alpha=0.25, axis="x")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight")
 
 
@@ -132,5 +132,5 @@ def two_histograms(inside: NDArray[Any], outside: NDArray[Any], names: tuple[str
     axes.set_xlabel(label)
     axes.set_ylabel("images (%)")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper center")
     figure.savefig(path, dpi=DOTS_PER_INCH)
