@@ -21,6 +21,7 @@ from leyden.evaluate.evaluation import Evaluation, Wanted, evaluation_of
 from leyden.evaluate.options import Options
 from leyden.evaluate.page import write_page
 from leyden.evaluate.predictions import columns_of, write_table
+from leyden.evaluate.quality import worst_classes
 from leyden.evaluate.subject import Subject, open_outside, open_subject
 from leyden.examples import write_examples
 from leyden.metric_names import is_percentage
@@ -49,9 +50,9 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
         subject = _open(network, of_data, asked)
         outside = open_outside(of_outside, _config_of(network), network.facts) if of_outside else None
         columns = [name.strip() for name in asked.slice.split(",")] if asked.slice else []
-        made = evaluation_of(network, subject, Wanted(columns, names, levels, outside))
         directory = output or _place(here, elsewhere, subject, asked.checkpoint)
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before the work
+        made = evaluation_of(network, subject, Wanted(columns, names, levels, outside))
         path = write(made, network, asked, here, directory, outside)
     print(in_words(made, path))
 
@@ -111,13 +112,14 @@ def write(
         "leyden": __version__,
         **made.facts,
         "predictions": write_table(columns, directory).name,
+        "pictures": [],
     }
     outcome.write_tables(class_names, directory)
     if subject.data.skipped:
         write_skipped(subject.data.skipped, directory / "skipped_images.csv")
     if asked.pictures:
         write_examples(directory, subject.data, class_names, indices, outcome.predictions, outcome.losses)
-        draw_pictures(made, network, directory, outside)
+        made.facts["pictures"] = draw_pictures(made, network, directory, outside)
     write_atomically(directory / "evaluation.json", json.dumps(made.facts, indent=1, allow_nan=False) + "\n")
     return write_page(made.facts, class_names, directory)
 
@@ -137,6 +139,9 @@ def in_words(made: Evaluation, path: Path) -> str:
     name = f"{data['split']} {headline}".replace("_", " ")
     lines = [("images", f"{data['images']:,} of {data['name']}, {data['split']}")]
     lines.append((name, told(facts["metrics"][headline], is_percentage(headline))))
+    if worst := worst_classes(facts["classes"]):
+        recalls = [f"{row['class']} {value_in_words(row['recall']['value'], True)}" for row in worst]
+        lines.append(("weakest", f"{', '.join(recalls)} (recall)"))
     if "calibration" in facts and "ece" in facts["calibration"]["before"]:
         found = facts["calibration"]
         after = value_in_words(found["after"]["ece"]["value"], True)

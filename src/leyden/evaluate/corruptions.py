@@ -194,7 +194,7 @@ def elastic_transform(
     rows, columns = np.mgrid[:side, :side]
     found = []
     for image, draws in zip(pixels, generators, strict=True):
-        corners = np.float64([[-1, -1], [1, -1], [-1, 1]]) * (reference // 3) + reference // 2
+        corners = np.array([[-1.0, -1], [1, -1], [-1, 1]]) * (reference // 3) + reference // 2
         ends = corners + draws.uniform(-shift, shift, size=corners.shape)
         affine = np.linalg.solve(np.hstack([ends, np.ones((3, 1))]), corners)  # [3, 2]: from an image to its source
         fields = []

@@ -1,5 +1,6 @@
 """Evaluation > **draw** > page: which pictures an evaluation has, and what is in them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +19,46 @@ from leyden.metric_names import HEADLINES
 from leyden.trained import Network
 
 
-def draw_pictures(made: Evaluation, network: Network, directory: Path, outside: Subject | None) -> None:
-    """Draws all pictures that an evaluation has into its directory."""
-    facts, outcome = made.facts, made.quality.outcome
-    class_names = network.facts.class_names
-    if outcome.matrix is not None:
-        figures.confusion_matrix(outcome.matrix, class_names, directory / "confusion_matrix.png")
-        _draw_reliability(made, directory / "reliability.png")
-    if outcome.classes is not None:
-        rows = [(row[0], row[2], row[3], row[4]) for row in outcome.classes]
-        figures.average_precisions(rows, directory / "average_precision.png")
-    if outcome.predictions.confidences is None:
-        figures.predicted_against_true(
-            outcome.predictions.predictions, outcome.predictions.labels, directory / "answers.png"
-        )
+def draw_pictures(made: Evaluation, network: Network, directory: Path, outside: Subject | None) -> list[str]:
+    """Draws all pictures that an evaluation has into its directory; returns their names."""
+    drawn: list[str] = []
+
+    def new(name: str) -> Path:
+        drawn.append(name)
+        return directory / name
+
+    _draw_answers(made, network, new)
+    facts, whole = made.facts, made.facts["metrics"][made.facts["headline"]]["value"]
     if "selective" in facts:
-        pictures.risk_coverage(facts["selective"]["curve"], directory / "risk_coverage.png")
-    whole = facts["metrics"][facts["headline"]]["value"]
+        pictures.risk_coverage(facts["selective"]["curve"], new("risk_coverage.png"))
     for number, rows in enumerate(facts.get("slices", {}).values()):
-        drawn = [(f"{row['value_of_column']} ({row['images']})", row["value"], row["interval"]) for row in rows]
-        pictures.bars(drawn, whole, HEADLINES[network.facts.task], directory / f"slices_{number}.png")
+        shown = [(f"{row['value_of_column']} ({row['images']})", row["value"], row["interval"]) for row in rows]
+        pictures.bars(shown, whole, HEADLINES[network.facts.task], new(f"slices_{number}.png"))
     if "corruptions" in facts:
-        pictures.corruption_errors(facts["corruptions"], directory / "corruptions.png")
-        _draw_samples(made, network, directory / "corruption_samples.png")
+        pictures.corruption_errors(facts["corruptions"], new("corruptions.png"))
+        _draw_samples(made, network, new("corruption_samples.png"))
     if made.scores is not None and outside is not None:
         inside, others = made.scores
         names = (made.subject.data.name, outside.data.name)
         for name in inside:
-            pictures.two_histograms(
-                inside[name], others[name], names, name.replace("_", " "), directory / f"outside_{name}.png"
-            )
-    figures.example_images(read_examples(directory), directory / DIRECTORY, directory / "examples.png")
+            path = new(f"outside_{name}.png")
+            pictures.two_histograms(inside[name], others[name], names, name.replace("_", " "), path)
+    figures.example_images(read_examples(directory), directory / DIRECTORY, new("examples.png"))
+    return drawn
+
+
+def _draw_answers(made: Evaluation, network: Network, new: Callable[[str], Path]) -> None:
+    """What suits the task."""
+    outcome = made.quality.outcome
+    if outcome.matrix is not None:
+        figures.confusion_matrix(outcome.matrix, network.facts.class_names, new("confusion_matrix.png"))
+        _draw_reliability(made, new("reliability.png"))
+    if outcome.classes is not None:
+        rows = [(row[0], row[2], row[3], row[4]) for row in outcome.classes]
+        figures.average_precisions(rows, new("average_precision.png"))
+    if outcome.predictions.confidences is None:
+        answered, labels = outcome.predictions.predictions, outcome.predictions.labels
+        figures.predicted_against_true(answered, labels, new("answers.png"))
 
 
 def _draw_reliability(made: Evaluation, path: Path) -> None:

@@ -63,7 +63,7 @@ def write_page(facts: Facts, class_names: Sequence[str], directory: Path) -> Pat
         created=facts["created"],
         date=date_in_words(facts["created"]),
         answer=answer(facts),
-        sections=[(section, _addresses(section, directory)) for section in sections(facts)],
+        sections=[(section, _addresses(section, facts, directory)) for section in sections(facts)],
         skipped=facts["skipped"],
         css=Markup(REPORT_CSS.read_text(encoding="utf-8") + (HERE / "page.css").read_text(encoding="utf-8")),
     )
@@ -71,13 +71,12 @@ def write_page(facts: Facts, class_names: Sequence[str], directory: Path) -> Pat
     return path
 
 
-def _addresses(section: Section, directory: Path) -> list[tuple[str, str]]:
-    """The section's pictures as data: addresses, with their words."""
+def _addresses(section: Section, facts: Facts, directory: Path) -> list[tuple[str, str]]:
+    """The section's pictures, as far as they were drawn, as data: addresses, with their words."""
     found = []
     for picture in section.pictures:
-        path = directory / picture.file
-        if path.is_file():
-            text = base64.b64encode(path.read_bytes()).decode()
+        if picture.file in facts["pictures"]:
+            text = base64.b64encode((directory / picture.file).read_bytes()).decode()
             found.append((f"data:image/png;base64,{text}", picture.words))
     return found
 

@@ -22,7 +22,7 @@ SNOW_SMALL = (
 # How much, and by how much finer structures are weaker.
 FOG_LARGE = ((1.5, 2), (2.0, 2), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))
 FOG_SMALL = ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))
-GREY = np.float32([0.299, 0.587, 0.114])
+GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def snow(pixels: Pixels, constants: tuple[float, ...], scale: float, generators: Sequence[Generator]) -> Pixels:
