@@ -99,6 +99,14 @@ def test_row_that_repeats_another_is_left_out_and_told(
     assert "1 rows repeat another one and are left out, that on line 4 for one" in record.getMessage()
 
 
+def test_another_column_is_read_for_the_images_that_are_left(table: Callable[..., Table], tmp_path: Path) -> None:
+    source = table("path,label,camera", "c.png,x,north", "c.png,x,north", "d.png,y,south")
+    assert source.load(tmp_path).paths == ["c.png", "d.png"]
+    assert source.column("camera") == ["north", "south"]
+    with pytest.raises(ValueError, match="has no column 'camra': did you mean 'camera'"):
+        source.column("camra")
+
+
 @pytest.mark.parametrize(
     ("header", "lines", "expected"),
     [
