@@ -6,21 +6,17 @@ Torch is imported only once a config has been composed, so that `--help`, `--cfg
 import contextlib
 import functools
 import importlib
-import itertools
-import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from leyden.config import CONFIG_DIRECTORY, Origin, register
+from leyden.composition import is_override, origin_of_keys, see_own_parts, with_hydra
+from leyden.config import Origin
 from leyden.errors import Interrupted, explain
 from leyden.options import help_of, parse
 from leyden.run import is_study, membership, rank, show_warnings
@@ -54,7 +50,7 @@ alone. A key is needed: `wandb login`, or WANDB_API_KEY."""
 
 def train(arguments: Sequence[str]) -> int:
     """`leyden train …`: one run, or with -m one for each combination."""
-    return _report(lambda signals: _with_hydra(functools.partial(_train_job, signals), signals, arguments), arguments)
+    return _report(lambda signals: with_hydra(functools.partial(_train_job, signals), signals, arguments), arguments)
 
 
 def train_composed(settings: Mapping[str, Any], directory: Path, origin: Origin) -> int:
@@ -68,15 +64,15 @@ def train_composed(settings: Mapping[str, Any], directory: Path, origin: Origin)
 
 def preview(arguments: Sequence[str]) -> int:
     """`leyden preview …`: a picture of what the chosen augmentation does to the chosen data."""
-    return _report(lambda signals: _with_hydra(functools.partial(_preview_job, signals), signals, arguments), arguments)
+    return _report(lambda signals: with_hydra(functools.partial(_preview_job, signals), signals, arguments), arguments)
 
 
 def doctor(arguments: Sequence[str]) -> int:
     """`leyden doctor …`: of the chosen data; `leyden doctor <directory>`: of the labels that runs were tested with."""
-    if arguments and not arguments[0].startswith("-") and not _is_override(arguments[0]):
+    if arguments and not arguments[0].startswith("-") and not is_override(arguments[0]):
         what = "Tell which labels may be wrong, by the stored answers of a run or of a study over folds."
         return _about_directory(what, "doctor", _doctor_directory_job, arguments)
-    return _report(lambda signals: _with_hydra(functools.partial(_doctor_job, signals), signals, arguments), arguments)
+    return _report(lambda signals: with_hydra(functools.partial(_doctor_job, signals), signals, arguments), arguments)
 
 
 def find(arguments: Sequence[str]) -> int:
@@ -85,12 +81,12 @@ def find(arguments: Sequence[str]) -> int:
         print(FIND_HELP)
         return 0 if arguments and arguments[0] in ("-h", "--help") else 1
     job = functools.partial(_find_job, arguments[0])
-    return _report(lambda signals: _with_hydra(functools.partial(job, signals), signals, arguments[1:]), arguments)
+    return _report(lambda signals: with_hydra(functools.partial(job, signals), signals, arguments[1:]), arguments)
 
 
 def profile(arguments: Sequence[str]) -> int:
     """`leyden profile …`: where the time of the chosen config's training steps goes."""
-    return _report(lambda signals: _with_hydra(functools.partial(_profile_job, signals), signals, arguments), arguments)
+    return _report(lambda signals: with_hydra(functools.partial(_profile_job, signals), signals, arguments), arguments)
 
 
 def resume(arguments: Sequence[str]) -> int:
@@ -191,72 +187,11 @@ def _about_directories(
     return _report(lambda signals: job(*map(Path, arguments)), arguments)
 
 
-def see_own_parts() -> None:
-    """A user's own parts lie where the command is typed, as `python -m leyden` has it."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-
-
-def _with_hydra(job: Callable[[DictConfig], Any], signals: Signals, arguments: Sequence[str]) -> None:
-    """Composes the config from the command line and calls `job` with it; a multirun goes to its sweeper instead."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole; `explain` makes the sentence
-    register(_name_of_study(arguments))
-    see_own_parts()
-    whole = sys.argv
-    withheld = _on_swept_groups(arguments) if {"-m", "--multirun"} & set(arguments) else []
-    shown = [word for word in arguments if word not in withheld]
-    sys.argv = [whole[0], *sorted(shown, key=_is_override)]  # argparse wants options first
-    failures: list[BaseException] = []
-
-    def guarded(config: DictConfig) -> None:
-        sys.argv = whole  # Lightning starts the other ranks of a run by repeating its command line
-        try:
-            job(config)
-        except (Exception, Interrupted) as error:  # raised through Hydra, it would be printed a second time
-            failures.append(error)
-
-    # For the sweeper, to whom Hydra hands this function.
-    guarded.signals, guarded.withheld = signals, withheld  # type: ignore[attr-defined]
-    hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name="train")(guarded)()
-    for error in failures:
-        raise error
-
-
-def _on_swept_groups(arguments: Sequence[str]) -> list[str]:
-    """The overrides inside a group that is swept: Hydra would hold them against the option that it has by default."""
-    words = [word for word in arguments if _is_override(word)]
-    overrides = OverridesParser.create().parse_overrides(words)
-    swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
-    tops = {override.key_or_group.partition(".")[0] for override in overrides} if "experiment" in swept else swept
-    return [
-        word
-        for word, override in zip(words, overrides, strict=True)
-        if "." in override.key_or_group and override.key_or_group.partition(".")[0] in tops - {"hydra"}
-    ]
-
-
-def _name_of_study(arguments: Sequence[str]) -> str | None:
-    """The name that `study=…` gives where no preset has it."""
-    named = next((word.partition("=")[2] for word in reversed(arguments) if word.startswith("study=")), None)
-    own: list[str] = [word.partition("=")[2] for word in arguments if word.startswith("--config-dir=")]
-    own += [after for word, after in itertools.pairwise(arguments) if word in ("--config-dir", "-cd")]
-    is_preset = any((Path(place) / "study" / f"{named}.yaml").is_file() for place in [str(CONFIG_DIRECTORY), *own])
-    if named is None or is_preset or "," in named:  # of several the plan will tell
-        return None
-    if not re.fullmatch(r"[^\W\d][\w.-]*", named):
-        raise ValueError(f"study={named}: expected a letter, then letters, digits, dots, dashes and underscores")
-    return named
-
-
-def _is_override(word: str) -> bool:
-    return not word.startswith("-") and ("=" in word or word.startswith("~"))
-
-
 def _train_job(signals: Signals, config: DictConfig) -> Any:
     from leyden.train import train as train_one
 
     signals.check()  # libraries take seconds to import, and break where that is interrupted
-    directory, origin = Path(HydraConfig.get().runtime.output_dir), _origin()
+    directory, origin = Path(HydraConfig.get().runtime.output_dir), origin_of_keys()
     if (config.plan or origin.choices.get("study")) and not membership(directory):
         with contextlib.suppress(OSError):  # Hydra has made it
             directory.rmdir()
@@ -269,28 +204,28 @@ def _preview_job(signals: Signals, config: DictConfig) -> None:
     from leyden.preview import preview as preview_one
 
     with signals.at_once():
-        preview_one(config, Path(HydraConfig.get().runtime.output_dir), _origin())
+        preview_one(config, Path(HydraConfig.get().runtime.output_dir), origin_of_keys())
 
 
 def _doctor_job(signals: Signals, config: DictConfig) -> None:
     from leyden.doctor.examine import examine
 
     with signals.at_once():
-        if not examine(config, Path(HydraConfig.get().runtime.output_dir), _origin()):
+        if not examine(config, Path(HydraConfig.get().runtime.output_dir), origin_of_keys()):
             raise SystemExit(1)
 
 
 def _find_job(what: str, signals: Signals, config: DictConfig) -> None:
     function = getattr(importlib.import_module(f"leyden.find.{FOUND[what]}"), f"find_{FOUND[what]}")
     with signals.at_once():
-        function(config, Path(HydraConfig.get().runtime.output_dir), _origin())
+        function(config, Path(HydraConfig.get().runtime.output_dir), origin_of_keys())
 
 
 def _profile_job(signals: Signals, config: DictConfig) -> None:
     from leyden.profile import profile as profile_one
 
     with signals.at_once():
-        profile_one(config, Path(HydraConfig.get().runtime.output_dir), _origin())
+        profile_one(config, Path(HydraConfig.get().runtime.output_dir), origin_of_keys())
 
 
 def _doctor_directory_job(directory: Path) -> None:
@@ -316,7 +251,7 @@ def _resume_study(signals: Signals, directory: Path, changes: Sequence[str]) -> 
     with contextlib.chdir(there if there.is_dir() else "."):  # its paths may be relative
         for arguments in commands_to_finish(directory, study, changes):
             try:
-                _with_hydra(functools.partial(_train_job, signals), signals, arguments)
+                with_hydra(functools.partial(_train_job, signals), signals, arguments)
             except ValueError as error:  # the others go on
                 errors.append(error)
     if errors:
@@ -375,12 +310,6 @@ def _status_job(directory: Path) -> None:
         raise ValueError(f"{directory} holds neither a run nor a study")
     else:
         print(f"{directory}: {describe_state(directory)}")
-
-
-def _origin() -> Origin:
-    settings = HydraConfig.get()
-    directories = [Path(source.path) for source in settings.runtime.config_sources if source.schema == "file"]
-    return Origin(list(settings.overrides.task), dict(settings.runtime.choices), directories)
 
 
 def _report(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:

@@ -122,7 +122,7 @@ class WandbLogger(Follower):
         return wandb.Settings(
             silent=True, console="off", quiet=True, init_timeout=SECONDS_TO_BEGIN, finish_timeout_raises=True,
             finish_timeout=SECONDS_TO_UPLOAD_LATER if self.is_later else SECONDS_TO_UPLOAD,
-            **(of_another if self.is_later else of_the_code),  # type: ignore[arg-type]
+            **(of_another if self.is_later else of_the_code),
         )  # fmt: skip
 
     def _of_study(self) -> dict[str, Any]:
