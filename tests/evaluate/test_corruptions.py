@@ -50,7 +50,7 @@ def test_what_draws_looks_the_same(name: str, at_full_size: Any) -> None:
         np.testing.assert_allclose(ours, at_full_size[f"{name}_{level}"], rtol=tolerance, err_msg=str(level))
 
 
-def test_glass_moves_pixels_and_keeps_the_mean() -> None:
+def test_glass_moves_pixels_and_keeps_the_mean(at_full_size: Any) -> None:
     photograph = reference.photograph().astype(float)
     changes = []
     for level in (1, 5):

@@ -21,7 +21,7 @@ from leyden.evaluate import weather
 from leyden.evaluate.moved import clipped_zoom, moved
 from leyden.random import mix_seed
 
-Pixels = NDArray[np.float32]  # [B, H, W, C]
+Pixels = NDArray[np.floating[Any]]  # [B, H, W, C]
 Constants = Sequence[Any]
 Function = Callable[[Pixels, Any, float, Sequence[Generator]], Pixels]  # images, constants, scale, an image's draws
 
