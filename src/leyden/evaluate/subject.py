@@ -62,7 +62,7 @@ def compose_data(words: Sequence[str], run: DictConfig | None, facts: DataFacts)
     if not any(word.startswith("data=") for word in words):
         if run is None:
             raise ValueError(
-                f"{facts.name}: its data is not known here: say which, as in data=image_folder data.root=…"
+                f"where the data of {facts.name} lies is not known: say it, as in data=image_folder data.root=…"
             )
         config = run.copy()
         for word in words:
