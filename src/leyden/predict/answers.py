@@ -3,7 +3,6 @@
 Shapes: B images of a batch, K classes.
 """
 
-import csv
 import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from torch import Tensor
 from leyden.checkpoint import BEST
 from leyden.data.facts import DataFacts
 from leyden.data.sources import Task
-from leyden.draw import CLASSES_FILE
+from leyden.evaluate.quality import kept_thresholds
 from leyden.trained import Network, Trained, probabilities_of
 
 log = logging.getLogger(__name__)
@@ -80,13 +79,8 @@ def thresholds_of(network: Network) -> list[float]:
             log.warning("no thresholds came with the network: an image has the labels whose probability is 0.5 or more")
             return [0.5] * network.facts.num_classes
         return [float(threshold) for threshold in found]
-    table = network.directory / CLASSES_FILE
-    if network.path.name == BEST and network.record.get("status") == "finished" and table.is_file():
-        with table.open(newline="", encoding="utf-8") as file:
-            return [float(row["threshold"]) for row in csv.DictReader(file)]
-    metrics: Any = network.classifier.test_metrics
-    logits: Tensor = metrics.thresholds.logits.cpu().double() / network.test_time.temperature
-    return logits.sigmoid().tolist()
+    kept: list[float] = kept_thresholds(network).double().sigmoid().tolist()
+    return kept
 
 
 def calibration_of(network: Network) -> str:

@@ -13,7 +13,7 @@ class Measures:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self.registry = CollectorRegistry()
-        of = {"registry": self.registry, "namespace": "leyden"}
+        of: dict[str, Any] = {"registry": self.registry, "namespace": "leyden"}
         self.requests = Counter("requests", "Requests, by path and HTTP status", ["path", "status"], **of)
         self.request_seconds = Histogram(
             "request_seconds", "From a request's head to its answer", buckets=SECONDS, **of

@@ -96,7 +96,7 @@ async function describe() {
     byId("network").textContent = facts.network;
     document.title = `${facts.network} – Leyden`;
     const shown = names.slice(0, 12).join(", ") + (names.length > 12 ? ` and ${names.length - 12} more` : "");
-    byId("facts").textContent = names.length ? `${names.length} classes: ${shown}` : "answers with a number";
+    byId("facts").textContent = names.length ? `${names.length.toLocaleString("en")} classes: ${shown}` : "answers with a number";
     byId("note").textContent = facts.probabilities ? `Probabilities are ${facts.probabilities}.` : "";
     byId("note").hidden = !facts.probabilities;
   } catch (error) {
