@@ -12,7 +12,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import augmentation, image_files, loops, networks, processes, reports, shards, studies, transfer
+from benchmarks import (
+    answering,
+    augmentation,
+    image_files,
+    loops,
+    networks,
+    processes,
+    reports,
+    shards,
+    studies,
+    transfer,
+)
 from benchmarks.measure import REPEATS, Line, compare, in_turn, show
 from benchmarks.networks import CNN, DIGITS, EXACT, LOGGING, MLP, MLP_B64, RESNET, SAVING, Case
 
@@ -248,6 +259,36 @@ def memory_of_ways(name: str) -> Iterator[Line]:
         yield Line(f"{name}, {way}", ours, full, "MiB", ours / full, 1, True, "those of finetune=full")
 
 
+def after_training() -> Iterator[tuple[str, Maker]]:
+    """Many images, and many clients."""
+    yield f"predict: {answering.NUM_IMAGES:,} JPEG of 500 x 375, lite0", partial(
+        compare, measure=answering.predict_speeds, unit="images/s", target=0.95,
+        against="a DataLoader with 2 workers and the network, no table",
+    )  # fmt: skip
+    yield f"predict: memory, from 5,000 to {answering.NUM_SMALL:,} images", growth_of_predict
+    yield f"serve: lite0, {answering.NUM_CLIENTS} clients", serving
+
+
+def growth_of_predict(name: str) -> Line:
+    """MiB gained, against none."""
+    value = answering.growth_of_predict()
+    return Line(name, value, 0.0, "MiB", value, 10, True, "no growth; the ratio is the difference")
+
+
+def serving(name: str) -> Iterator[Line]:
+    """Throughput against the bare network, and the slowest requests against those of a queue that it empties."""
+    speeds, slowest, bare = (statistics.median(side) for side in zip(*_times(answering.serve_figures), strict=True))
+    against = "the network alone, on batches of 32 in memory"
+    yield Line(f"{name}, throughput", speeds, bare, "images/s", speeds / bare, 0.8, False, against)
+    ideal = answering.NUM_CLIENTS / bare
+    against = "what 64 images take the network alone; no request failed"
+    yield Line(f"{name}, p99", slowest, ideal, "s", slowest / ideal, 2, True, against)
+
+
+def _times(measure: Callable[[], tuple[float, ...]]) -> list[tuple[float, ...]]:
+    return [measure() for _ in range(REPEATS)]
+
+
 def whole_reports() -> Iterator[tuple[str, Maker]]:
     """Reports of a usual and of a large study."""
     yield "report: 36 runs, beside imports", small_report
@@ -316,7 +357,7 @@ def main() -> int:
     lines = []
     groups = (
         throughput, defaults, exactness, logging_costs, template, augmenting, files, reading, whole_processes,
-        whole_studies, whole_reports, fine_tuning,
+        whole_studies, whole_reports, fine_tuning, after_training,
     )  # fmt: skip
     for group in groups:
         for name, make in group():
