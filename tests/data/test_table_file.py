@@ -18,6 +18,7 @@ def test_csv_is_read_as_pandas_reads_it(tmp_path: Path) -> None:
         table = TableFile(tmp_path / name)
         assert table.names == ["path", "label"]
         assert table.read(["label", "path"]) == frame.to_dict("list")
+        assert list(table.cells("path")) == NAMES
 
 
 def test_parquet_is_read_as_pandas_reads_it(tmp_path: Path) -> None:
@@ -27,6 +28,7 @@ def test_parquet_is_read_as_pandas_reads_it(tmp_path: Path) -> None:
     table = TableFile(tmp_path / "a.parquet")
     cells = table.read(["path", "labels", "number"])
     assert cells == {"path": NAMES, "labels": frame["labels"].map(list).tolist(), "number": frame["number"].tolist()}
+    assert list(table.cells("labels")) == frame["labels"].map(list).tolist()
     assert table.where(4) == f"{tmp_path / 'a.parquet'}, row 5"
 
 

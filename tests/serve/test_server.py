@@ -133,6 +133,8 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "too many files": ({"files": [("file", ("a.png", b"x"))] * 65}, 400, "the form cannot be read"),
     "a top that is none": ({"content": b"x", "params": {"top": "0"}}, 400, "top=0: expected a whole number above 0"),
     "another site's page": ({"content": b"x", "headers": {"origin": "https://evil.example"}}, 403, "another site"),
+    "another site without a name": ({"content": b"x", "headers": {"origin": "http://["}}, 403, "another site"),
+    "a name that is none": ({"content": b"x", "headers": {"host": "["}}, 403, "is served at"),
     "another name": ({"content": b"x", "headers": {"host": "evil.example"}}, 403, "is served at"),
 }  # fmt: skip
 
@@ -266,6 +268,7 @@ def test_a_token_is_asked_for(network: Trained) -> None:
                     httpx.request("POST" if path == "/predict" else "GET", address + path, headers=headers).status_code
                     == 403
                 )
+        assert httpx.get(f"{address}/health", headers={"host": "["}).status_code == 403
         bearer = {"authorization": "Bearer right"}
         assert httpx.post(f"{address}/predict", content=digits(1)[0], headers=bearer).status_code == 200
         with httpx.Client() as client:

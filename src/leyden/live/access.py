@@ -34,7 +34,7 @@ def refusal_of(request: "Request", token: str | None, hosts: Collection[str] | N
         return None
     kind, _, bearer = request.headers.get("authorization", "").partition(" ")
     given = request.cookies.get(cookie_of(request), bearer if kind.lower() == "bearer" else "")
-    if request.url.path == "/":
+    if request.scope["path"] == "/":
         given = request.query_params.get("token", given)
     if secrets.compare_digest(given.encode(), token.encode()):
         return None
@@ -43,7 +43,8 @@ def refusal_of(request: "Request", token: str | None, hosts: Collection[str] | N
 
 def cookie_of(request: "Request") -> str:
     """The name of the cookie that holds the token."""
-    return f"leyden_{request.url.port}"  # a machine's ports share their cookies
+    port = request.headers.get("host", "").rpartition(":")[2]
+    return f"leyden_{port if port.isdecimal() else None}"  # a machine's ports share their cookies
 
 
 def import_fastapi(what: str, extra: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from leyden.data.border import is_directory
 from leyden.data.folder import is_image
 from leyden.data.image_file import SUFFIXES
 from leyden.data.table_file import CSV, PARQUET, TableFile
@@ -67,7 +68,7 @@ def walk(directory: str, above: tuple[str, ...] = ()) -> Iterator[str]:
     for entry in _entries(directory):
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if is_directory(entry):
             yield from walk(entry.path, (*above, real))
         elif is_image(entry):
             yield entry.path
@@ -117,7 +118,7 @@ def _lines() -> Iterator[str]:
 
 
 def _below(root: Path | None, path: str) -> str:
-    return path if root is None or not path else os.path.join(root, path)
+    return path if root is None or not path else str(root / path)
 
 
 def _at_least_one(paths: Iterator[str], otherwise: str) -> Iterator[str]:

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import torch
 
@@ -177,7 +176,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         request, begin = Request(scope), time.perf_counter()
-        path = request.url.path if request.url.path in PATHS else "other"
+        path = scope["path"] if scope["path"] in PATHS else "other"
 
         async def sending(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -200,7 +199,7 @@ class Guard:
 def _of_another_site(request: "Request") -> str | None:
     """Browsers say which page asks; of another site's none is answered, though it could not read it."""
     origin = request.headers.get("origin")
-    if origin is None or urlsplit(origin).netloc == request.headers.get("host"):
+    if origin is None or origin.partition("://")[2] == request.headers.get("host"):
         return None
     return "a page of another site asks: this server answers its own page, and programs"
 
