@@ -104,5 +104,5 @@ class ViT(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] to features [B, D]."""
         patches = self.patches(images).flatten(2).transpose(1, 2)  # [B, T - 1, D]
-        tokens = torch.cat([self.class_token.expand(len(images), -1, -1), patches], dim=1) + self.position_embedding
+        tokens = torch.cat([self.class_token.expand(images.shape[0], -1, -1), patches], dim=1) + self.position_embedding
         return self.norm(self.blocks(self.dropout(tokens))[:, 0])
