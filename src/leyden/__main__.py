@@ -19,6 +19,8 @@ COMMANDS = {
     "predict": "say what is on images, however many: leyden predict run=<dir> input=photos output=answers.csv",
     "serve": "answer over HTTP, with a page to drop images on: leyden serve run=<dir>",
     "explain": "show what a network answers by, and how it sees all images: leyden explain run=<run directory>",
+    "export": "write a run's network for elsewhere, as ONNX and others: leyden export run=<dir> format=onnx",
+    "card": "write what a run has learnt, how well and from what, as a model card: leyden card run=<dir>",
     "draw": "draw the pictures of a run, or of all runs of a study: leyden draw <directory>",
     "doctor": "tell what is wrong with a data set: leyden doctor data=image_folder data.root=photos",
     "dashboard": "show runs: leyden dashboard, live on a page: … web, a study at W&B: leyden dashboard <study>",

@@ -113,11 +113,21 @@ class Trained:
 
 
 def open_network(source: Path, checkpoint: str = "best", accelerator: str = "auto") -> Network:
-    """What answers: the network of a run's directory, of a study's best run, or of a checkpoint.
+    """What answers: the network of a run's directory, of a study's best run, of a checkpoint, or of an export of one
+    (.onnx, .pt2, or a directory), also where W&B has it (`wandb:<entity>/<project>/<artefact>:<alias>`).
+
+    Exports answer on the CPU, and hold one checkpoint.
 
     Raises:
         ValueError: nothing of these is there, or it is damaged; names it.
     """
+    from leyden.export import opened, remote
+
+    source = remote.fetch(source) if remote.is_remote(source) else source
+    if opened.is_export(source):
+        if checkpoint != "best":
+            log.warning("checkpoint=%s is not used: %s is an export, which holds one", checkpoint, source)
+        return opened.open_export(source)
     return Trained(source, checkpoint, accelerator)
 
 

@@ -31,11 +31,13 @@ class TimmBackbone(nn.Module):
         if isinstance(pretrained, str) and pretrained != "package":
             raise ValueError(f"backbone.pretrained={pretrained}: expected true, false or package")
         sized: dict[str, Any] = {"img_size": image_size} if _takes_image_size(name) else {}
+        self.name = name
+        self.arguments = {"in_chans": channels, **sized}  # those that timm makes the network with
         from_hub = pretrained is True
         if from_hub:
             stop_retrying_without_a_network()
         try:
-            self.network = timm.create_model(name, pretrained=from_hub, in_chans=channels, num_classes=0, **sized)
+            self.network = timm.create_model(name, pretrained=from_hub, num_classes=0, **self.arguments)
         except Exception as error:  # timm and its hub raise many kinds
             if from_hub and is_of_the_network(error):
                 raise ValueError(

@@ -1,0 +1,29 @@
+"""Command line > **card**: writes a run's card and its citation; of an export, the card that is in it."""
+
+import os
+from pathlib import Path
+
+from leyden.card.options import Options
+from leyden.card.write import card_of, citation_of
+from leyden.export.opened import Opened
+from leyden.run import write_atomically
+from leyden.trained import Trained, open_network
+
+
+def card(asked: Options, words: list[str]) -> None:
+    """`leyden card run=…`: README.md and CITATION."""
+    network = open_network(asked.run, asked.checkpoint, accelerator="cpu")
+    assert isinstance(network, Trained | Opened)
+    directory = asked.output or _place(network)
+    directory.mkdir(parents=True, exist_ok=True)
+    told = network.card if isinstance(network, Opened) else card_of(network)
+    for name, text in {"README.md": told, "CITATION": citation_of(network)}.items():
+        write_atomically(directory / name, text)
+        print(directory / name)
+
+
+def _place(network: Trained | Opened) -> Path:
+    """`card` in the run's directory, or here where that is none, or may not be written."""
+    directory = network.directory if isinstance(network, Trained) else network.path
+    is_open = isinstance(network, Trained) and directory.is_dir() and os.access(directory, os.W_OK)
+    return (directory if is_open else Path()) / "card"

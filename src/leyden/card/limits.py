@@ -1,0 +1,94 @@
+"""Run record > **limits** > card: what follows from what was recorded, and nothing else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from leyden.metric_names import average_precision_names, is_percentage, recall_names
+
+FINDS = {"single_label": "recall", "multi_label": "average precision"}
+
+
+def limits(network: Any) -> list[str]:
+    """What a network is not good for, or not known to be, each in a sentence or two."""
+    facts, run, record = network.facts, network.run, network.record
+    data = run["data"]
+    told = [
+        _of_answers(network),
+        f"Of an image it sees the middle square, brought to {facts.image_size} × {facts.image_size} pixels in "
+        f"{'grey' if facts.channels == 1 else f'{facts.channels} channels'}: nothing at the ends of the longer side, "
+        f"and nothing that is smaller than 1/{facts.image_size} of the shorter one.",
+        f"All figures are of images of {data['name']}, {data['num_test']:,} of which were tested; how it does on images "
+        "from elsewhere was not measured.",
+        _weakest(network),
+        _of_confidence(network),
+        "The intervals say what other test images would change; another seed or another split would change more, which "
+        "one run does not show."
+        if record.get("intervals")
+        else "",
+        _of_weights(run),
+        _of_skipped(record),
+    ]  # fmt: skip
+    return [sentence for sentence in told if sentence]
+
+
+def _of_answers(network: Any) -> str:
+    facts = network.facts
+    if facts.task == "regression":
+        head = network.classifier.head
+        low, high = (float(head.mean + sign * 2 * head.deviation) for sign in (-1, 1))
+        return (
+            f"It gives a number for every image, whatever that shows. The labels that it learnt from were mostly "
+            f"between {low:.4g} and {high:.4g} (their mean ± two deviations)."
+        )
+    if facts.task == "multi_label":
+        return f"It knows these {facts.num_classes} labels and no others, and may give an image none of them."
+    return (
+        f"It answers with one of these {facts.num_classes} classes for every image, also for one that shows none of "
+        "them."
+    )
+
+
+def _weakest(network: Any) -> str:
+    """The class with the lowest recall, or of several labels the lowest average precision, with its interval."""
+    facts, record = network.facts, network.record
+    if facts.task == "regression":
+        return ""
+    names = {"single_label": recall_names, "multi_label": average_precision_names}[facts.task](facts.class_names)
+    values: Mapping[str, Any] = record.get("metrics", {})
+    known = [(values[f"test/{name}"], name, own) for name, own in zip(names, facts.class_names, strict=True)
+             if _is_number(values.get(f"test/{name}"))]  # fmt: skip
+    if not known:
+        return ""
+    value, name, class_name = min(known)
+    assert is_percentage(name)
+    low, high = record.get("intervals", {}).get(f"test/{name}", (None, None))
+    interval = f" (95 % interval {100 * low:.1f} % to {100 * high:.1f} %)" if _is_number(low) and _is_number(high) else ""
+    return f"It is weakest on {class_name}: {FINDS[facts.task]} {100 * value:.1f} %{interval}."
+
+
+def _of_confidence(network: Any) -> str:
+    facts, record = network.facts, network.record
+    if facts.task != "single_label" or not _is_number(record.get("metrics", {}).get("test/ece")):
+        return ""
+    ece = 100 * record["metrics"]["test/ece"]
+    found = f"On the test images its confidence and its accuracy are {ece:.1f} points apart (expected calibration error)"
+    temperature = network.test_time.temperature
+    if temperature == 1:
+        return f"{found}; its probabilities were not calibrated."
+    return f"{found}, after a temperature of {temperature:.3g} that {network.run['data']['num_val']:,} validation images chose."
+
+
+def _of_weights(run: Mapping[str, Any]) -> str:
+    weights = (run.get("transfer") or {}).get("weights")
+    if weights in (None, "new"):
+        return ""
+    return f"It began with other weights ({weights}): what those have learnt, and their licence, is in it."
+
+
+def _of_skipped(record: Mapping[str, Any]) -> str:
+    count = record.get("data", {}).get("num_skipped")
+    return f"{count:,} files could not be read and were left out, in training and in the test." if count else ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and value == value

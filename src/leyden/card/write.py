@@ -1,0 +1,167 @@
+"""Run record > **card** > README.md, CITATION: the template card.md.j2, filled with what a run has recorded."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from omegaconf import DictConfig, OmegaConf
+
+from leyden import __version__
+from leyden.card.limits import limits
+from leyden.checkpoint import BEST
+from leyden.metric_names import HEADLINES, is_of_one_class, is_percentage
+
+MOST_CLASSES = 30  # that a card names
+SETTINGS = (
+    "backbone", "head", "weights", "finetune", "loss", "optimizer", "schedule", "epochs", "steps", "batch_size", "augment",
+    "monitor", "seed", "fold",
+)  # fmt: skip
+LEFT_OUT = {"_target_", "_partial_"}
+
+
+def card_of(network: Any, format: str | None = None) -> str:
+    """The model card of a run's network, in Markdown; `format` is that of the export that it goes into."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        autoescape=False,
+    )  # fmt: skip
+    facts, record = network.facts, network.record
+    return environment.get_template("card.md.j2").render(
+        name=str(network.config.name),
+        facts=facts,
+        data=network.run["data"],
+        run=network.run,
+        record=record,
+        is_timm=_is_timm(network.config),
+        architecture=architecture(network.config),
+        classes=_names(facts.class_names),
+        results=results(record),
+        best=_best(record),
+        is_best=network.path.name == BEST,
+        checkpoint=network.path.name,
+        settings=settings(network.config),
+        command=_command(network.run),
+        limits=limits(network),
+        views=network.test_time.views,
+        temperature=network.test_time.temperature,
+        version=record.get("versions", {}).get("leyden", __version__),
+        commit=_commit(record),
+        minutes=f"{record['seconds'] / 60:.1f}" if record.get("seconds") else None,
+        format=format,
+        citation=citation_of(network),
+    )
+
+
+def citation_of(network: Any) -> str:
+    """A sentence and a BibTeX entry that name a run; who trained it is left to fill in."""
+    run, record = network.run, network.record
+    data, name = run["data"], str(network.config.name)
+    began = str(record.get("started") or "")[:10]
+    title = f"{name}: {architecture(network.config)} trained on {data['name']}"
+    code = f"Leyden {record.get('versions', {}).get('leyden', __version__)}{_commit(record)}"
+    headline = HEADLINES[network.facts.task]
+    row = next((row for row in results(record) if row[0] == headline), None)
+    result = f"test {headline} {row[1]}" + (f" (95 % interval {row[2]})" if row and row[2] else "") if row else ""
+    note = [f"run {run['run_id']}", result, f"data {data['name']}, SHA-256 {data['fingerprint']}", code]
+    note_text = "; ".join(part for part in note if part)
+    lines = [
+        f"{title}. {note_text[0].upper()}{note_text[1:]}{f'; {began}' if began else ''}.",
+        "",
+        f"@misc{{leyden_{run['run_id']},",
+        f"  title  = {{{_latex(title)}}},",
+        "  author = {},  % who trained it: fill in",
+        *([f"  year   = {{{began[:4]}}},"] if began else []),
+        f"  note   = {{{_latex(note_text)}}},",
+        "}",
+        "",
+        f"Cite what it came from as well: the data ({data['name']})"
+        + (f", and the weights it began with ({weights})" if (weights := _weights(run)) else "") + ".",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def results(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Each test metric that is of all classes, with its value and its 95 % interval, in words."""
+    bounds = record.get("intervals", {})
+    return [
+        (name.removeprefix("test/"), in_words(name, value), interval_in_words(name, bounds.get(name)))
+        for name, value in record.get("metrics", {}).items()
+        if name.startswith("test/") and not is_of_one_class(name) and value is not None
+    ]
+
+
+def in_words(name: str, value: float) -> str:
+    """`98.61 %`, or four digits of what is no share."""
+    return f"{100 * value:.2f} %" if is_percentage(name) else f"{value:.4g}"
+
+
+def interval_in_words(name: str, bounds: Any) -> str:
+    """`96.78 % to 99.40 %`; empty where none is known."""
+    return f"{in_words(name, bounds[0])} to {in_words(name, bounds[1])}" if bounds else ""
+
+
+def architecture(config: DictConfig) -> str:
+    """What the backbone is called: timm's name, or its class."""
+    return str(config.backbone.get("name") or str(config.backbone["_target_"]).rpartition(".")[2])
+
+
+def settings(config: DictConfig) -> list[tuple[str, str]]:
+    """The settings that make a network what it is, each with the parts that are given, in words."""
+    told = []
+    for key in SETTINGS:
+        value: Any = OmegaConf.to_container(config)[key]  # type: ignore[call-overload, index]
+        if value is not None:
+            told.append((key, _in_words(value)))
+    return told
+
+
+def _in_words(value: Any) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    name = str(value.get("_target_", "")).rpartition(".")[2]
+    parts = [f"{key} {_in_words(part)}" for key, part in value.items() if key not in LEFT_OUT and part not in (None, {})]
+    inner = ", ".join(parts)
+    return f"{name} ({inner})" if name and inner else name or inner
+
+
+def _names(class_names: tuple[str, ...]) -> str:
+    shown = ", ".join(class_names[:MOST_CLASSES])
+    more = len(class_names) - MOST_CLASSES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _best(record: Mapping[str, Any]) -> str | None:
+    """The epoch that validation liked best, and its value."""
+    metrics = record.get("metrics", {})
+    monitored = next((name for name in metrics if name.startswith("best/val/")), None)
+    if monitored is None or "best/epoch" not in metrics:
+        return None
+    return f"epoch {metrics['best/epoch']} ({monitored.removeprefix('best/')} {in_words(monitored, metrics[monitored])})"
+
+
+def _commit(record: Mapping[str, Any]) -> str:
+    if not record.get("git_commit"):
+        return ""
+    return f", commit {record['git_commit'][:12]}" + (" with uncommitted changes" if record.get("git_dirty") else "")
+
+
+def _command(run: Mapping[str, Any]) -> str:
+    words = [word for word in run.get("overrides", []) if not word.startswith("hydra.")]
+    return shlex.join(["leyden", "train", *words])
+
+
+def _weights(run: Mapping[str, Any]) -> str | None:
+    told = (run.get("transfer") or {}).get("weights")
+    return None if told in (None, "new") else str(told).partition(":")[0]
+
+
+def _is_timm(config: DictConfig) -> bool:
+    return str(config.backbone["_target_"]).endswith(".TimmBackbone")
+
+
+def _latex(text: str) -> str:
+    return re.sub(r"([&%$#_{}])", r"\\\1", text)
+

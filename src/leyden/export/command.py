@@ -1,0 +1,114 @@
+"""Command line > **export**: writes beside its place, compares, and only then gives the name."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from leyden.card.write import card_of
+from leyden.export.answering import answering, describe
+from leyden.export.directories import CONFIG, WEIGHTS, write_huggingface, write_safetensors
+from leyden.export.graphs import require, trace, write_onnx, write_torch_export
+from leyden.export.images import RealImages, real_images
+from leyden.export.opened import open_export
+from leyden.export.options import Options
+from leyden.export.parity import TOLERANCE, check, expected_answers
+from leyden.export.quantized import cost, in_words, write_quantized
+from leyden.trained import Trained, open_network, probabilities_of
+
+NAMES = {
+    "onnx": "model.onnx", "torch_export": "model.pt2", "safetensors": "safetensors", "huggingface": "huggingface",
+}  # fmt: skip
+
+
+def export(asked: Options, words: list[str]) -> None:
+    """`leyden export run=…`: the network as a file or a directory that answers as it does.
+
+    Raises:
+        ValueError: the run has no network, the format cannot hold it, or what was written answers otherwise.
+    """
+    if asked.quantize and asked.format != "onnx":
+        raise ValueError(f"quantize=true is for format=onnx, not for {asked.format}: leave it out")
+    if asked.format == "onnx":
+        require("onnx", "onnxscript", "onnxruntime")  # before anything is read
+    network = open_network(asked.run, asked.checkpoint, accelerator="cpu")
+    if not isinstance(network, Trained):
+        raise ValueError(f"run={asked.run} is an export already: give the run that it was made from")
+    output = asked.output or _place(network) / NAMES[asked.format]
+    if Path(NAMES[asked.format]).suffix != output.suffix and Path(NAMES[asked.format]).suffix:
+        raise ValueError(f"output={output}: expected a name that ends in {Path(NAMES[asked.format]).suffix}")
+    real = real_images(network)
+    with _beside(output) as written:
+        write(network, asked.format, written)
+        whole = open_export(written)
+        difference = check(network, whole, real.images)
+        print(f"parity          {len(real.images)} {real.words}: differences of up to {difference:.2g} ({TOLERANCE:g} is allowed)")
+        if note := _of_precision(network, real):
+            print(note)
+        if asked.quantize:
+            small = output.with_name(f"{output.stem}.int8.onnx")
+            with _beside(small) as smaller:
+                write_quantized(written, smaller)
+                told = cost(whole, open_export(smaller), real)
+            print(f"8 bits          {in_words(told, real.words, len(real.images))}")
+            print(f"                {small}, {_size(small)}")
+    print(f"written         {output}, {_size(output)}")
+
+
+def write(network: Trained, format: str, path: Path) -> None:
+    """Writes a network in a format, with what it is of and its card inside."""
+    told, card = describe(network), card_of(network, format)
+    if format == "safetensors":
+        write_safetensors(network, path, told, card)
+    elif format == "huggingface":
+        write_huggingface(network, path, told, card)
+    else:
+        program = trace(answering(network), network.facts.channels, network.facts.stored_size)
+        (write_onnx if format == "onnx" else write_torch_export)(program, path, told, card)
+
+
+def _place(network: Trained) -> Path:
+    """`export` in the run's directory, or here where that is a file, or may not be written."""
+    directory = network.directory
+    is_open = directory.is_dir() and os.access(directory, os.W_OK)
+    return (directory if is_open else Path()) / "export"
+
+
+@contextlib.contextmanager
+def _beside(output: Path) -> Iterator[Path]:
+    """A place beside `output`, by the same name, whose content takes its name at the end; nothing is left if it fails.
+
+    Raises:
+        ValueError: `output` is a directory of something else, which is not replaced.
+    """
+    if output.is_dir() and any(output.iterdir()) and not {CONFIG, WEIGHTS} <= {path.name for path in output.iterdir()}:
+        raise ValueError(f"output={output} is a directory that holds something else: give another name")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    beside = output.parent / f".{output.name}.{os.getpid()}"
+    beside.mkdir()
+    try:
+        yield beside / output.name
+        if output.is_dir():
+            output.replace(beside / f"{output.name} before")
+        (beside / output.name).replace(output)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _of_precision(network: Trained, real: RealImages) -> str | None:
+    """How far the answers in half precision, which a run was tested in, are from those of its export."""
+    if str(network.run["precision"]) not in ("bf16-mixed", "16-mixed"):
+        return None
+    task = network.facts.task
+    tested, exact = network.logits(real.images), expected_answers(network, real.images)
+    difference = float((probabilities_of(tested, task) - probabilities_of(exact, task)).abs().max())
+    return (
+        f"precision       single; the run was tested in {network.run['precision']}, with answers that differ from "
+        f"these by up to {difference:.2g}"
+    )
+
+
+def _size(path: Path) -> str:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return f"{sum(file.stat().st_size for file in files) / 2**20:,.1f} MiB"

@@ -1,0 +1,61 @@
+"""Export > **parity** > its place: whether what was written answers as the network that was trained."""
+
+import torch
+from torch import Tensor
+
+from leyden.export.opened import Opened
+from leyden.trained import Trained, probabilities_of
+
+TOLERANCE = 1e-4
+BATCH_SIZE = 32
+
+
+def expected_answers(network: Trained, images: Tensor) -> Tensor:
+    """Logits [N, K], or numbers [N], as the run's test computes them, in single precision."""
+    classifier = network.classifier
+    with torch.inference_mode():
+        parts = [
+            network.test_time.answer(classifier, classifier.augment.normalize(part)).float()
+            for part in images.split(BATCH_SIZE)
+        ]
+    return torch.cat(parts)
+
+
+def largest_difference(network: Trained, written: Opened, images: Tensor) -> float:
+    """The largest difference of any answer to real images uint8 [N, C, S, S], asked one by one and in batches.
+
+    Of probabilities as it is; of logits and numbers as a share of the answer where that is above 1, or above the
+    deviation of the numbers that were learnt. A NaN is one of infinity.
+    """
+    expected = expected_answers(network, images)
+    task = network.facts.task
+    unit = float(network.classifier.head.deviation) if task == "regression" else 1.0
+    sizes = [1, *[BATCH_SIZE] * (len(images) // BATCH_SIZE + 1)]
+    found: list[list[Tensor]] = []
+    begin = 0
+    for size in sizes:
+        if begin < len(images):
+            found.append(list(written.answers(images[begin : begin + size])))
+        begin += size
+    outputs = [torch.cat(parts) for parts in zip(*found, strict=True)]
+    truths = [expected] if task == "regression" else [expected, probabilities_of(expected, task)]
+    worst = [
+        float(((output - truth).abs() / truth.abs().clamp(min=unit)).max())
+        for output, truth in zip(outputs, truths, strict=True)
+    ]
+    return max(value if value == value else float("inf") for value in worst)
+
+
+def check(network: Trained, written: Opened, images: Tensor) -> float:
+    """The largest difference, where it is small enough.
+
+    Raises:
+        ValueError: it is not; says how large it is.
+    """
+    difference = largest_difference(network, written, images)
+    if difference > TOLERANCE:
+        raise ValueError(
+            f"what was written answers otherwise than the network, by up to {difference:.2g}, and {TOLERANCE:g} is "
+            "allowed: nothing is kept; give another format"
+        )
+    return difference
