@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 from leyden import __version__
 from leyden.build import build_classifier
@@ -11,10 +12,10 @@ from leyden.checkpoint import FORMAT, write_checkpoint
 from leyden.config import Origin
 from leyden.data.facts import facts_of
 from leyden.data.sources import Task
+from leyden.heads import Number
 from leyden.signals import Signals
 from leyden.train import train
 from leyden.trained import Trained
-from omegaconf import OmegaConf
 from running import FinishedRun, compose_config
 
 CLASSES = {"single_label": ["cat", "dog", "a jar: é"], "multi_label": ["wet", "warm"], "regression": []}
@@ -37,6 +38,8 @@ def untrained(
     }  # fmt: skip
     torch.manual_seed(0)
     classifier = build_classifier(config, facts_of(data, 1.0))
+    if isinstance(classifier.head, Number):
+        classifier.head.fit_labels(torch.tensor([3.0, 5.0, 9.0]))
     images = torch.rand(8, channels, image_size, image_size)
     with torch.no_grad():
         for parameter in classifier.parameters():  # a head of zeros, or an adapter's, would hide what is before it

@@ -125,9 +125,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("Choosy", "torch_export", "this network cannot be written as a graph .*: give format=safetensors"),
     ],
 )
-def test_what_a_format_cannot_hold_is_one_sentence(
-    backbone: str, format: str, sentence: str, tmp_path: Path
-) -> None:
+def test_what_a_format_cannot_hold_is_one_sentence(backbone: str, format: str, sentence: str, tmp_path: Path) -> None:
     network = untrained(tmp_path, f"backbone={{_target_: parts_of_exports.{backbone}}}")
     with pytest.raises(ValueError, match=sentence) as caught:
         write(network, format, tmp_path / "model")

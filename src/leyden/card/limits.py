@@ -17,12 +17,12 @@ def limits(network: Any) -> list[str]:
         f"Of an image it sees the middle square, brought to {facts.image_size} × {facts.image_size} pixels in "
         f"{'grey' if facts.channels == 1 else f'{facts.channels} channels'}: nothing at the ends of the longer side, "
         f"and nothing that is smaller than 1/{facts.image_size} of the shorter one.",
-        f"All figures are of images of {data['name']}, {data['num_test']:,} of which were tested; how it does on images "
-        "from elsewhere was not measured.",
+        f"All figures are of images of {data['name']}, {data['num_test']:,} of which were tested; how it does on others "
+        "was not measured.",
         _weakest(network),
         _of_confidence(network),
-        "The intervals say what other test images would change; another seed or another split would change more, which "
-        "one run does not show."
+        "The intervals say what other test images would change. What another seed or another split would, one run does "
+        "not show."
         if record.get("intervals")
         else "",
         _of_weights(run),
@@ -62,7 +62,9 @@ def _weakest(network: Any) -> str:
     value, name, class_name = min(known)
     assert is_percentage(name)
     low, high = record.get("intervals", {}).get(f"test/{name}", (None, None))
-    interval = f" (95 % interval {100 * low:.1f} % to {100 * high:.1f} %)" if _is_number(low) and _is_number(high) else ""
+    interval = (
+        f" (95 % interval {100 * low:.1f} % to {100 * high:.1f} %)" if _is_number(low) and _is_number(high) else ""
+    )
     return f"It is weakest on {class_name}: {FINDS[facts.task]} {100 * value:.1f} %{interval}."
 
 
@@ -71,11 +73,14 @@ def _of_confidence(network: Any) -> str:
     if facts.task != "single_label" or not _is_number(record.get("metrics", {}).get("test/ece")):
         return ""
     ece = 100 * record["metrics"]["test/ece"]
-    found = f"On the test images its confidence and its accuracy are {ece:.1f} points apart (expected calibration error)"
+    found = (
+        f"On the test images its confidence and its accuracy are {ece:.1f} points apart (expected calibration error)"
+    )
     temperature = network.test_time.temperature
     if temperature == 1:
         return f"{found}; its probabilities were not calibrated."
-    return f"{found}, after a temperature of {temperature:.3g} that {network.run['data']['num_val']:,} validation images chose."
+    num_val = network.run["data"]["num_val"]
+    return f"{found}, after a temperature of {temperature:.3g} that {num_val:,} validation images chose."
 
 
 def _of_weights(run: Mapping[str, Any]) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 from leyden.options import option
 
 ALSO: tuple[str, ...] = ()
-ALSO_HELP = """Who trained the network, and the licences of its weights and of its data, are not known to a run: the card
-says where to fill them in."""
+ALSO_HELP = """Who trained the network, and the licences of its weights and of its data, are not known to a run: the
+card says where to fill them in."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from leyden.metric_names import HEADLINES, is_of_one_class, is_percentage
 
 MOST_CLASSES = 30  # that a card names
 SETTINGS = (
-    "backbone", "head", "weights", "finetune", "loss", "optimizer", "schedule", "epochs", "steps", "batch_size", "augment",
-    "monitor", "seed", "fold",
+    "backbone", "head", "weights", "finetune", "loss", "optimizer", "schedule", "epochs", "steps", "batch_size",
+    "augment", "monitor", "seed", "fold",
 )  # fmt: skip
 LEFT_OUT = {"_target_", "_partial_"}
 
@@ -122,7 +122,9 @@ def _in_words(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
     name = str(value.get("_target_", "")).rpartition(".")[2]
-    parts = [f"{key} {_in_words(part)}" for key, part in value.items() if key not in LEFT_OUT and part not in (None, {})]
+    parts = [
+        f"{key} {_in_words(part)}" for key, part in value.items() if key not in LEFT_OUT and part not in (None, {})
+    ]
     inner = ", ".join(parts)
     return f"{name} ({inner})" if name and inner else name or inner
 
@@ -139,7 +141,9 @@ def _best(record: Mapping[str, Any]) -> str | None:
     monitored = next((name for name in metrics if name.startswith("best/val/")), None)
     if monitored is None or "best/epoch" not in metrics:
         return None
-    return f"epoch {metrics['best/epoch']} ({monitored.removeprefix('best/')} {in_words(monitored, metrics[monitored])})"
+    return (
+        f"epoch {metrics['best/epoch']} ({monitored.removeprefix('best/')} {in_words(monitored, metrics[monitored])})"
+    )
 
 
 def _commit(record: Mapping[str, Any]) -> str:
@@ -164,4 +168,3 @@ def _is_timm(config: DictConfig) -> bool:
 
 def _latex(text: str) -> str:
     return re.sub(r"([&%$#_{}])", r"\\\1", text)
-

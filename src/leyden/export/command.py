@@ -36,14 +36,14 @@ def export(asked: Options, words: list[str]) -> None:
     if not isinstance(network, Trained):
         raise ValueError(f"run={asked.run} is an export already: give the run that it was made from")
     output = asked.output or _place(network) / NAMES[asked.format]
-    if Path(NAMES[asked.format]).suffix != output.suffix and Path(NAMES[asked.format]).suffix:
-        raise ValueError(f"output={output}: expected a name that ends in {Path(NAMES[asked.format]).suffix}")
+    check_output(output, asked.format)
     real = real_images(network)
     with _beside(output) as written:
         write(network, asked.format, written)
         whole = open_export(written)
         difference = check(network, whole, real.images)
-        print(f"parity          {len(real.images)} {real.words}: differences of up to {difference:.2g} ({TOLERANCE:g} is allowed)")
+        compared = f"{len(real.images)} {real.words}"
+        print(f"parity          {compared}: differences of up to {difference:.2g} ({TOLERANCE:g} is allowed)")
         if note := _of_precision(network, real):
             print(note)
         if asked.quantize:
@@ -54,6 +54,23 @@ def export(asked: Options, words: list[str]) -> None:
             print(f"8 bits          {in_words(told, real.words, len(real.images))}")
             print(f"                {small}, {_size(small)}")
     print(f"written         {output}, {_size(output)}")
+
+
+def check_output(output: Path, format: str) -> None:
+    """Refuses a name that the format cannot have, and one that something else has.
+
+    Raises:
+        ValueError: says which it is, and what to give.
+    """
+    suffix = Path(NAMES[format]).suffix
+    if suffix and output.suffix != suffix:
+        raise ValueError(f"output={output}: expected a name that ends in {suffix}")
+    if output.is_file() and not suffix:
+        raise ValueError(f"output={output} is a file, and {format} is a directory: give another name")
+    if output.is_dir():
+        names = {path.name for path in output.iterdir()}
+        if names and (suffix or not {CONFIG, WEIGHTS} <= names):
+            raise ValueError(f"output={output} is a directory that holds something else: give another name")
 
 
 def write(network: Trained, format: str, path: Path) -> None:
@@ -77,13 +94,7 @@ def _place(network: Trained) -> Path:
 
 @contextlib.contextmanager
 def _beside(output: Path) -> Iterator[Path]:
-    """A place beside `output`, by the same name, whose content takes its name at the end; nothing is left if it fails.
-
-    Raises:
-        ValueError: `output` is a directory of something else, which is not replaced.
-    """
-    if output.is_dir() and any(output.iterdir()) and not {CONFIG, WEIGHTS} <= {path.name for path in output.iterdir()}:
-        raise ValueError(f"output={output} is a directory that holds something else: give another name")
+    """A place beside `output`, by the same name, that takes its name at the end; of what fails nothing stays."""
     output.parent.mkdir(parents=True, exist_ok=True)
     beside = output.parent / f".{output.name}.{os.getpid()}"
     beside.mkdir()

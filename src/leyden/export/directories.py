@@ -49,7 +49,7 @@ def write_huggingface(network: Trained, directory: Path, told: Mapping[str, Any]
         },
     )  # fmt: skip
     config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
-    tensors = {name: value for name, value in model.state_dict().items()}
+    tensors = model.state_dict()
     _write(directory, tensors, config | {OURS: dict(told)}, card)
 
 

@@ -64,7 +64,9 @@ def photographs(facts: DataFacts, count: int) -> Tensor:
     try:
         from sklearn.datasets import load_sample_images
     except ImportError as error:
-        raise ValueError("photographs to compare on need the package scikit-learn: pip install -e '.[export]'") from error
+        raise ValueError(
+            "photographs to compare on need the package scikit-learn: pip install -e '.[export]'"
+        ) from error
     photos = [Image.fromarray(np.asarray(photo)) for photo in load_sample_images()["images"]]
     generator, size, pieces = np.random.default_rng(0), facts.stored_size, []
     for number in range(count):

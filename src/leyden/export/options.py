@@ -7,7 +7,7 @@ from typing import Literal
 from leyden.options import option
 
 ALSO: tuple[str, ...] = ()
-ALSO_HELP = """onnx and torch_export take uint8 images [B, C, S, S] of any number and answer with logits and probabilities:
+ALSO_HELP = """onnx and torch_export take any number of uint8 images [B, C, S, S], answer with logits and probabilities:
 the cut of the centre, normalisation, the network, its test-time views and its temperature are inside.
 safetensors is a directory of weights and settings, huggingface one that timm loads, where the backbone is timm's.
 Before anything has its name, it answers about a hundred real images as the network does, to 1e-4."""

@@ -1,5 +1,7 @@
 """Export > **parity** > its place: whether what was written answers as the network that was trained."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -30,20 +32,15 @@ def largest_difference(network: Trained, written: Opened, images: Tensor) -> flo
     expected = expected_answers(network, images)
     task = network.facts.task
     unit = float(network.classifier.head.deviation) if task == "regression" else 1.0
-    sizes = [1, *[BATCH_SIZE] * (len(images) // BATCH_SIZE + 1)]
-    found: list[list[Tensor]] = []
-    begin = 0
-    for size in sizes:
-        if begin < len(images):
-            found.append(list(written.answers(images[begin : begin + size])))
-        begin += size
-    outputs = [torch.cat(parts) for parts in zip(*found, strict=True)]
+    parts = [images[:1], *images[1:].split(BATCH_SIZE)]
+    found = [written.answers(part) for part in parts if len(part)]
+    outputs = [torch.cat(answers) for answers in zip(*found, strict=True)]
     truths = [expected] if task == "regression" else [expected, probabilities_of(expected, task)]
+    pairs = zip(outputs, truths, strict=True)
     worst = [
-        float(((output - truth).abs() / truth.abs().clamp(min=unit)).max())
-        for output, truth in zip(outputs, truths, strict=True)
+        ((output - truth).abs() / truth.abs().clamp(min=unit)).nan_to_num(math.inf).max() for output, truth in pairs
     ]
-    return max(value if value == value else float("inf") for value in worst)
+    return float(max(worst))
 
 
 def check(network: Trained, written: Opened, images: Tensor) -> float:

@@ -1,0 +1,78 @@
+"""The card and the citation of a run, against what run.json says of it."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from exports import train_once, untrained
+from leyden import command_line
+from leyden.card.write import card_of, citation_of
+from leyden.export.command import write
+from leyden.trained import Trained
+from running import FinishedRun
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    words = ["backbone=mlp", "backbone.width=16", "test_time.temperature=true"]
+    return train_once(tmp_path_factory.mktemp("runs") / "a run é", *words)
+
+
+def test_its_figures_are_those_of_the_record(run: FinishedRun) -> None:
+    assert command_line.of_a_run("card", [f"run={run.directory}"]) == 0
+    card = (run.directory / "card" / "README.md").read_text(encoding="utf-8")
+    low, high = run.record["intervals"]["test/accuracy"]
+    assert (
+        f"| accuracy | {100 * run.metrics['test/accuracy']:.2f} % | {100 * low:.2f} % to {100 * high:.2f} % |" in card
+    )
+    assert run.record["data"]["fingerprint"] in card
+    assert run.record["git_commit"][:12] in card
+    assert f"of {run.record['parameters']:,} parameters" in card
+    assert "1,169" not in card  # a third of the labels was used
+    worst = min(range(10), key=lambda label: run.metrics[f"test/recall/{label}"])
+    assert f"It is weakest on {worst}: recall {100 * run.metrics[f'test/recall/{worst}']:.1f} %" in card
+    assert "269 validation images chose" in card
+    assert "leyden predict run=" in card
+    assert "| optimizer | AdamW (lr 0.005" in card
+
+
+def test_its_head_is_yaml_that_leaves_the_licence_open(run: FinishedRun) -> None:
+    head = yaml.safe_load(card_of(Trained(run.directory)).split("---")[1])
+    assert head["license"] is None
+    assert head["pipeline_tag"] == "image-classification"
+    assert head["tags"] == ["single_label", "pytorch"]
+
+
+def test_a_citation_names_the_run_and_leaves_its_author_open(run: FinishedRun) -> None:
+    text = citation_of(Trained(run.directory))
+    assert f"@misc{{leyden_{run.record['run_id']}," in text
+    assert "author = {}," in text
+    assert f"year   = {{{run.record['started'][:4]}}}" in text
+    entry = text[text.index("@misc") : text.index("\n}")]
+    assert not re.findall(r"(?<!\\)[%&#_$](?!\s*who)", entry.replace("@misc{leyden_", "").replace("},  %", ""))
+
+
+def test_figures_of_other_weights_are_told(run: FinishedRun) -> None:
+    assert "The weights here are those of last.ckpt, which these figures are not of." in card_of(
+        Trained(run.directory, "last")
+    )
+
+
+def test_without_a_record_nothing_is_made_up(tmp_path: Path) -> None:
+    for task in ("multi_label", "regression"):
+        network = untrained(tmp_path / task, "backbone.width=8", task=task)  # type: ignore[arg-type]
+        card = card_of(network)
+        assert "No test figures are known: no run.json of this run lies beside its weights." in card
+        assert "95 %" not in card
+        assert "Undefined" not in card
+        assert "None" not in card
+
+
+def test_an_export_has_its_card(tmp_path: Path) -> None:
+    network = untrained(tmp_path / "run", "backbone.width=8")
+    write(network, "safetensors", tmp_path / "out")
+    assert command_line.of_a_run("card", [f"run={tmp_path / 'out'}", f"output={tmp_path / 'card'}"]) == 0
+    assert (tmp_path / "card" / "README.md").read_bytes() == (tmp_path / "out" / "README.md").read_bytes()
+    assert "run 0123456789abcdef" in (tmp_path / "card" / "CITATION").read_text(encoding="utf-8").lower()

@@ -1,0 +1,150 @@
+"""`leyden export` on a real run that was moved: every format answers as the run was tested, or leaves nothing."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from exports import train_once, untrained
+from leyden import command_line
+from leyden.build import build_data
+from leyden.export import parity
+from leyden.export.command import NAMES
+from leyden.export.opened import Opened
+from leyden.report.predictions import read_predictions
+from leyden.trained import ask, open_network
+
+WORDS = ["backbone=cnn", "backbone.widths=[4,8]", "test_time=flips", "test_time.temperature=true"]
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's directory, elsewhere than it was trained, of a name that is not plain."""
+    place = tmp_path_factory.mktemp("runs")
+    run = train_once(place / "run", *WORDS)
+    return Path(shutil.move(run.directory, place / "moved, with a space é"))
+
+
+@contextmanager
+def unchanged(directory: Path) -> Iterator[None]:
+    """Nothing is there at the end that was not there before."""
+    before = {path.relative_to(directory) for path in directory.rglob("*")}
+    yield
+    assert {path.relative_to(directory) for path in directory.rglob("*")} == before
+
+
+@pytest.mark.parametrize("format", NAMES)
+def test_each_format_answers_as_the_run_was_tested(format: str, moved: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert command_line.of_a_run("export", [f"run={moved}", f"format={format}"]) == 0
+    said = capfd.readouterr().out
+    assert float(re.findall(r"parity +128 test images of digits: differences of up to (\S+)", said)[0]) <= 1e-4
+    written = moved / "export" / NAMES[format]
+    assert str(written) in said
+    assert not list(written.parent.glob(".*"))
+    opened = open_network(written)
+    assert isinstance(opened, Opened)
+    data = build_data(opened.config)
+    data.setup("fit")
+    answers = ask(opened, data.test_dataloader())
+    stored = read_predictions(moved)
+    assert stored is not None
+    assert stored.confidences is not None
+    found = answers.outputs[answers.indices.argsort()].softmax(1).max(1)
+    assert np.array_equal(found.indices.numpy(), stored.predictions)
+    np.testing.assert_allclose(found.values.numpy(), stored.confidences, atol=1e-4)
+
+
+def test_eight_bits_tell_what_they_cost(moved: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "a b.onnx"
+    assert command_line.of_a_run("export", [f"run={moved}", "quantize=true", f"output={output}"]) == 0
+    said = capfd.readouterr().out
+    before, after, agreed = (
+        float(number)
+        for number in re.findall(r"accuracy (\S+)% \(.*?before, (\S+)% .*on all 359 .*the same answer to (\S+)%", said)[
+            0
+        ]
+    )
+    whole, small = open_network(output), open_network(tmp_path / "a b.int8.onnx")
+    assert isinstance(whole, Opened)
+    assert small.facts == whole.facts
+    data = build_data(whole.config)
+    data.setup("fit")
+    answers = [ask(network, data.test_dataloader()) for network in (whole, small)]
+    accuracies = [float((each.outputs.argmax(1) == each.labels).double().mean()) for each in answers]
+    assert [before, after] == [round(100 * accuracy, 2) for accuracy in accuracies]
+    same = (answers[0].outputs.argmax(1) == answers[1].outputs.argmax(1)).double().mean()
+    assert agreed == round(100 * float(same), 2)
+    assert not torch.equal(answers[0].outputs, answers[1].outputs)  # or nothing would have been rounded
+
+
+def test_what_answers_otherwise_gets_no_name(
+    moved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(parity, "TOLERANCE", -1.0)
+    with unchanged(tmp_path):
+        assert command_line.of_a_run("export", [f"run={moved}", "format=safetensors", f"output={tmp_path / 'x'}"]) == 1
+    assert "answers otherwise than the network, by up to" in capfd.readouterr().err
+
+
+def test_photographs_stand_in_for_data_that_is_gone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    untrained(tmp_path / "run", "backbone.width=8", "data=image_folder", "data.root=gone")
+    assert command_line.of_a_run("export", [f"run={tmp_path / 'run'}", "format=safetensors"]) == 0
+    said = capfd.readouterr()
+    assert "parity          128 pieces of photographs: differences of up to" in said.out
+    assert "the run's data is not here" in said.err
+
+
+def test_an_export_is_written_again_in_its_place(tmp_path: Path) -> None:
+    untrained(tmp_path / "run", "backbone.width=8", "data=image_folder", "data.root=gone")
+    words = [f"run={tmp_path / 'run'}", "format=huggingface", f"output={tmp_path / 'again'}"]
+    assert command_line.of_a_run("export", words) == 0
+    (tmp_path / "again" / "README.md").write_text("mine")
+    assert command_line.of_a_run("export", words) == 0
+    assert (tmp_path / "again" / "README.md").read_text().startswith("---")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "run"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["format=onxx"], "format=onxx: did you mean 'onnx'?"),
+        (
+            ["quantize=true", "format=safetensors"],
+            "quantize=true is for format=onnx, not for safetensors: leave it out",
+        ),
+        (["output=model"], "output=model: expected a name that ends in .onnx"),
+        (["checkpoint=lst"], "checkpoint=lst is no file: give one, or best or last"),
+        (
+            ["format=safetensors", "output=full"],
+            "output=full is a directory that holds something else: give another name",
+        ),
+        (["format=safetensors", "output=file"], "output=file is a file, and safetensors is a directory"),
+        (["format=safetensors", "output=file/below"], "file: File exists: is it the right place, and may you write"),
+    ],
+)
+def test_a_wrong_word_gets_one_sentence_and_leaves_nothing(
+    words: list[str], sentence: str, moved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    for name in ("full/notes.txt", "file"):
+        (tmp_path / name).write_text("mine")
+    with unchanged(tmp_path):
+        assert command_line.of_a_run("export", [f"run={moved}", *words]) == 1
+    assert f"error: {sentence}" in capfd.readouterr().err
+
+
+def test_a_run_that_may_not_be_written_is_exported_here(
+    moved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *arguments: False)  # root may write everywhere
+    assert command_line.of_a_run("export", [f"run={moved}", "format=safetensors"]) == 0
+    assert (tmp_path / "export" / "safetensors" / "model.safetensors").is_file()
