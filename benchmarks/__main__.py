@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks import (
     answering,
     augmentation,
+    exports,
     image_files,
     loops,
     networks,
@@ -289,6 +290,16 @@ def _times(measure: Callable[[], tuple[float, ...]]) -> list[tuple[float, ...]]:
     return [measure() for _ in range(REPEATS)]
 
 
+def exported() -> Iterator[tuple[str, Maker]]:
+    """A network written as ONNX, on one thread."""
+    for network in exports.NETWORKS:
+        for batch_size in (1, 32):
+            yield f"export: ONNX Runtime, {network}, b{batch_size}", partial(
+                compare, measure=partial(exports.speeds, network, batch_size), unit="images/s", target=1,
+                against="PyTorch, eager, both with one thread in float32",
+            )  # fmt: skip
+
+
 def whole_reports() -> Iterator[tuple[str, Maker]]:
     """Reports of a usual and of a large study."""
     yield "report: 36 runs, beside imports", small_report
@@ -357,7 +368,7 @@ def main() -> int:
     lines = []
     groups = (
         throughput, defaults, exactness, logging_costs, template, augmenting, files, reading, whole_processes,
-        whole_studies, whole_reports, fine_tuning, after_training,
+        whole_studies, whole_reports, fine_tuning, after_training, exported,
     )  # fmt: skip
     for group in groups:
         for name, make in group():

@@ -24,6 +24,7 @@ from leyden.evaluate.predictions import columns_of, write_table
 from leyden.evaluate.quality import worst_classes
 from leyden.evaluate.subject import Subject, open_outside, open_subject
 from leyden.examples import write_examples
+from leyden.export.opened import Opened
 from leyden.metric_names import is_percentage
 from leyden.report.words import value_in_words
 from leyden.run import working_directory, write_atomically
@@ -71,11 +72,11 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _open(network: Network, words: Sequence[str], asked: Options) -> Subject:
-    recorded = network.run["data"] if isinstance(network, Trained) else None
+    recorded = network.run["data"] if isinstance(network, Trained | Opened) else None
     try:
         return open_subject(words, _config_of(network), recorded, network.facts, asked.split)
     except (ValueError, OSError, ImportError, HydraException) as error:
-        if words or not isinstance(network, Trained):
+        if words or recorded is None:
             raise
         raise ValueError(
             f"the data of the run cannot be read ({explain(error)}): say where it lies now by "
@@ -84,7 +85,7 @@ def _open(network: Network, words: Sequence[str], asked: Options) -> Subject:
 
 
 def _config_of(network: Network) -> Any:
-    return network.config if isinstance(network, Trained) else None
+    return network.config if isinstance(network, Trained | Opened) else None
 
 
 def _place(here: Path, elsewhere: Path, subject: Subject, checkpoint: str) -> Path:

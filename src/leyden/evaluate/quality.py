@@ -60,6 +60,8 @@ def _choose(metric: Metric, network: Network, validation: Answers | None) -> boo
             metric.thresholds.logits.copy_(torch.tensor([best_threshold(*column) for column in columns]))
         elif isinstance(network, Trained):
             metric.thresholds.logits.copy_(kept_thresholds(network))
+        elif (told := getattr(network, "thresholds", None)) is not None:  # by an export, as probabilities
+            metric.thresholds.logits.copy_(torch.tensor(told).logit())
     return True
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from leyden import __version__
 from leyden.augment.geometry import cut_centre
 from leyden.data.facts import DataFacts, facts_of
-from leyden.metrics import MultiLabelMetrics
+from leyden.evaluate.quality import kept_thresholds
 from leyden.test_time import TestTime
 from leyden.trained import Trained, modules_of, probabilities_of
 
@@ -66,13 +66,13 @@ def describe(network: Trained) -> dict[str, Any]:
         "std": list(facts.std),
         "views": network.test_time.views,
         "temperature": network.test_time.temperature,
+        "is_calibrated": network.test_time.fits_temperature and "calibration" in network.record,
         "data": {key: run["data"][key] for key in ("name", "fingerprint")},
         "checkpoint": network.path.name,
         "run": run,
     }
-    metrics = network.classifier.val_metrics
-    if isinstance(metrics, MultiLabelMetrics):  # a class is among the answers from this probability on
-        told["thresholds"] = metrics.thresholds.logits.sigmoid().tolist()
+    if facts.task == "multi_label":  # a class is among the answers from this probability on
+        told["thresholds"] = kept_thresholds(network).sigmoid().tolist()
     return json.loads(json.dumps(told))
 
 

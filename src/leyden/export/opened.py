@@ -36,6 +36,8 @@ class Opened:
         self.config = config
         self.facts = facts_described(told)
         self.record: dict[str, Any] = {}  # an export has no run.json beside it
+        self.thresholds: list[float] | None = told.get("thresholds")  # of several labels: the probability of each
+        self.is_calibrated: bool = told["is_calibrated"]  # whether validation images have chosen its temperature
         self.device = torch.device("cpu")
 
     def logits(self, images: Tensor) -> Tensor:
