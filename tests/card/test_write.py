@@ -28,7 +28,7 @@ def test_its_figures_are_those_of_the_record(run: FinishedRun) -> None:
         f"| accuracy | {100 * run.metrics['test/accuracy']:.2f} % | {100 * low:.2f} % to {100 * high:.2f} % |" in card
     )
     assert run.record["data"]["fingerprint"] in card
-    assert run.record["git_commit"][:12] in card
+    assert (run.record["git_commit"] or "")[:12] in card
     assert f"of {run.record['parameters']:,} parameters" in card
     assert "1,169" not in card  # a third of the labels was used
     worst = min(range(10), key=lambda label: run.metrics[f"test/recall/{label}"])

@@ -1,5 +1,6 @@
 """`leyden export` on a real run that was moved: every format answers as the run was tested, or leaves nothing."""
 
+import json
 import os
 import re
 import shutil
@@ -58,6 +59,17 @@ def test_each_format_answers_as_the_run_was_tested(format: str, moved: Path, cap
     found = answers.outputs[answers.indices.argsort()].softmax(1).max(1)
     assert np.array_equal(found.indices.numpy(), stored.predictions)
     np.testing.assert_allclose(found.values.numpy(), stored.confidences, atol=1e-4)
+
+
+def test_evaluate_takes_an_export_as_it_takes_the_run(moved: Path, tmp_path: Path) -> None:
+    words = [f"run={moved}", "format=safetensors", f"output={tmp_path / 'out'}"]
+    assert command_line.of_a_run("export", words) == 0
+    words = [f"run={tmp_path / 'out'}", f"output={tmp_path / 'evaluated'}", "pictures=false"]
+    assert command_line.of_a_run("evaluate", words) == 0
+    found = json.loads((tmp_path / "evaluated" / "evaluation.json").read_text(encoding="utf-8"))
+    stored = json.loads((moved / "run.json").read_text(encoding="utf-8"))
+    assert found["data"]["split"] == "test"
+    assert found["metrics"]["accuracy"]["value"] == pytest.approx(stored["metrics"]["test/accuracy"], abs=1e-9)
 
 
 def test_eight_bits_tell_what_they_cost(moved: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -90,9 +90,7 @@ def require(*packages: str) -> None:
 def _missing_operator(error: BaseException | None) -> str | None:
     """The operator that ONNX lacks, where that is what an error tells, as `aten.linalg_svd.default`."""
     while error is not None:
-        found = re.search(
-            r"No (?:ONNX function|decompositions?)\D*?found for\D*?<OpOverload\(op='([\w.]+)'", str(error)
-        )
+        found = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", str(error))
         if found:
             return found[1]
         error = error.__cause__ or error.__context__
