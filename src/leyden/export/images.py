@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from hydra.errors import HydraException
 from PIL import Image
 from torch import Tensor
 
@@ -43,7 +44,7 @@ def real_images(network: Trained) -> RealImages:
                 raise ValueError(f"{data.name} has other images than the run was trained with")
             places = torch.linspace(0, len(data.test_indices) - 1, min(NUM_IMAGES, len(data.test_indices))).long()
             images = data.images_at(data.test_indices[places]).images
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, HydraException) as error:
         log.warning("the run's data is not here (%s): photographs are taken in its place", explain(error))
         return RealImages(photographs(network.facts, NUM_IMAGES), "pieces of photographs", None)
     return RealImages(images.cpu(), f"test images of {data.name}", data)
