@@ -6,10 +6,10 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview test test-slow test-gpu test-network test-slurm test-ray bench faults faults-study check format clean
+.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview test test-slow test-gpu test-network test-slurm test-ray notebooks test-notebooks bench faults faults-study check format clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  ARGS="…" is handed on, as in: make train ARGS="data=fashion_mnist backbone=resnet"'
 
 # A stamp is as old as the last installation: a pyproject.toml or constraints.txt changed since renews it.
@@ -79,6 +79,16 @@ test-gpu: $(VENV)/stamp-test  ## run the tests that need a GPU
 
 test-network: $(VENV)/stamp-test  ## run the tests that download data sets
 	@$(BIN)/python -m pytest -m network $(ARGS)
+
+test-notebooks: $(VENV)/stamp-test  ## execute the notebooks from a clean state (minutes)
+	@$(BIN)/python -m pytest -m notebooks $(ARGS)
+
+$(VENV)/stamp-notebooks: $(VENV)/stamp
+	@$(PIP) -e '.[notebooks]' -c constraints.txt
+	@touch $@
+
+notebooks: $(VENV)/stamp-notebooks  ## execute the notebooks and keep them with their outputs: ARGS="2 3" for some of them
+	@$(BIN)/python -m notebooks $(ARGS)
 
 $(VENV)/stamp-slurm: $(VENV)/stamp-test
 	@$(PIP) -e '.[test,slurm]' -c constraints.txt

@@ -1,0 +1,389 @@
+# %% [markdown]
+r"""
+# 1 · Artificial neural networks
+
+What is an artificial neural network made of, and what do its inner parts see? We build one from its smallest piece,
+show on real images why one row of such pieces is not enough, and look inside two networks that have learnt.
+
+From school you need: what a function is, and how to add and multiply. Words in bold are explained where they stand,
+and collected in the table at the end.
+"""
+
+# %%
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from IPython.display import Markdown, display
+
+from leyden.backbones import CNN, MLP
+from leyden.data import Digits, FashionMNIST, ImageDataModule
+from leyden.heads import LinearHead
+
+plt.style.use("lesson.mplstyle")
+torch.set_num_threads(1)
+
+# %% [markdown]
+r"""
+## An image is a list of numbers
+
+A computer knows an image as its **pixels**: small squares, each with a number for its brightness. Beside each of our
+images stands its **label**, the right answer, which a person has given. Answers that share a label are a **class**:
+here ten, the digits 0 to 9. The images were written by 43 people (Alpaydin & Kaynak 1998, *Optical recognition of
+handwritten digits*) and come with the package. Some of them are put aside, to **test** a network: to count its right
+answers on images that it has not learnt from.
+"""
+
+# %%
+digits = ImageDataModule(Digits(), batch_size=64, seed=0)
+digits.setup("fit")
+pixels = ((digits.images.float() / 255 - digits.mean[0]) / digits.std[0]).flatten(1)  # about zero, of equal spread
+labels, to_train, to_test = digits.labels, digits.train_indices, digits.test_indices
+figure, grid = plt.subplots(1, 9, figsize=(10, 1.5))
+for axes, index in zip(grid, to_train[:9], strict=True):
+    axes.imshow(digits.images[index, 0], cmap="gray")
+    axes.set(xticks=[], yticks=[], title=f"label {labels[index]}")
+plt.show()
+print("the first one's brightness, from 0 (black) to 255 (white):")
+print(digits.images[to_train[0], 0].numpy())
+display(
+    Markdown(
+        f"{len(labels):,} images of 8 × 8 = {pixels.shape[1]} numbers: {len(to_train):,} to learn from and "
+        f"{len(to_test)} to test."
+    )
+)
+
+# %% [markdown]
+r"""
+## One node
+
+An artificial neural network is made of one piece, the **node** (or artificial neuron; McCulloch & Pitts 1943, *A
+logical calculus of the ideas immanent in nervous activity*; one that learns: Rosenblatt 1958, *The perceptron*). It
+takes numbers $x_1, …, x_n$ and gives one number:
+
+$$h = f(w_1 x_1 + w_2 x_2 + … + w_n x_n + b)$$
+
+The **weights** $w_1, …, w_n$ say how much each number counts, and with which sign. The **bias** $b$ shifts the sum:
+how much is needed before the node responds. The **activation function** $f$ bends the result; without it, as we shall
+see, many nodes would be no more than one. Three are common: the ReLU $\max(0, z)$ (Nair & Hinton 2010, *Rectified
+linear units improve restricted Boltzmann machines*), the sigmoid $1 / (1 + e^{-z})$, and $\tanh z$.
+"""
+
+# %%
+z = torch.linspace(-4, 4, 200)
+figure, axes = plt.subplots(figsize=(5, 3))
+for name, function in {"ReLU": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}.items():
+    axes.plot(z, function(z), label=name)
+axes.set(xlabel="weighted sum plus bias, z", ylabel="what the node puts out, f(z)", ylim=(-1.2, 3))
+axes.legend()
+plt.show()
+inputs, weights, bias = [1.0, 2.0, -1.0], [0.5, -0.2, 0.3], 0.1
+total = sum(weight * number for weight, number in zip(weights, inputs, strict=True)) + bias
+terms = " ".join(f"{weight:+g}·({number:g})" for weight, number in zip(weights, inputs, strict=True))
+print(f"{terms} {bias:+g} = {total:.2g}, so a node with a ReLU puts out {max(0.0, total):.2g}")
+
+# %% [markdown]
+r"""
+## Layers
+
+Nodes that look at the same numbers stand side by side in a **layer**. The **input layer** is the pixels themselves.
+Each **hidden layer** looks at what the layer before it puts out. The **output layer** has one node for each class and
+no activation function: the class of the largest number is the network's answer. Such a network, in which every node
+looks at all of the layer below, is a **multilayer perceptron** (MLP).
+
+A hidden layer of $m$ nodes on $n$ numbers has $n \cdot m$ weights and $m$ biases. In `leyden`, the hidden layers are
+the *backbone* and the output layer is the *head*:
+"""
+
+# %%
+network = torch.nn.Sequential(MLP(channels=1, image_size=8, depth=2, width=32), LinearHead(32, num_classes=10))
+counts = {}
+for name, parameter in network.named_parameters():
+    print(f"{name:20} {' x '.join(map(str, parameter.shape)):8} {parameter.numel():6,} numbers")
+    counts[name] = parameter.numel()
+by_formula = (64 * 32 + 32) + (32 * 32 + 32) + (32 * 10 + 10)
+assert sum(counts.values()) == by_formula
+display(Markdown(f"64 numbers → 32 nodes → 32 nodes → 10 nodes: **{by_formula:,}** weights and biases in all."))
+
+# %% [markdown]
+r"""
+## Why hidden layers?
+
+Without a hidden layer each class's number is a weighted sum of the pixels: a **linear model**. With two numbers as
+input it divides the plane along a straight line. Classes that a line can divide are called **linearly separable**; a
+ring around a disc is not (Minsky & Papert 1969, *Perceptrons*, made this famous).
+
+Layers without an activation function do not help. Two of them in a row, $\;w\,(v\,x + c) + b = (w v)\, x + (w c +
+b)$, are one layer with other weights, and so it is with any number of them. With an activation function between them,
+enough nodes in a single hidden layer come as near to any continuous function as one likes (Cybenko 1989,
+*Approximation by superpositions of a sigmoidal function*; Hornik, Stinchcombe & White 1989); how to find their
+weights, that theorem does not say. **Training** does it: from random weights, step by step towards fewer mistakes, as
+notebook 2 explains. Here it is one function that we only use.
+"""
+
+
+# %%
+def train(network, inputs, labels, steps, batch_size=64, rate=0.01, seed=0):
+    """Changes the network's weights so that its answers come nearer to the labels; notebook 2 says how."""
+    optimizer = torch.optim.Adam(network.parameters(), rate)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        some = torch.randint(len(labels), (batch_size,), generator=generator)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(inputs[some]), labels[some]).backward()
+        optimizer.step()
+    return network.eval()
+
+
+def share_right(network, inputs, labels):
+    """The share of inputs whose largest output is that of the right class."""
+    with torch.no_grad():
+        return float((network(inputs).argmax(1) == labels).float().mean())
+
+
+def layers(*sizes):
+    """Layers with a ReLU between them."""
+    made = []
+    for num_inputs, num_nodes in itertools.pairwise(sizes):
+        made += [torch.nn.Linear(num_inputs, num_nodes), torch.nn.ReLU()]
+    return torch.nn.Sequential(*made[:-1])
+
+
+generator = torch.Generator().manual_seed(1)
+ring = torch.arange(400) % 2
+radius = 0.6 + 1.0 * ring + 0.15 * torch.randn(400, generator=generator)
+angle = 2 * torch.pi * torch.rand(400, generator=generator)
+points = torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
+across = torch.linspace(-2.2, 2.2, 160)
+places = torch.cartesian_prod(across, across)
+figure, grid = plt.subplots(1, 4, figsize=(11, 3.1), sharey=True)
+sizes = {"linear model": (2, 2), "no activation": None, "1 hidden layer, 3 nodes": (2, 3, 2), "16 nodes": (2, 16, 2)}
+for axes, (name, chosen) in zip(grid, sizes.items(), strict=True):
+    torch.manual_seed(3)
+    model = layers(*chosen) if chosen else torch.nn.Sequential(torch.nn.Linear(2, 16), torch.nn.Linear(16, 2))
+    train(model, points, ring, steps=1000)
+    with torch.no_grad():
+        answer = model(places).argmax(1).view(160, 160).T
+    axes.contourf(across, across, answer, levels=[-0.5, 0.5, 1.5], colors=["0.8", "white"])
+    for kind, marker in enumerate("o^"):
+        axes.scatter(
+            *points[ring == kind].T, s=9, marker=marker, c="black" if kind else "white", edgecolors="black", lw=0.5
+        )
+    axes.set(title=f"{name}\n{share_right(model, points, ring):.0%} right", xlabel="first number")
+grid[0].set_ylabel("second number")
+plt.show()
+
+# %% [markdown]
+r"""
+Grey and white are what each network answers at every place. A line, or layers that amount to one, cannot do it; each
+node of a hidden layer bends the border once more.
+
+### The same on real images
+
+Is a digit even or odd? The even digits, 0, 2, 4, 6 and 8, have no shape in common that the odd ones lack, so no single
+weighted sum of pixels tells them apart well. We ask a linear model and one with a hidden layer of 64 nodes, each five
+times with other random first weights, and count right answers on images that they have not learnt from.
+"""
+
+# %%
+even = (labels % 2 == 0).long()
+found = {"linear model": [], "one hidden layer": []}
+for seed in range(5):
+    for name, chosen in {"linear model": (64, 2), "one hidden layer": (64, 64, 2)}.items():
+        torch.manual_seed(seed)
+        model = train(layers(*chosen), pixels[to_train], even[to_train], steps=600, rate=0.003, seed=seed)
+        found[name].append(100 * share_right(model, pixels[to_test], even[to_test]))
+figure, axes = plt.subplots(figsize=(5, 2.2))
+for row, (values, marker) in enumerate(zip(found.values(), "os", strict=True)):
+    axes.plot(values, [row] * 5, marker, color="black", fillstyle="none", markersize=8)
+axes.set(yticks=[0, 1], yticklabels=list(found), ylim=(-0.5, 1.5), xlabel="test images right (%)", title="Even or odd?")
+plt.show()
+mean = {name: np.mean(values) for name, values in found.items()}
+display(
+    Markdown(
+        f"The linear model is right on **{mean['linear model']:.1f} %**, with a hidden layer "
+        f"**{mean['one hidden layer']:.1f} %**; the five of each lie within {np.ptp(found['linear model']):.1f} and "
+        f"{np.ptp(found['one hidden layer']):.1f} points."
+    )
+)
+
+# %% [markdown]
+r"""
+## What hidden nodes look for
+
+What a node puts out about an image is a **feature** of it. A node of the first hidden layer has one weight for each
+pixel, so its weights can be looked at as a picture: white where brightness speaks for the feature, black where it
+speaks against. We train on Fashion-MNIST, 28 × 28 pixels of clothes in ten classes (Xiao, Rasul & Vollgraf 2017).
+"""
+
+# %%
+clothes = ImageDataModule(FashionMNIST(), batch_size=64, seed=0)
+clothes.setup("fit")
+num_train, num_test = 8000, 2000
+chosen, others = clothes.train_indices[:num_train], clothes.test_indices[:num_test]
+seen = (clothes.images[chosen].float() / 255 - clothes.mean[0]) / clothes.std[0]
+unseen = (clothes.images[others].float() / 255 - clothes.mean[0]) / clothes.std[0]
+seen_labels, unseen_labels = clothes.labels[chosen], clothes.labels[others]
+
+torch.manual_seed(0)
+mlp = torch.nn.Sequential(MLP(1, 28, depth=1, width=64), LinearHead(64, 10))
+mlp[0].layers[1].weight.data.mul_(0.1)  # begins near zero, so that what is seen below has been learnt
+train(mlp, seen, seen_labels, 800, rate=0.002)
+weights = mlp[0].layers[1].weight.detach().view(64, 28, 28)
+strongest = weights.flatten(1).norm(dim=1).argsort(descending=True)[:12]
+figure, grid = plt.subplots(2, 6, figsize=(9, 3.2))
+for axes, node in zip(grid.flat, strongest, strict=True):
+    limit = float(weights[node].abs().max())
+    axes.imshow(weights[node], cmap="gray", vmin=-limit, vmax=limit)
+    axes.set(xticks=[], yticks=[], title=f"node {int(node)}")
+figure.suptitle("The weights of twelve hidden nodes, each as a picture")
+plt.show()
+display(
+    Markdown(
+        f"The network is right on {share_right(mlp, unseen, unseen_labels):.1%} of {num_test:,} images that it has not "
+        "learnt from. Its nodes look for rough shapes (a trouser's gap, a shoe's sole, a sleeve) at fixed places of "
+        "the image."
+    )
+)
+
+# %% [markdown]
+r"""
+### A convolutional network: the same small detector everywhere
+
+A sleeve is a sleeve wherever it is. A **convolution** is a node that looks at 3 × 3 pixels only, and is moved over
+the whole image with the same nine weights at every place (Fukushima 1980, *Neocognitron*; LeCun et al. 1989,
+*Backpropagation applied to handwritten zip code recognition*). What it puts out is an image again, its **feature
+map**: bright where its pattern was found. The next layer looks at all feature maps of the layer before, made half as
+large in between, and so each of its nodes sees more of the image. A network of such layers is a **convolutional
+network** (CNN).
+"""
+
+# %%
+torch.manual_seed(0)
+cnn = torch.nn.Sequential(CNN(1, 28, widths=(8, 16, 32), convolutions_per_stage=1), LinearHead(32, 10))
+train(cnn, seen, seen_labels, 700, rate=0.01)
+stages, maps, example = cnn[0].blocks, [], int((unseen_labels == 9).nonzero()[0])  # an ankle boot
+with torch.no_grad():
+    passing = unseen[example : example + 1]
+    for stage in stages:
+        passing = stage(passing)
+        maps.append(passing[0])
+figure, grid = plt.subplots(3, 9, figsize=(10, 3.9))
+for row, (axes_row, feature_maps) in enumerate(zip(grid, maps, strict=True)):
+    axes_row[0].imshow(unseen[example, 0])
+    axes_row[0].set_ylabel(f"layer {row + 1}")
+    for axes, feature_map in zip(
+        axes_row[1:], feature_maps[feature_maps.mean((1, 2)).argsort(descending=True)][:8], strict=True
+    ):
+        axes.imshow(feature_map)
+for axes in grid.flat:
+    axes.set(xticks=[], yticks=[])
+grid[0, 0].set_title("image")
+figure.suptitle("Eight feature maps of each layer: edges first, then parts, then hardly an image any more")
+plt.show()
+
+# %% [markdown]
+r"""
+To see what the nodes of the last layer look for, we collect the images to which each of them responds most (as Zeiler
+& Fergus 2014 did, *Visualizing and understanding convolutional networks*).
+"""
+
+# %%
+with torch.no_grad():
+    features = cnn[0](unseen)  # [images, 32]: the largest value of each feature map
+figure, grid = plt.subplots(4, 9, figsize=(10, 4.7))
+for row, node in zip(grid, features.std(0).argsort(descending=True)[:4], strict=True):
+    most = features[:, node].argsort(descending=True)[:9]
+    for axes, image in zip(row, most, strict=True):
+        axes.imshow(unseen[image, 0])
+        axes.set(xticks=[], yticks=[])
+    names = torch.bincount(unseen_labels[most], minlength=10)
+    row[0].set_ylabel(f"node {int(node)}")
+    row[4].set_title(f"{int(names.max())} of 9 are of class {clothes.class_names[int(names.argmax())]}", fontsize=9)
+plt.show()
+
+# %% [markdown]
+r"""
+### Layer by layer, classes come apart
+
+If hidden layers extract what matters, then a linear model on top of them should do better the higher it sits (Alain &
+Bengio 2016, *Understanding intermediate layers using linear classifier probes*). For each layer we take what it puts
+out, its feature maps shrunk to 7 × 7 places, and fit a linear model by least squares: the one whose squared mistakes
+have the smallest sum, which needs no training but the solution of equations.
+"""
+
+
+# %%
+def linear_model_right(inputs, answers, new_inputs, new_answers, penalty=10.0):
+    """The share that is right of new inputs, by least squares with a small penalty on large weights."""
+    middle, spread = inputs.mean(0), inputs.std(0) + 1e-6
+    known, new = (torch.nn.functional.pad((x - middle) / spread, (0, 1), value=1.0) for x in (inputs, new_inputs))
+    wanted = torch.nn.functional.one_hot(answers, 10).float()
+    solution = torch.linalg.solve(known.T @ known + penalty * torch.eye(known.shape[1]), known.T @ wanted)
+    return float(((new @ solution).argmax(1) == new_answers).float().mean())
+
+
+right, passing, passing_new = {}, seen[:4000], unseen
+for number in range(len(stages) + 1):
+    places = 28 if number == 0 else 7
+    small = [torch.nn.functional.adaptive_avg_pool2d(x, places).flatten(1) for x in (passing, passing_new)]
+    name = f"{'pixels' if number == 0 else f'layer {number}'}:\n{small[0].shape[1]:,} numbers"
+    right[name] = 100 * linear_model_right(small[0], seen_labels[:4000], small[1], unseen_labels)
+    if number < len(stages):
+        with torch.no_grad():
+            passing, passing_new = stages[number](passing), stages[number](passing_new)
+figure, axes = plt.subplots(figsize=(5, 3))
+axes.plot(list(right), list(right.values()), marker="o")
+axes.set(ylabel="test images right (%)", xlabel="a linear model on …")
+plt.show()
+first, *_, last = right.values()
+display(
+    Markdown(
+        f"From **{first:.1f} %** on pixels to **{last:.1f} %** on the last layer. The network itself is right on "
+        f"{share_right(cnn, unseen, unseen_labels):.1%}."
+    )
+)
+
+# %% [markdown]
+r"""
+## Words of this notebook
+
+| word | meaning |
+| --- | --- |
+| pixels | the small squares of an image, each a number |
+| label | the right answer for an image, given by a person |
+| class | all images with the same label |
+| test | to count right answers on images that were not learnt from |
+| node | a weighted sum of numbers, plus a bias, through an activation function |
+| weights | how much each number counts in a node's sum |
+| bias | what is added to a node's sum |
+| activation function | bends a node's sum; without it layers would be no more than one |
+| layer | nodes that look at the same numbers |
+| input layer | the pixels |
+| hidden layer | nodes between the pixels and the answer |
+| output layer | one node for each class; the largest is the answer |
+| multilayer perceptron | a network in which every node looks at the whole layer below |
+| linear model | a network without a hidden layer |
+| linearly separable | what a straight line, or its like with more numbers, can divide |
+| training | changing weights, step by step, until answers come near the labels |
+| feature | what a node puts out about an image |
+| convolution | one small node moved over the whole image |
+| feature map | what a convolution puts out, an image again |
+| convolutional network | a network of layers of convolutions |
+"""
+
+# %% [markdown]
+r"""
+## Exercise
+
+How many nodes does the ring need? Try hidden layers of 1, 2, 3, 4 and 8 nodes, each from five other first weights,
+and draw the share that is right. Why is it that two nodes are not enough? Then train on digits from the command line,
+with more layers or fewer: `leyden train data=digits backbone=mlp backbone.depth=1 backbone.width=32`.
+"""
+
+# %% tags=["quiz"]
+# Now let's see if you've learned something. (`leyden quiz 1` asks in the terminal, and tells where you were wrong.)
+from leyden.quiz import show
+
+show(1)
