@@ -30,7 +30,7 @@ r"""
 
 A computer knows an image as its **pixels**: small squares, each with a number for its brightness. Beside each of our
 images stands its **label**, the right answer, which a person has given. Answers that share a label are a **class**:
-here ten, the digits 0 to 9. The images were written by 43 people (Alpaydin & Kaynak 1998, *Optical recognition of
+here ten, the digits 0 to 9. The images were written by 13 people (Alpaydin & Kaynak 1998, *Optical recognition of
 handwritten digits*) and come with the package. Some of them are put aside, to **test** a network: to count its right
 answers on images that it has not learnt from.
 """
@@ -114,12 +114,12 @@ Without a hidden layer each class's number is a weighted sum of the pixels: a **
 input it divides the plane along a straight line. Classes that a line can divide are called **linearly separable**; a
 ring around a disc is not (Minsky & Papert 1969, *Perceptrons*, made this famous).
 
-Layers without an activation function do not help. Two of them in a row, $\;w\,(v\,x + c) + b = (w v)\, x + (w c +
-b)$, are one layer with other weights, and so it is with any number of them. With an activation function between them,
-enough nodes in a single hidden layer come as near to any continuous function as one likes (Cybenko 1989,
-*Approximation by superpositions of a sigmoidal function*; Hornik, Stinchcombe & White 1989); how to find their
-weights, that theorem does not say. **Training** does it: from random weights, step by step towards fewer mistakes, as
-notebook 2 explains. Here it is one function that we only use.
+Layers without an activation function do not help. Two of them in a row,
+$\;w\,(v\,x + c) + b = (w v)\, x + (w c + b)$, are one layer with other weights, and so it is with any number of
+them. With an activation function between them, enough nodes in a single hidden layer come as near as one likes to any
+continuous function, over a bounded range (Cybenko 1989, *Approximation by superpositions of a sigmoidal function*;
+Hornik, Stinchcombe & White 1989); how to find their weights, that theorem does not say. **Training** does it: from
+random weights, step by step towards fewer mistakes, as notebook 2 explains. Here it is one function that we only use.
 """
 
 
@@ -242,8 +242,8 @@ plt.show()
 display(
     Markdown(
         f"The network is right on {share_right(mlp, unseen, unseen_labels):.1%} of {num_test:,} images that it has not "
-        "learnt from. Its nodes look for rough shapes (a trouser's gap, a shoe's sole, a sleeve) at fixed places of "
-        "the image."
+        "learnt from. Its nodes look for rough shapes (sleeves, a collar, the gap between trouser legs) at fixed "
+        "places of the image."
     )
 )
 

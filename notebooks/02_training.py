@@ -33,7 +33,8 @@ from leyden.heads import LinearHead
 plt.style.use("lesson.mplstyle")
 torch.set_num_threads(1)
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `leyden` below is this Python's
-os.chdir(tempfile.mkdtemp(prefix="leyden_"))  # what is trained here is written there
+scratch = tempfile.TemporaryDirectory(prefix="leyden_")  # what is trained here is written there, and goes in the end
+os.chdir(scratch.name)
 
 data = ImageDataModule(Digits(), batch_size=64, seed=0, validation_fraction=0.15)
 data.setup("fit")
@@ -148,14 +149,15 @@ where the last layer's $z^{D}$ are the logits. Let $\delta^{l}_i = \frac{\partia
 loss does when $z^{l}_i$ alone is moved ($\partial$ is the sign for a derivative when there are other variables, which
 are held still).
 
-1. *At the end.* $L = -\ln p_y = -z_y + \ln \sum_k e^{z_k}$. The first part has the derivative $-1$ for $k = y$ and 0
-   otherwise, the second $e^{z_k} / \sum_m e^{z_m} = p_k$. So $\delta^{D}_k = p_k - [k = y]$: the probability that was
-   given, minus the one that should have been.
-2. *One layer back.* $z^{l}_j$ acts on the loss by way of $a^{l}_j$ and then through every $z^{l+1}_i$, each of which
-   it moves by $W^{l+1}_{ij} f'(z^{l}_j)$. The effects add up: $\delta^{l}_j = f'(z^{l}_j) \sum_i W^{l+1}_{ij}\,
-   \delta^{l+1}_i$, where $f'(z)$ is 1 for $z > 0$ and 0 below.
-3. *The weights.* $W^{l}_{ij}$ moves $z^{l}_i$ alone, by $a^{l-1}_j$; a bias by 1. So $\frac{\partial L}{\partial
-   W^{l}_{ij}} = \delta^{l}_i\, a^{l-1}_j$ and $\frac{\partial L}{\partial b^{l}_i} = \delta^{l}_i$.
+1. *At the end.* $L = -\ln p_y = -z_y + \ln \sum_k e^{z_k}$. The first part has the derivative $-1$ for $k = y$ and
+   0 otherwise, the second $e^{z_k} / \sum_m e^{z_m} = p_k$. So $\delta^{D}_k = p_k - [k = y]$: the probability that
+   was given, minus the one that should have been.
+2. *One layer back.* $z^{l}_j$ acts on the loss by way of $a^{l}_j$ and then through every $z^{l+1}_i$, each of
+   which it moves by $W^{l+1}_{ij} f'(z^{l}_j)$. The effects add up:
+   $\delta^{l}_j = f'(z^{l}_j) \sum_i W^{l+1}_{ij}\, \delta^{l+1}_i$, where $f'(z)$ is 1 for $z > 0$ and 0 below.
+3. *The weights.* $W^{l}_{ij}$ moves $z^{l}_i$ alone, by $a^{l-1}_j$; a bias by 1. So
+   $\frac{\partial L}{\partial W^{l}_{ij}} = \delta^{l}_i\, a^{l-1}_j$ and
+   $\frac{\partial L}{\partial b^{l}_i} = \delta^{l}_i$.
 
 For $B$ images at once, rows of matrices, the same three lines stand in the code: `@` multiplies and sums, and the mean
 over the images is a division by $B$.

@@ -30,7 +30,8 @@ from leyden.heads import LinearHead
 plt.style.use("lesson.mplstyle")
 torch.set_num_threads(1)
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `leyden` below is this Python's
-os.chdir(tempfile.mkdtemp(prefix="leyden_"))  # what is trained here is written there
+scratch = tempfile.TemporaryDirectory(prefix="leyden_")  # what is trained here is written there, and goes in the end
+os.chdir(scratch.name)
 
 # %% [markdown]
 r"""
@@ -48,8 +49,8 @@ optimization*) gives each weight a rate of its own, smaller where gradients have
 $\;\theta_t = \theta_{t-1} - \eta\, g_t / (\sqrt{s_t} + \epsilon)$.
 
 **RMSprop** (Tieleman & Hinton 2012, *Lecture 6.5 of Neural networks for machine learning*) forgets: a **running
-average** takes the sum's place, $v_t = \alpha\, v_{t-1} + (1 - \alpha)\, g_t^2$, $\;\theta_t = \theta_{t-1} - \eta\,
-g_t / (\sqrt{v_t} + \epsilon)$.
+average** takes the sum's place, $v_t = \alpha\, v_{t-1} + (1 - \alpha)\, g_t^2$,
+$\;\theta_t = \theta_{t-1} - \eta\, g_t / (\sqrt{v_t} + \epsilon)$.
 
 **Adam** (Kingma & Ba 2015, *Adam: a method for stochastic optimization*) takes running averages of both, of the
 gradient and of its square. Both begin at 0 and are therefore too small at first, by the factor $1 - \beta^t$, by
@@ -216,8 +217,9 @@ loss surface changes under it.
 - AdaGrad's sum only grows, so with steady gradients its step decays as $\eta / \sqrt t$; it never forgets a large
   gradient.
 - RMSprop's average follows the gradients, so its step returns to about $\eta$: in the long run it neither grows nor
-  vanishes. It learns of larger gradients at once; smaller ones it believes only as it forgets, a share of $1 -
-  \alpha$ of the old squares in each step, which takes $2 \ln F / (1 - \alpha)$ steps after a fall by the factor $F$.
+  vanishes. It learns of larger gradients at once; smaller ones it believes only as it forgets, a share of
+  $1 - \alpha$ of the old squares in each step, which takes $2 \ln F / (1 - \alpha)$ steps after a fall by the
+  factor $F$.
 """
 
 # %%

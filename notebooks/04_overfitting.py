@@ -29,7 +29,8 @@ from leyden.heads import LinearHead
 plt.style.use("lesson.mplstyle")
 torch.set_num_threads(1)
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `leyden` below is this Python's
-os.chdir(tempfile.mkdtemp(prefix="leyden_"))  # what is trained here is written there
+scratch = tempfile.TemporaryDirectory(prefix="leyden_")  # what is trained here is written there, and goes in the end
+os.chdir(scratch.name)
 
 
 def few_digits(labels_per_class, seed):

@@ -36,7 +36,8 @@ from leyden.report.statistics import difference, estimate
 plt.style.use("lesson.mplstyle")
 torch.set_num_threads(1)
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `leyden` below is this Python's
-os.chdir(tempfile.mkdtemp(prefix="leyden_"))  # what is trained here is written there
+scratch = tempfile.TemporaryDirectory(prefix="leyden_")  # what is trained here is written there, and goes in the end
+os.chdir(scratch.name)
 
 
 def read_runs(study):
@@ -226,11 +227,10 @@ display(Markdown("\n".join(lines)))
 
 # %% [markdown]
 r"""
-Small images, few steps, three draws: enough to see the direction, not the size. The study over 5 to 918 labels per
-class with five draws took an hour and a half; its curves and intervals stand in
-[docs/transfer.md](../docs/transfer.md), and `make finetune` compares with what is published. Two of three cells are
-sound, so a network that always answers "sound" is right on two thirds: a figure below that has learnt little that
-helps.
+Small images, few steps, three draws: enough to see a direction, not a size. The study over 10 to 1,837 labelled cells
+with five draws took an hour and a half; its curves and intervals stand in [docs/transfer.md](../docs/transfer.md), and
+`make finetune` compares with what is published. Two of three cells are sound, so always answering "sound" would be
+right on two thirds: whoever is below has learnt little that helps.
 
 ## Words of this notebook
 

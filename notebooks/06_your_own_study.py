@@ -25,7 +25,8 @@ from leyden.report.statistics import difference, estimate, seeds_needed
 plt.style.use("lesson.mplstyle")
 torch.set_num_threads(1)
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `leyden` below is this Python's
-os.chdir(tempfile.mkdtemp(prefix="leyden_"))  # what is trained here is written there
+scratch = tempfile.TemporaryDirectory(prefix="leyden_")  # what is trained here is written there, and goes in the end
+os.chdir(scratch.name)
 
 
 def read_runs(study):
