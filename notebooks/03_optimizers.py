@@ -393,7 +393,7 @@ Which is best? The question has no answer at one shared learning rate: each rule
 # %%
 settings = "data=digits backbone=mlp backbone.width=64 epochs=5 optimizer.weight_decay=0 trainer=cpu logger=csv"
 sweep = "optimizer=sgd,adagrad,rmsprop,adam optimizer.lr=0.002,0.008,0.032,0.128,0.512 seed=0,1"
-# !leyden train -m {settings} {sweep} study=rates | tail -9
+# !leyden train -m {settings} {sweep} study=rates | grep -A 12 "finished$"
 
 # %%
 (table,) = Path("runs").glob("*/rates/results.csv")

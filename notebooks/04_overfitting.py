@@ -219,9 +219,9 @@ r"""
 
 # %%
 sweep = (
-    "backbone.dropout=0,0.25,0.5 optimizer.weight_decay=0,0.1,1 seed=0,1,2 data.split_seed='${seed}' monitor=val/loss"
+    "backbone.dropout=0,0.25,0.5 optimizer.weight_decay=0,2 seed=0,1,2 data.split_seed='${seed}' monitor=val/loss"
 )
-# !leyden train -m {settings} {sweep} epochs=40 study=remedies | tail -9
+# !leyden train -m {settings} {sweep} epochs=25 study=remedies | grep -A 12 "finished$"
 
 # %%
 (page,) = Path("runs").glob("*/remedies/report.json")

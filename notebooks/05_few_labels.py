@@ -133,10 +133,10 @@ operations:
   affine: {_target_: leyden.augment.Affine, degrees: 15.0, translate: 0.1, scale: [0.85, 1.15], shear: 10.0}
 mix: null
 """)
-settings = "data=digits data.split_seed='${seed}' backbone.widths=[16,32,64] batch_size=10 steps=200"
+settings = "data=digits data.split_seed='${seed}' backbone.widths=[8,16,32] batch_size=20 steps=120"
 settings += " trainer=cpu logger=csv"
 sweep = "augment=none,leaning,flip_crop data.labels_per_class=5,20,80 seed=0,1,2"
-# !leyden train -m --config-dir my_conf {settings} {sweep} study=augmentations | tail -9
+# !leyden train -m --config-dir my_conf {settings} {sweep} study=augmentations | grep -A 12 "finished$"
 
 # %%
 runs, amounts = read_runs("augmentations"), [5, 20, 80]
@@ -192,13 +192,13 @@ BY-NC-SA 4.0, forbids to keep them here.)
 """
 
 # %%
-settings = "data=elpv data.source.threshold=0.5 data.source.image_size=48 data.test_fraction=0.15 data.num_workers=0"
-settings += " data.validation_fraction=0.05 data.split_seed='${seed}' batch_size=10 backbone=lite0 head=normed"
+settings = "data=elpv data.source.threshold=0.5 data.source.image_size=48 data.test_fraction=0.1 data.num_workers=0"
+settings += " data.validation_fraction=0.04 data.split_seed='${seed}' batch_size=10 backbone=lite0 head=normed"
 settings += " augment=flips_turns trainer=cpu logger=csv trainer.check_val_every_n_epoch='${epochs}'"
-settings += " epochs='${by_choice:data.labels_per_class,{5: 16, 25: 8}}'"
+settings += " epochs='${by_choice:data.labels_per_class,{5: 10, 25: 6}}'"
 settings += " optimizer.lr='${by_choice:finetune,{scratch: 0.003, linear_probe: 0.001, full: 0.001}}'"
 sweep = "finetune=scratch,linear_probe,full data.labels_per_class=5,25 seed=0,1,2"
-# !leyden train -m {settings} {sweep} study=transfer | tail -9
+# !leyden train -m {settings} {sweep} study=transfer | grep -A 12 "finished$"
 
 # %%
 runs, amounts = read_runs("transfer"), [5, 25]
