@@ -56,6 +56,8 @@ def join_streams(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         joined: list[NotebookNode] = []
         for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = output.text.replace("\r\n", "\n")  # of a command, which believes itself on a terminal
             is_more = joined and output.output_type == joined[-1].output_type == "stream"
             if is_more and output.name == joined[-1].name:
                 joined[-1].text += output.text
