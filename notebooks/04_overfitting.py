@@ -218,9 +218,7 @@ r"""
 """
 
 # %%
-sweep = (
-    "backbone.dropout=0,0.25,0.5 optimizer.weight_decay=0,2 seed=0,1,2 data.split_seed='${seed}' monitor=val/loss"
-)
+sweep = "backbone.dropout=0,0.25,0.5 optimizer.weight_decay=0,2 seed=0,1,2 data.split_seed='${seed}' monitor=val/loss"
 # !leyden train -m {settings} {sweep} epochs=25 study=remedies | grep -A 12 "finished$"
 
 # %%
