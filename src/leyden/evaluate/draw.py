@@ -39,7 +39,7 @@ def draw_pictures(made: Evaluation, network: Network, directory: Path, outside: 
         _draw_samples(made, network, new("corruption_samples.png"))
     if made.scores is not None and outside is not None:
         inside, others = made.scores
-        names = (made.subject.data.name, outside.data.name)
+        names = (made.subject.data.source.name, outside.data.source.name)
         for name in inside:
             path = new(f"outside_{name}.png")
             pictures.two_histograms(inside[name], others[name], names, name.replace("_", " "), path)
