@@ -44,7 +44,7 @@ def learning_curves(metrics: Path, path: Path, test: dict[str, float], best_epoc
         axes.set_ylabel(name.replace("_", " ") + " (%)" * is_percentage(name))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="upper right" if name == "loss" else "lower right")
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
@@ -106,7 +106,7 @@ def reliability(confidences: NDArray[Any], is_right: NDArray[np.bool_], path: Pa
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="as sure as right")
     upper.plot(means, shares, color=BLUE, marker="o", markersize=4, label="this network")
     upper.set_ylabel("share of right answers")
-    upper.legend(frameon=False, fontsize=8)
+    upper.legend(frameon=False, fontsize=8, loc="upper left")
     lower.bar(means, counts, width=0.8 / NUM_CALIBRATION_BINS, color=ORANGE)
     lower.set_ylabel("images")
     lower.set_xlabel("confidence")
@@ -158,7 +158,7 @@ def range_test(
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower left")
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
