@@ -95,7 +95,7 @@ import torch
 
 
 class Flat(torch.nn.Flatten):
-    def __init__(self, channels, image_size):
+    def __init__(self, channels, image_size, **of_another):
         super().__init__()
         self.num_features = channels * image_size**2
 
