@@ -35,7 +35,7 @@ os.chdir(scratch.name)
 
 def few_digits(labels_per_class, seed):
     """Training and test images as [N, 64] numbers with their labels: so many of each class, others with each seed."""
-    data = ImageDataModule(Digits(), 64, seed=0, labels_per_class=labels_per_class, split_seed=seed)
+    data = ImageDataModule(Digits(), 10, seed=0, labels_per_class=labels_per_class, split_seed=seed)
     data.setup("fit")
     pixels = ((data.images.float() / 255 - data.mean[0]) / data.std[0]).flatten(1)
     return [(pixels[indices], data.labels[indices]) for indices in (data.train_indices, data.test_indices)]
@@ -249,9 +249,9 @@ display(
                 "The report's answer, in its own words:",
                 *("> " + sentence for sentence in report["answer"]),
                 f"So {standings['tied']} of the {len(report['settings']) - 1} other settings cannot be told from the "
-                f"best one by three runs each, and {standings['worse']} can. The best one, {best['label']}, is right "
-                f"on {best['reported']['mean']:.1%} of the test images (95 % interval {best['reported']['low']:.1%} to "
-                f"{best['reported']['high']:.1%}).",
+                f"best one by three runs each, and {standings['worse']} can. The best one, {best['label']}, has "
+                f"a test loss of {best['reported']['mean']:.2f} nats (95 % interval {best['reported']['low']:.2f} to "
+                f"{best['reported']['high']:.2f}).",
             ]
         )
     )

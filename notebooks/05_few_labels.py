@@ -192,16 +192,32 @@ BY-NC-SA 4.0, forbids to keep them here.)
 """
 
 # %%
-settings = "data=elpv data.source.threshold=0.5 data.source.image_size=48 data.test_fraction=0.1 data.num_workers=0"
-settings += " data.validation_fraction=0.04 data.split_seed='${seed}' batch_size=10 backbone=lite0 head=normed"
-settings += " augment=flips_turns trainer=cpu logger=csv trainer.check_val_every_n_epoch='${epochs}'"
-settings += " epochs='${by_choice:data.labels_per_class,{5: 10, 25: 6}}'"
-settings += " optimizer.lr='${by_choice:finetune,{scratch: 0.003, linear_probe: 0.001, full: 0.001}}'"
-sweep = "finetune=scratch,linear_probe,full data.labels_per_class=5,25 seed=0,1,2"
-# !leyden train -m {settings} {sweep} study=transfer | grep -A 12 "finished$"
+Path("my_conf/study").mkdir()
+Path("my_conf/study/cells.yaml").write_text("""# @package _global_
+data:
+  source: {threshold: 0.5, image_size: 48}
+  split_seed: ${seed}        # each seed draws other cells
+  test_fraction: 0.1
+  validation_fraction: 0.04
+  num_workers: 0
+batch_size: 10
+epochs: "${by_choice:data.labels_per_class,{5: 10, 25: 6}}"
+optimizer:
+  lr: "${by_choice:finetune,{scratch: 0.003, linear_probe: 0.001, full: 0.001}}"
+trainer:
+  check_val_every_n_epoch: ${epochs}
+hydra:
+  sweeper:
+    params:
+      finetune: scratch,linear_probe,full
+      data.labels_per_class: 5,25
+      seed: 0,1,2
+""")
+settings = "data=elpv backbone=lite0 head=normed augment=flips_turns trainer=cpu logger=csv"
+# !leyden train -m --config-dir my_conf {settings} study=cells | grep -A 12 "finished$"
 
 # %%
-runs, amounts = read_runs("transfer"), [5, 25]
+runs, amounts = read_runs("cells"), [5, 25]
 figure, axes = plt.subplots(figsize=(6, 3.4))
 ways = {"scratch": "from scratch", "linear_probe": "linear probe", "full": "fine-tuning"}
 for shift, ((way, name), marker) in zip((0.94, 1.0, 1.06), zip(ways.items(), "os^", strict=True), strict=True):
