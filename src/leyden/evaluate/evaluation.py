@@ -130,9 +130,10 @@ def _outside(made: Evaluation, network: Network, outside: Subject) -> None:
     data = outside.data
     asked = data.batches(outside.indices, data.evaluation_batch_size)
     logits = torch.cat([network.logits(fitted(batch.images, network.facts)) for batch in asked])
-    is_one_look = not isinstance(network, Trained) or network.test_time.views == "plain"
+    views = network.test_time.views if isinstance(network, Trained) else "plain"
+    is_one_look = views == "plain"
     if not is_one_look and task == "single_label":
-        made.skipped["energy"] = f"answers are means over views (test_time={network.test_time.views}), which have none"
+        made.skipped["energy"] = f"answers are means over views (test_time={views}), which have none"
     scores = [scores_of(outputs, task, is_one_look) for outputs in (made.answers.outputs, logits)]
     made.scores = (scores[0], scores[1])
     made.facts["outside"] = {

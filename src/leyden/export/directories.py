@@ -62,7 +62,7 @@ def as_timm_model(network: Trained) -> nn.Module:
     name, facts = backbone.name, network.facts
     linear = as_linear(network.classifier.head)
     model = timm.create_model(name, pretrained=False, num_classes=facts.num_outputs, **backbone.arguments)
-    classifier = model.get_classifier()
+    classifier: Any = model.get_classifier()  # type: ignore[operator]
     if not isinstance(classifier, nn.Linear) or classifier.weight.shape != linear.weight.shape:
         raise ValueError(
             f"format=huggingface needs a network with a linear classifier, which {name} of timm has not: give "
@@ -88,7 +88,9 @@ def as_linear(head: nn.Module) -> nn.Linear:
     """
     number = head if isinstance(head, Number) else None
     inner: Any = number.head if number else head
-    layers = [layer for layer in inner if not isinstance(layer, nn.Dropout)] if isinstance(inner, nn.Sequential) else []
+    layers: list[Any] = (
+        [layer for layer in inner if not isinstance(layer, nn.Dropout)] if isinstance(inner, nn.Sequential) else []
+    )
     kinds = [type(layer) for layer in layers]
     if kinds not in ([nn.Linear], [nn.BatchNorm1d, nn.Linear]):
         raise ValueError(

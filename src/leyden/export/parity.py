@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from leyden.export.opened import Opened
+from leyden.heads import Number
 from leyden.trained import Trained, probabilities_of
 
 TOLERANCE = 1e-4
@@ -31,7 +32,8 @@ def largest_difference(network: Trained, written: Opened, images: Tensor) -> flo
     """
     expected = expected_answers(network, images)
     task = network.facts.task
-    unit = float(network.classifier.head.deviation) if task == "regression" else 1.0
+    head = network.classifier.head
+    unit = float(head.deviation) if isinstance(head, Number) else 1.0
     parts = [images[:1], *images[1:].split(BATCH_SIZE)]
     found = [written.answers(part) for part in parts if len(part)]
     outputs = [torch.cat(answers) for answers in zip(*found, strict=True)]
