@@ -6,7 +6,7 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview test test-slow test-gpu test-network test-slurm test-ray notebooks test-notebooks bench faults faults-study check format clean
+.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview lesson quiz test test-slow test-gpu test-network test-slurm test-ray notebooks test-notebooks bench faults faults-study check format clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,12 @@ doctor: setup  ## tell what is wrong with a data set: ARGS="data=image_folder da
 
 preview: setup  ## draw what an augmentation does to the images
 	@$(BIN)/leyden preview $(ARGS)
+
+lesson: $(VENV)/stamp-finetune  ## test what an introduction to deep learning claims, in runs/lesson/lesson.html; ARGS=fast: in minutes
+	@$(BIN)/leyden lesson $(patsubst fast,--fast,$(ARGS))
+
+quiz: setup  ## ask what the course has taught; ARGS=3: its third chapter
+	@$(BIN)/leyden quiz $(ARGS)
 
 test: $(VENV)/stamp-test  ## run the fast tests, two files at a time (minutes)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)

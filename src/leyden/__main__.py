@@ -27,6 +27,8 @@ COMMANDS = {
     "find": "suggest a learning rate, or a batch size: leyden find lr data=digits backbone=cnn",
     "profile": "tell where the time of a training step goes: leyden profile data=digits backbone=cnn",
     "sync": "send runs to W&B, or what it does not have of them yet: leyden sync runs",
+    "lesson": "test what an introduction to deep learning claims, and write a page: leyden lesson --fast",
+    "quiz": "ask what the course has taught, and keep what was answered: leyden quiz 3",
     "preview": "draw what an augmentation does: leyden preview data=fashion_mnist augment=standard",
 }
 

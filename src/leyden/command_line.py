@@ -166,6 +166,25 @@ def sync(arguments: Sequence[str]) -> int:
     return _report(lambda signals: _sync_job(signals, [Path(word) for word in arguments or ("runs",)]), arguments)
 
 
+def lesson(arguments: Sequence[str]) -> int:
+    """`leyden lesson [--fast] [claim …]`: the claims of the course lesson, tested, on a page."""
+    from leyden.lesson import command
+
+    def job(signals: Signals) -> None:
+        command.teach(asked, functools.partial(with_hydra, functools.partial(_train_job, signals), signals))
+
+    asked = command.parse(arguments)
+    return _report(job, arguments)
+
+
+def quiz(arguments: Sequence[str]) -> int:
+    """`leyden quiz [chapter]`: questions of the course, in the terminal."""
+    from leyden.quiz import command
+
+    asked = command.parse(arguments)
+    return _report(lambda signals: command.take(asked, signals), arguments)
+
+
 def draw(arguments: Sequence[str]) -> int:
     """`leyden draw <directory>`: the pictures of a run, or of all of a study's."""
     return _about_directory("Draw the pictures of a run, or of all runs of a study.", "draw", _draw_job, arguments)

@@ -68,7 +68,7 @@ def to_html(report: Report) -> str:
         rule=OVERFITTING_RULE,
         headlines=_headlines(report),
         first_rows=FIRST_ROWS,
-        numbers=_for_script(_numbers(report)),
+        numbers=for_script(_numbers(report)),
         css=_source("page.css"),
         plotly=Markup(get_plotlyjs()),
         scripts=[_source(name) for name in SCRIPTS],
@@ -85,7 +85,7 @@ def _source(name: str) -> Markup:
     return Markup((HERE / name).read_text(encoding="utf-8"))
 
 
-def _for_script(numbers: Any) -> Markup:
+def for_script(numbers: Any) -> Markup:
     """JSON that cannot end the element that it stands in."""
     text = json.dumps(_rounded(numbers), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c"))

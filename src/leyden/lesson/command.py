@@ -1,0 +1,81 @@
+"""Command line > **lesson** > studies: runs what is missing of the lesson, then writes its page."""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from leyden.errors import explain
+from leyden.lesson.claims import Claim, Lesson, choose, read_lesson
+from leyden.lesson.judge import NAME, Evidence, judge, words_of
+
+FAST_SEEDS = "seed=0,1,2"
+PAGE = "lesson.html"
+
+RunStudy = Callable[[Sequence[str]], None]  # `leyden train` with such words
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Reads `leyden lesson …`; ends the program where it cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="leyden lesson",
+        description="Test the claims of an introduction to deep learning: run what is missing, then write lesson.html, "
+        "where each stands beside what was measured. Given again, it goes on where it was stopped.",
+    )
+    parser.add_argument("claims", nargs="*", metavar="claim", help="test these alone (default: all)")
+    parser.add_argument("--fast", action="store_true", help="fewer claims and three seeds, in minutes")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)")
+    return parser.parse_args(list(arguments))
+
+
+def teach(asked: argparse.Namespace, run_study: RunStudy) -> None:
+    """Runs and measures what is missing of the claims that are asked for, and writes the page, also when interrupted.
+
+    Raises:
+        ValueError: there is no claim of a name, or some could not be tested; the page says which.
+    """
+    lesson = read_lesson()
+    chosen = choose(lesson, asked.claims, asked.fast)
+    reasons: dict[str, str] = {}
+    try:
+        _run(chosen, asked, run_study, reasons)
+    finally:
+        page, untested = write(lesson, chosen, asked.runs, asked.fast, reasons)
+        print(f"lesson     {os.path.relpath(page)}")
+    if untested:
+        raise ValueError(
+            f"{len(untested)} of {len(chosen)} claims are not tested: {', '.join(untested)}; {page} says why"
+        )
+
+
+def write(
+    lesson: Lesson, chosen: Sequence[Claim], runs: Path, is_fast: bool, reasons: Mapping[str, str]
+) -> tuple[Path, list[str]]:
+    """Writes the page of what is there; returns its path, and which of the chosen claims have no verdict."""
+    from leyden.lesson.page import write_page
+
+    evidence = Evidence(runs / NAME)
+    judged = [judge(claim, evidence, reasons.get(claim.study)) for claim in lesson.claims]
+    path = runs / NAME / PAGE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_page(lesson, judged, is_fast, path)
+    wanted = {claim.id for claim in chosen}
+    return path, [one.claim.id for one in judged if one.verdict is None and one.claim.id in wanted]
+
+
+def _run(chosen: Sequence[Claim], asked: argparse.Namespace, run_study: RunStudy, reasons: dict[str, str]) -> None:
+    """Runs each study once, then makes the measurements; what cannot be run keeps nothing else back."""
+    studies = {claim.study: claim for claim in chosen if claim.study}
+    for number, (study, claim) in enumerate(studies.items()):
+        print(f"\nstudy {number + 1} of {len(studies)}, {study}", flush=True)
+        words = [*words_of(claim), f"runs_dir={asked.runs}", *([FAST_SEEDS] if asked.fast else [])]
+        try:
+            run_study(words)
+        except Exception as error:
+            reasons[study] = explain(error, words)
+            print(f"{study}: {reasons[study]}", flush=True)
+    evidence = Evidence(asked.runs / NAME)
+    for claim in chosen:
+        if claim.measure:
+            print(f"measuring  {claim.id}", flush=True)
+            evidence.measure(claim)
