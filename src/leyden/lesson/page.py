@@ -69,10 +69,11 @@ def to_html(lesson: Lesson, judged: Sequence[Judged], is_fast: bool, created: st
 def answer(judged: Sequence[Judged]) -> list[str]:
     """The whole in two sentences: how many claims stand how, and what is still to be run."""
     counts = Counter(one.verdict for one in judged)
-    told = [f"{counts[verdict]} {verdict}" for verdict in (SUPPORTED, MIXED, REFUTED)]
+    are = {number: "is" if number == 1 else "are" for number in counts.values()} | {0: "are"}
+    told = [f"{counts[verdict]} {are[counts[verdict]]} {verdict}" for verdict in (SUPPORTED, MIXED, REFUTED)]
     sentences = [f"Of {len(judged)} claims, {told[0]}, {told[1]} and {told[2]}."]
     if counts[None]:
-        left = f"{counts[None]} {'is' if counts[None] == 1 else 'are'} not tested yet"
+        left = f"{counts[None]} {are[counts[None]]} not tested yet"
         sentences.append(f"{left}: leyden lesson goes on where it was stopped, and tests them.")
     return sentences
 
