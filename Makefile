@@ -87,7 +87,7 @@ test-network: $(VENV)/stamp-test  ## run the tests that download data sets
 	@$(BIN)/python -m pytest -m network $(ARGS)
 
 test-notebooks: $(VENV)/stamp-test  ## execute the notebooks from a clean state (minutes)
-	@$(BIN)/python -m pytest -m notebooks $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m notebooks $(ARGS)
 
 $(VENV)/stamp-notebooks: $(VENV)/stamp
 	@$(PIP) -e '.[notebooks]' -c constraints.txt
