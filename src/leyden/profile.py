@@ -62,18 +62,22 @@ def profile(config: DictConfig, directory: Path, origin: Origin) -> list[Part]:
     rehearsal = Rehearsal(config, origin)
     watch = Stopwatch(torch.device(rehearsal.accelerator))
     augment = rehearsal.classifier.augment
-    augment.register_forward_pre_hook(lambda *_: watch.start(AUGMENT))
-    augment.register_forward_hook(lambda *_: watch.stop(AUGMENT))
+    hooks = [
+        augment.register_forward_pre_hook(lambda *_: watch.start(AUGMENT)),
+        augment.register_forward_hook(lambda *_: watch.stop(AUGMENT)),
+    ]
     rehearsal.run(WARM_UP_STEPS + STEPS, [_Window(WARM_UP_STEPS, watch.begin, watch.end)], watch)
     parts = parts_of(watch.kept, STEPS)
     directory.mkdir(parents=True, exist_ok=True)
+    for hook in hooks:  # the trace is of steps that nobody stops
+        hook.remove()
     tracer = torch.profiler.profile()
     rehearsal.run(2 + TRACED_STEPS, [_Window(2, tracer.start, tracer.stop)])
     tracer.export_chrome_trace(str(directory / "trace.json"))
     facts = {"device": str(watch.device), "precision": rehearsal.precision, "batch_size": config.batch_size}
     found = facts | {"steps": STEPS, "parts": [part._asdict() for part in parts]}
     write_atomically(directory / "profile.json", json.dumps(found, indent=2) + "\n")
-    print(describe(parts, config.batch_size, directory))
+    print(describe(parts, config.batch_size * config.trainer.accumulate_grad_batches, directory))
     return parts
 
 
@@ -87,14 +91,14 @@ def parts_of(seconds: Mapping[str, float], num_steps: int) -> list[Part]:
     return [Part(name, 1000 * value / num_steps, value / whole) for name, value in ordered]
 
 
-def describe(parts: Sequence[Part], batch_size: int, directory: Path) -> str:
+def describe(parts: Sequence[Part], images_per_step: int, directory: Path) -> str:
     """The table, and what to do about its first row, in words."""
     whole = sum(part.milliseconds for part in parts)
     rows = [*((part.name, part.milliseconds, part.share) for part in parts), ("a step in all", whole, 1.0)]
     lines = [f"{'part':24} {'ms':>9} {'share':>7}"]
     lines += [f"{name:24} {milliseconds:9.3f} {share:7.1%}" for name, milliseconds, share in rows]
     lines += [
-        f"speed           {1000 * batch_size / whole:,.0f} images/s",
+        f"speed           {1000 * images_per_step / whole:,.0f} images/s",
         f"largest         {parts[0].name}: {ADVICE[parts[0].name]}",
         f"trace           {directory / 'trace.json'}  (open it at https://ui.perfetto.dev)",
     ]

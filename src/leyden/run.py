@@ -255,7 +255,7 @@ def working_directory(directory: Path) -> Path:
     """Where a run was called from, which its relative paths count from; where that is gone or lost, here."""
     try:
         there = Path(read_record(directory)["working_directory"])
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, NotADirectoryError):  # a checkpoint alone has no run beside it
         return Path.cwd()
     return there if there.is_dir() else Path.cwd()
 

@@ -127,6 +127,8 @@ def open_network(source: Path, checkpoint: str = "best", accelerator: str = "aut
     if opened.is_export(source):
         if checkpoint != "best":
             log.warning("checkpoint=%s is not used: %s is an export, which holds one", checkpoint, source)
+        if accelerator not in ("auto", "cpu"):
+            log.warning("device=%s is not used: %s is an export, which answers on the CPU", accelerator, source)
         return opened.open_export(source)
     return Trained(source, checkpoint, accelerator)
 
@@ -182,6 +184,8 @@ def find_checkpoint(directory: Path, checkpoint: str) -> Path:
         ValueError: there is none.
     """
     if directory.is_file():
+        if checkpoint != "best":
+            log.warning("checkpoint=%s is not used: %s is one", checkpoint, directory)
         return directory
     if not directory.is_dir():
         raise ValueError(f"run={directory}: nothing is there; give a run's directory, a study's, or a checkpoint")

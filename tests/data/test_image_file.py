@@ -207,3 +207,10 @@ def test_middle_is_the_same_pixels_for_every_kind_and_orientation(
     for kind in ("png", "jpg"):
         stored.save(tmp_path / f"a.{kind}", exif=exif, quality=100, subsampling=0)
         assert (read_image(str(tmp_path / f"a.{kind}"), 75, 3).int() - expected).abs().max() <= 3
+
+
+def test_a_file_that_would_be_run_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n{} loop\n")
+    with pytest.raises(OSError, match="cannot identify image file"):
+        read_image(str(path), 8, 3)

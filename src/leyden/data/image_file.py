@@ -16,6 +16,8 @@ from leyden.data.colours import to_grey_or_rgb
 SUFFIXES = frozenset((
     ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
 ))  # fmt: skip
+# Theirs, by what they hold: an EPS would have Ghostscript run it, an icon hide its size behind a small head.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 UPRIGHT = 1
 # Of files between this limit of Pillow's and twice as much, which is refused, `leyden doctor` tells.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -29,7 +31,7 @@ def open_image(path: str | BinaryIO) -> Image.Image:
         ValueError: it announces so many pixels that it is likely made to exhaust memory.
     """
     try:
-        return Image.open(path)
+        return Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ValueError(f"its head announces more pixels than memory is meant to hold: {error}") from error
 

@@ -43,18 +43,21 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
         ValueError: the network or the images cannot be had, or do not fit each other.
     """
     names, levels = chosen(asked.corruptions), severities(asked.severities)
-    network = open_network(asked.run, asked.checkpoint)
+    network = open_network(asked.run.absolute() if asked.run.exists() else asked.run, asked.checkpoint)
     of_data, of_outside = split_words(words)
     output, elsewhere = asked.output.absolute() if asked.output else None, Path.cwd()
     here = (network.directory if isinstance(network, Trained) else asked.run).absolute()
+    checkpoint = network.path.stem if isinstance(network, Trained) and asked.checkpoint == "best" else asked.checkpoint
     with contextlib.chdir(working_directory(here) if here.is_dir() else Path.cwd()):  # its paths may be relative
         subject = _open(network, of_data, asked)
         outside = open_outside(of_outside, _config_of(network), network.facts) if of_outside else None
         columns = [name.strip() for name in asked.slice.split(",")] if asked.slice else []
-        directory = output or _place(here, elsewhere, subject, asked.checkpoint)
+        directory = output or _place(
+            here if isinstance(network, Trained) else elsewhere, elsewhere, subject, checkpoint
+        )
         directory.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before the work
         made = evaluation_of(network, subject, Wanted(columns, names, levels, outside))
-        path = write(made, network, asked, here, directory, outside)
+        path = write(made, network, checkpoint, here, directory, outside, asked.pictures)
     print(in_words(made, path))
 
 
@@ -97,7 +100,13 @@ def _place(here: Path, elsewhere: Path, subject: Subject, checkpoint: str) -> Pa
 
 
 def write(
-    made: Evaluation, network: Network, asked: Options, here: Path, directory: Path, outside: Subject | None
+    made: Evaluation,
+    network: Network,
+    checkpoint: str,
+    here: Path,
+    directory: Path,
+    outside: Subject | None,
+    pictures: bool,
 ) -> Path:
     """Writes numbers, predictions, pictures and the page; returns the page."""
     subject, outcome, class_names = made.subject, made.quality.outcome, network.facts.class_names
@@ -109,7 +118,7 @@ def write(
         "format": FORMAT,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "run": str(here),
-        "checkpoint": asked.checkpoint,
+        "checkpoint": checkpoint,
         "leyden": __version__,
         **made.facts,
         "predictions": write_table(columns, directory).name,
@@ -118,7 +127,7 @@ def write(
     outcome.write_tables(class_names, directory)
     if subject.data.skipped:
         write_skipped(subject.data.skipped, directory / "skipped_images.csv")
-    if asked.pictures:
+    if pictures:
         write_examples(directory, subject.data, class_names, indices, outcome.predictions, outcome.losses)
         made.facts["pictures"] = draw_pictures(made, network, directory, outside)
     write_atomically(directory / "evaluation.json", json.dumps(made.facts, indent=1, allow_nan=False) + "\n")

@@ -64,7 +64,7 @@ def chosen(words: str) -> list[str]:
         return list(CORRUPTIONS)
     families = {corruption.family for corruption in CORRUPTIONS.values()}
     found = []
-    for word in words.split(","):
+    for word in map(str.strip, words.split(",")):
         if word not in families | CORRUPTIONS.keys():
             raise ValueError(f"corruptions={words}: {word!r} is none: {suggest(word, [*families, *CORRUPTIONS])}")
         found += [name for name, corruption in CORRUPTIONS.items() if word in (name, corruption.family)]

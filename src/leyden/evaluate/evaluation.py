@@ -51,6 +51,7 @@ class Evaluation:
 def evaluation_of(network: Network, subject: Subject, wanted: Wanted) -> Evaluation:
     """Asks for all images and measures."""
     facts = network.facts
+    cells = {name: values_of(read_column(subject.data, name)) for name in wanted.columns}  # a misspelt one is told now
     answers = answers_of(network, subject)
     if not len(answers.labels):
         raise ValueError(f"{subject.data.name}: none of its images could be read")
@@ -69,8 +70,7 @@ def evaluation_of(network: Network, subject: Subject, wanted: Wanted) -> Evaluat
     }  # fmt: skip
     _calibration(made, network, reason)
     _selective(made, network)
-    for column in wanted.columns:
-        values = values_of(read_column(subject.data, column))
+    for column, values in cells.items():
         own = [values[index] for index in answers.indices.tolist()]
         found = slices(own, answers, measured.outcome.predictions.predictions, facts)
         made.facts.setdefault("slices", {})[column] = found
@@ -130,7 +130,9 @@ def _outside(made: Evaluation, network: Network, outside: Subject) -> None:
     data = outside.data
     asked = data.batches(outside.indices, data.evaluation_batch_size)
     logits = torch.cat([network.logits(fitted(batch.images, network.facts)) for batch in asked])
-    views = network.test_time.views if isinstance(network, Trained) else "plain"
+    views = (
+        network.test_time.views if isinstance(network, Trained) else getattr(network, "told", {}).get("views", "plain")
+    )
     is_one_look = views == "plain"
     if not is_one_look and task == "single_label":
         made.skipped["energy"] = f"answers are means over views (test_time={views}), which have none"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from leyden.data.facts import DataFacts
 from leyden.metric_names import per_class_names
+from leyden.predict.tables import printable
 from leyden.report.predictions import Predictions
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ def columns_of(
     """The table's columns: who the image is, its label, what was answered, and the probability of each class."""
     columns: dict[str, Any] = {"index": indices.numpy()}
     if names is not None:
-        columns["path"] = list(names)
+        columns["path"] = [printable(name) for name in names]
     if facts.task == "regression":
         return columns | {"label": predictions.labels, "prediction": predictions.predictions}
     classes = np.array(facts.class_names, dtype=object)

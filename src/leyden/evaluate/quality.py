@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from leyden.checkpoint import BEST
 from leyden.data.facts import DataFacts
 from leyden.draw import CLASSES_FILE
 from leyden.evaluate.calibration import number
@@ -70,7 +71,7 @@ def kept_thresholds(network: Trained) -> Tensor:
     import csv
 
     path = network.directory / CLASSES_FILE
-    if network.directory.is_dir() and path.is_file():
+    if network.path.name == BEST and network.record and path.is_file():  # of the weights that were tested, no others
         with path.open(newline="", encoding="utf-8") as file:
             return torch.tensor([float(row["threshold"]) for row in csv.DictReader(file)]).logit()
     own = network.classifier.test_metrics

@@ -154,7 +154,7 @@ def _is_own(data: ImageDataModule, recorded: dict[str, Any] | None, facts: DataF
     if recorded is None or "layout" not in recorded:  # an export's, which are told by their name
         return data.name == facts.name and data.class_names == facts.class_names
     is_same = data.layout == recorded["layout"]
-    if not is_same and not is_given:
+    if not is_same and (not is_given or data.name == facts.name):
         log.warning("%s: its images or labels have changed since: some may have been learnt from", data.name)
     return is_same or not is_given
 

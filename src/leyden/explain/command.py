@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from hydra.errors import HydraException
 from torch import Tensor, nn
 
 from leyden.errors import explain as in_a_sentence
@@ -74,6 +75,8 @@ def explain(asked: Options, words: Sequence[str]) -> None:
     weights = first_filters(network.classifier.backbone)
     if weights is not None:
         filters(weights, directory / "filters.png")
+    else:  # that of another network
+        (directory / "filters.png").unlink(missing_ok=True)
     facts = facts_of(network, seen, made, points)
     write_atomically(directory / "explain.json", json.dumps(facts, indent=1) + "\n")
     print(in_words(facts, write_page(facts, points, network.facts, directory)))
@@ -144,10 +147,10 @@ def features_of_data(network: Trained, words: Sequence[str]) -> Points | None:
             if len(chosen) > MOST_POINTS:
                 chosen = chosen[torch.linspace(0, len(chosen) - 1, MOST_POINTS).long()]
             return points_of(network, batches(subject, network.facts, chosen))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError, HydraException) as error:
         if of_data:
             raise
-        log.warning("no map of features: the run's data cannot be read (%s); give data.root=…", in_a_sentence(error))
+        log.warning("no map of features (%s); if the run's data lies elsewhere, give data.root=…", in_a_sentence(error))
         return None
 
 
@@ -169,7 +172,7 @@ def title(name: str, output: Tensor, answer: Tensor, network: Trained) -> str:
     short = Path(name).name
     if facts.task == "regression":
         return f"{short}\n{float(output):.4g}"
-    chance = float(probabilities_of(output[None], facts.task)[0, answer])
+    chance = float(probabilities_of(output[None] / network.test_time.temperature, facts.task)[0, answer])
     return f"{short}\n{facts.class_names[int(answer)]} {chance:.0%}"
 
 

@@ -29,7 +29,9 @@ def write_page(facts: Mapping[str, Any], points: Points | None, data: DataFacts,
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    pictures = {path.stem: _address(path) for path in directory.glob("*.png")}
+    pictures = {
+        path.stem: _address(path) for path in (directory / "overlays.png", directory / "filters.png") if path.is_file()
+    }
     html = environment.get_template("page.html.j2").render(
         css=Markup(REPORT_CSS.read_text(encoding="utf-8") + (HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),

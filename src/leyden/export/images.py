@@ -18,6 +18,7 @@ from leyden.build import build_data
 from leyden.data import ImageDataModule
 from leyden.data.facts import DataFacts
 from leyden.errors import explain
+from leyden.run import working_directory
 from leyden.trained import Trained
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,14 @@ class RealImages(NamedTuple):
     images: Tensor  # uint8 [N, C, S, S]
     words: str  # which they are
     data: ImageDataModule | None
+    place: Path  # that the paths of its data count from
 
 
 def real_images(network: Trained) -> RealImages:
     """Up to 128 images of a run's test, evenly spread over it; pieces of photographs where its data is gone."""
+    place = working_directory(network.directory)
     try:
-        with contextlib.chdir(_called_from(network)):
+        with contextlib.chdir(place):
             data = build_data(network.config)
             data.setup("fit")
             if data.fingerprint != network.run["data"]["fingerprint"]:
@@ -46,14 +49,8 @@ def real_images(network: Trained) -> RealImages:
             images = data.images_at(data.test_indices[places]).images
     except (ValueError, OSError, ImportError, HydraException) as error:
         log.warning("the run's data is not here (%s): photographs are taken in its place", explain(error))
-        return RealImages(photographs(network.facts, NUM_IMAGES), "pieces of photographs", None)
-    return RealImages(images.cpu(), f"test images of {data.name}", data)
-
-
-def _called_from(network: Trained) -> Path:
-    """Where the run was called, which the paths of its data count from; here where that is gone."""
-    there = Path(network.record.get("working_directory", "."))
-    return there if there.is_dir() else Path.cwd()
+        return RealImages(photographs(network.facts, NUM_IMAGES), "pieces of photographs", None, place)
+    return RealImages(images.cpu(), f"test images of {data.name}", data, place)
 
 
 def photographs(facts: DataFacts, count: int) -> Tensor:

@@ -1,5 +1,6 @@
 """ONNX > **8 bits** > its place: weights of a quarter of the size, and what that costs in answers."""
 
+import contextlib
 import logging
 import warnings
 from pathlib import Path
@@ -40,7 +41,8 @@ def cost(whole: Opened, quantized: Opened, real: RealImages) -> dict[str, Any]:
     if real.data is None:
         before, after = (network.logits(real.images) for network in (whole, quantized))
     else:
-        answers = [ask(network, real.data.test_dataloader()) for network in (whole, quantized)]
+        with contextlib.chdir(real.place):  # its paths may be relative
+            answers = [ask(network, real.data.test_dataloader()) for network in (whole, quantized)]
         told = {"metric": HEADLINES[task], "images": len(answers[0].labels)}
         told |= {when: _headline(each, whole) for when, each in zip(("before", "after"), answers, strict=True)}
         before, after = (each.outputs for each in answers)

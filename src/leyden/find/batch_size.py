@@ -49,13 +49,17 @@ def find_batch_size(config: DictConfig, directory: Path, origin: Origin) -> list
         if not memory.has_room_after(sizes):
             why = f"{batch_size:,} would need more memory than the {memory.free:,.0f} MiB that are free"
             break
-        batch = repeated(seen, batch_size, device)
         try:
-            speed = images_per_second(training_step(rehearsal.classifier, batch, device, rehearsal.precision), device)
+            batch = repeated(seen, batch_size, device)
+            step = training_step(rehearsal.classifier, batch, device, rehearsal.precision)
+            step()  # what is made at the first step is made
+            speed = images_per_second(step, device)
         except torch.OutOfMemoryError:
             why = f"memory ran out with {batch_size:,}"
             break
         sizes.append(Size(batch_size, speed, memory.peak - memory.base))
+    if not sizes:
+        raise ValueError(f"{why}: give a smaller backbone or data.source.image_size")
     directory.mkdir(parents=True, exist_ok=True)
     found = {"device": str(device), "precision": rehearsal.precision, "sizes": [size._asdict() for size in sizes]}
     write_atomically(directory / "batch_sizes.json", json.dumps(found, indent=2) + "\n")

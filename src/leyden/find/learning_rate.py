@@ -89,6 +89,8 @@ def suggest_rate(tried: Tried) -> Suggestion:
     Raises:
         ValueError: there is no such rate.
     """
+    if not len(tried.losses):
+        raise ValueError("the loss is no number from the first step on: look at the data, or give trainer.precision=32")
     lowest = int(tried.losses.argmin())
     slopes = np.gradient(tried.losses, np.log10(tried.rates)) if len(tried.losses) > 2 * EDGE else np.zeros(0)
     falling = slopes[EDGE : max(EDGE, lowest + 1)]

@@ -4,12 +4,12 @@ On this machine alone, under its own names; on any other address those who have 
 """
 
 import contextlib
-import ipaddress
 import secrets
 import signal
 import socket
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -19,7 +19,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 def local_names(port: int) -> list[str]:
     """What this machine may be called by in a request to itself."""
-    return [f"{name}:{port}" for name in LOOPBACK]
+    return [f"{name}:{port}" for name in LOOPBACK] + (list(LOOPBACK) if port == 80 else [])  # which browsers leave out
 
 
 def refusal_of(request: "Request", token: str | None, hosts: Collection[str] | None) -> str | None:
@@ -61,13 +61,8 @@ def import_fastapi(what: str, extra: str) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is one of this machine's that no other reaches."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
+    """Whether an address is one of this machine's that no other reaches, and goes by its names."""
+    return host in ("localhost", "127.0.0.1", "::1")
 
 
 def listen(host: str, port: int, option: str) -> socket.socket:
@@ -100,7 +95,7 @@ def listen(host: str, port: int, option: str) -> socket.socket:
 def address_of(host: str, port: int, token: str | None) -> str:
     """What to open, token and all."""
     name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
+    return f"http://{name}:{port}/" + (f"?token={quote(token, safe='')}" if token else "")
 
 
 @contextlib.contextmanager

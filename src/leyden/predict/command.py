@@ -22,7 +22,7 @@ from leyden.predict.inputs import Inputs, find_inputs
 from leyden.predict.options import Options
 from leyden.predict.partial import PartialTable
 from leyden.predict.stream import Row, stream
-from leyden.predict.tables import check_format, is_writable, write_csv, write_table
+from leyden.predict.tables import check_format, is_writable, printable, write_csv, write_table
 from leyden.trained import Network, Trained, open_network
 
 STANDARD_OUTPUT = "-"
@@ -59,6 +59,8 @@ def check(asked: Options) -> None:
         raise ValueError(f"num_workers={asked.num_workers} is out of range: give 0 or more, or null")
     if asked.output is not None and asked.output != STANDARD_OUTPUT:
         check_format(Path(asked.output))
+        if Path(asked.output).expanduser().resolve() == Path(asked.input).expanduser().resolve():
+            raise ValueError(f"output={asked.output} is the input: give another name")
 
 
 def default_output(network: Network, name: str) -> Path:
@@ -175,7 +177,7 @@ class Tally:
         number = f"{self.num_rows:,}"
         if self.first is not None:
             path, error = self.first
-            number += f", of which {self.num_unreadable:,} cannot be read: {path} ({error})"
+            number += f", of which {self.num_unreadable:,} cannot be read: {printable(path)} ({error})"
             number += " for one, the others in the column error" if self.num_unreadable > 1 else ""
         lines = [f"images          {number}"]
         if self.classes:

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import json
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -39,7 +40,6 @@ HEADERS = {
     "content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin", "cache-control": "no-store",
 }  # fmt: skip
-MORE = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 CLOSED = {"connection": "close"}  # of a request whose body was not read to its end
 
 
@@ -208,7 +208,7 @@ def _top(request: "Request") -> int | None:
     given = request.query_params.get("top")
     if given is None:
         return None
-    if not (given.isascii() and given.isdecimal() and int(given) > 0):
+    if not re.fullmatch("0{,9}[1-9][0-9]{,8}", given):
         raise Refused(400, f"top={given[:20]}: expected a whole number above 0")
     return int(given)
 

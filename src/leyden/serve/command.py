@@ -16,6 +16,8 @@ from leyden.serve.measures import Measures
 from leyden.serve.options import Options
 from leyden.trained import Network, Trained, open_network
 
+MOST_WAIT_MS = 60_000
+
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
@@ -51,6 +53,8 @@ def check(asked: Options) -> None:
     for name, fewest in least.items():
         if getattr(asked, name) < fewest:
             raise ValueError(f"{name}={getattr(asked, name)} is out of range: give {fewest} or more")
+    if not asked.max_wait_ms <= MOST_WAIT_MS:
+        raise ValueError(f"max_wait_ms={asked.max_wait_ms} is out of range: give up to {MOST_WAIT_MS:,}")
     if not asked.timeout > 0:
         raise ValueError(f"timeout={asked.timeout} is out of range: give more than 0 seconds")
 
