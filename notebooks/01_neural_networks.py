@@ -32,7 +32,8 @@ A computer knows an image as its **pixels**: small squares, each with a number f
 images stands its **label**, the right answer, which a person has given. Answers that share a label are a **class**:
 here ten, the digits 0 to 9. The images were written by 13 people (Alpaydin & Kaynak 1998, *Optical recognition of
 handwritten digits*) and come with the package. Some of them are put aside, to **test** a network: to count its right
-answers on images that it has not learnt from.
+answers on images that it has not learnt from. The others wait for a purpose of which notebook 2
+speaks.
 """
 
 # %%
@@ -116,9 +117,10 @@ ring around a disc is not (Minsky & Papert 1969, *Perceptrons*, made this famous
 
 Layers without an activation function do not help. Two of them in a row,
 $\;w\,(v\,x + c) + b = (w v)\, x + (w c + b)$, are one layer with other weights, and so it is with any number of
-them. With an activation function between them, enough nodes in a single hidden layer come as near as one likes to any
+them. With one of the three above between them, enough nodes in a single hidden layer come as near as one likes to any
 continuous function, over a bounded range (Cybenko 1989, *Approximation by superpositions of a sigmoidal function*;
-Hornik, Stinchcombe & White 1989); how to find their weights, that theorem does not say. **Training** does it: from
+Hornik, Stinchcombe & White 1989; for the ReLU Leshno, Lin, Pinkus & Schocken 1993); how
+to find their weights, that theorem does not say. **Training** does it: from
 random weights, step by step towards fewer mistakes, as notebook 2 explains. Here it is one function that we only use.
 """
 

@@ -8,6 +8,9 @@ written out in NumPy, which does arithmetic with whole tables of numbers, and he
 `leyden` trains with; at its end `leyden train` and our own loop train the same network to the
 same numbers.
 
+Some images are put aside as **validation images**: no weight is changed by them, and they tell how training
+goes.
+
 You need what notebook 1 introduced, and from school: functions, powers, the logarithm, and what a slope is. Words in
 bold are explained where they stand, and collected in the table at the end.
 """
@@ -418,6 +421,7 @@ r"""
 | stochastic gradient descent | gradient descent in which each step looks at some images only |
 | batch | the images of one step |
 | epoch | a pass in which each training image has its turn once |
+| validation images | images put aside to watch training with; no weight is changed by them |
 """
 
 # %% [markdown]

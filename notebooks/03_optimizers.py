@@ -380,7 +380,7 @@ plt.show()
 
 # %% [markdown]
 r"""
-SGD must go slowly enough for the steep direction and hardly moves along the flat one; momentum gathers speed along it
+SGD must go slowly enough for the steep direction and creeps along the flat one; momentum gathers speed along it
 and swings across; those that divide by the gradient's size take both directions at the same pace, because each weight
 is measured by its own gradients. Adam, which has a running average of the gradient too, overshoots as momentum does.
 

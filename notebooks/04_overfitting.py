@@ -344,7 +344,8 @@ r"""
 ## Exercise
 
 Does the best dropout depend on how many labels there are? Give the study `data.labels_per_class=5,20,80` as a third
-factor (81 runs, a few minutes), and read in its report which factors interact. Before it runs, write down what you
+factor in place of the 10 of `settings` (54 runs, a
+few minutes), and read in its report which factors interact. Before it runs, write down what you
 expect.
 """
 

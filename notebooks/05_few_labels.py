@@ -253,8 +253,9 @@ display(gains(transferred, "from scratch", ["linear probe", "fine-tuning"], amou
 # %% [markdown]
 r"""
 Small images, few steps, three draws: where an interval includes 0, this notebook has not shown a gain. The study over
-10 to 1,837 labelled cells with five draws took an hour and a half; its curves and intervals stand in
-[docs/transfer.md](../docs/transfer.md), and `leyden train -m study=labels_transfer data=elpv` is its command; `make
+10 to 1,837 labelled cells with five draws took an hour and a half; its means and intervals stand in
+[docs/transfer.md](../docs/transfer.md), and `leyden train -m study=labels_transfer data=elpv
+data.source.threshold=0.5 data.source.image_size=64` is its command; `make
 finetune` compares with what is published. Two of three cells are sound, so always answering "sound" would be right on
 two thirds: whoever is below has learnt little that helps.
 

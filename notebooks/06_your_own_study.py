@@ -231,6 +231,9 @@ display(
 
 # %% [markdown]
 r"""
+SGD's best rate may be the largest that was tried, as the report tells: then a better one may lie beyond, and the
+comparison is not over.
+
 ## A list to go by
 
 1. Write the question down, with what would refute it.

@@ -141,6 +141,7 @@ def test_page_holds_every_claim_with_its_prediction_and_command(path: Path) -> N
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_in_a_browser(size: str, scheme: Any, browser: Any, path: Path) -> None:
     context = browser.new_context(offline=True, viewport=SIZES[size], color_scheme=scheme)
+    context.set_default_timeout(120_000)  # all charts at once, on a busy machine
     page = context.new_page()
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))

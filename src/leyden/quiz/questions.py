@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,12 +72,15 @@ class Question:
         if self.options:
             return self._reply_to_letter(said.strip().lower().rstrip(")."))
         try:
-            value = float(said.strip().removesuffix("%").replace(",", "").replace("−", "-"))
+            typed = said.strip().removesuffix("%").strip().replace("−", "-")
+            is_read = "," not in typed or re.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", typed)
+            value = float(typed.replace(",", "")) if is_read else math.nan
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
             raise ValueError(f"{said.strip()}: expected a number, as 0.25 or 1,000")
-        if self._is_near(value, self.number()):
+        number, is_percentage = self.number(), said.strip().endswith("%")
+        if self._is_near(value, number) or (is_percentage and self._is_near(value / 100, number)):
             return Reply(True, self.says)
         mistake = next((one for one in self.mistakes if self._is_near(value, one.answer)), None)
         return Reply(False, mistake.says if mistake else self.says)
