@@ -34,7 +34,7 @@ class Interrupted(BaseException):
     def __str__(self) -> str:
         name = signal.Signals(self.number).name
         if self.directory is None:
-            return f"stopped by {name} before training began or went on"
+            return f"stopped by {name}: nothing is lost, give the same line again"
         go_on = f"{command('leyden')} resume {shlex.quote(str(self.directory))}"
         if not self.is_saved:
             return f"stopped by {name}, no state is saved; begin again with: {go_on}"

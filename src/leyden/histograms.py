@@ -26,7 +26,8 @@ def write_histograms(run_directory: Path, step: int, values: Mapping[str, Values
     for name, tensors in values.items():
         flat = np.concatenate([tensor.float().flatten().cpu().numpy() for tensor in tensors])
         if np.isfinite(flat).all():
-            arrays[f"{name}/counts"], arrays[f"{name}/edges"] = np.histogram(flat, NUM_BINS)
+            # In double precision: NumPy refuses bins that are narrower than the values' own steps.
+            arrays[f"{name}/counts"], arrays[f"{name}/edges"] = np.histogram(flat.astype(np.float64), NUM_BINS)
     place = run_directory / HISTOGRAMS
     place.mkdir(exist_ok=True)
     beside = place / f".{os.getpid()}.npz"

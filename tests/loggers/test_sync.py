@@ -183,7 +183,7 @@ def test_what_wandb_refuses_is_not_taken_for_sent(
     out, err = capfd.readouterr()
     assert "not sent: W&B has not taken all of it" in out
     assert err == "error: W&B has not taken all of 1 runs: give the same line again\n"
-    assert not list((place / "runs" / "wandb").glob("*/*.synced"))
+    assert not list((place / "runs" / "wandb").glob("*/*.sent"))
     server.refuses_history = False
     assert command_line.sync(["runs/offline"]) == 0
     assert_whole(server, place, "offline")

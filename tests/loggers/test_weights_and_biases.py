@@ -175,7 +175,6 @@ def test_online_run_is_sent_each_row_once_though_it_was_killed(server: Wandb, tm
 def test_without_wandb_training_goes_on_and_all_is_in_files(
     trouble: str, server: Wandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leyden.loggers.weights_and_biases.SECONDS_TO_BEGIN", 3.0)
     if trouble == "away":
         monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     else:

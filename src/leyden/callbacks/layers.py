@@ -24,9 +24,10 @@ class Layers(pl.Callback):
     `layers/<layer>/weight_norm`, ‖w‖ before the step; `layers/<layer>/gradient_norm`, ‖g‖ of the loss, before what
     clipping, weight decay and L2-SP make of it; `layers/<layer>/update_ratio`, ‖Δw‖ / ‖w‖ of the step as it was taken,
     about 10⁻³ where a network learns well. They are over the parameters that train in that step: a frozen layer has
-    none, and a number that is not finite (a norm of zero to divide by, a step that the scaler of 16-mixed skips) is
-    left out. Gradients are those of all accumulated batches and of all ranks. A logged step holds the weights twice.
-    With `histograms`, those of weights and gradients too, in the run's `histograms`.
+    none, and a number that is not finite (a norm of zero to divide by, gradients that overflow in 16-mixed) is left
+    out; a step that its scaler skips has a ratio of 0. Gradients are those of all accumulated batches and of all ranks.
+    A logged step holds the weights twice. With `histograms`, those of weights and gradients too, in the run's
+    `histograms`.
     """
 
     def __init__(self, every_n_steps: int | None = 100, histograms: bool = False) -> None:

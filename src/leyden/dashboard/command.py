@@ -56,4 +56,5 @@ def browse(files: Path) -> None:
         raise ValueError(f"{files} is not there: train with logger=wandb, or see all runs with `leyden dashboard web`")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ValueError("W&B's files are shown in a terminal, and here is none: try `leyden dashboard web`")
-    subprocess.run([sys.executable, "-m", "wandb", "leet", str(files)], check=False)
+    if subprocess.run([sys.executable, "-m", "wandb", "leet", str(files)], check=False).returncode:
+        raise ValueError(f"wandb leet could not show {files}: try `leyden dashboard web`")

@@ -102,7 +102,10 @@ class Runs:
 
     def _so_far(self, directory: Path) -> dict[str, Any]:
         """The best value until now, and how far training has come, of a run that has not said so itself."""
-        config = self.configs(self._file(directory, CONFIG_FILE))
+        try:
+            config = self.configs(self._file(directory, CONFIG_FILE))
+        except LookupError:  # a link to elsewhere, which is not read
+            config = {}
         metrics = self.metrics(directory / METRICS_FILE)
         monitor = str(config.get("monitor"))
         values = [value for value in metrics.columns.get(monitor, []) if value is not None]

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from leyden.lock import Lock
 from leyden.loggers.follower import Follower
 
 TAG = "leyden.run_id"  # by which a run that goes on finds its own
 ROW = "row"  # a metric: the number of the last row that was sent
 MOST_PARAMETERS = 100  # in one request
+SECONDS_TO_BEGIN = 120.0  # while other runs make the same tables
 STATUSES = {"finished": "FINISHED", "pruned": "FINISHED", "interrupted": "KILLED"}  # others have failed
 
 
@@ -38,8 +40,9 @@ class MlflowLogger(Follower):
             raise ValueError("logger=mlflow needs the extra of that name: pip install -e '.[mlflow]'") from error
         self.directory.mkdir(parents=True, exist_ok=True)
         own = f"sqlite:///{self.directory / 'mlflow.db'}"
-        self.client = MlflowClient(self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own)
-        number = self._experiment_id()
+        with Lock(self.directory / "mlflow", patience=SECONDS_TO_BEGIN):  # runs that begin together make it once
+            self.client = MlflowClient(self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own)
+            number = self._experiment_id()
         found = self.client.search_runs([number], f"tags.`{TAG}` = '{self.run_id}'")
         if found:
             self.run = found[0].info.run_id

@@ -8,6 +8,7 @@ from its run directory, from the first missing row on. Then W&B is asked again: 
 
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -27,15 +28,19 @@ from leyden.loggers.weights_and_biases import WandbLogger, exit_code
 from leyden.metric_names import read_numbers
 from leyden.run import read_record, run_directories, working_directory, write_atomically
 from leyden.study.job import environment_of_a_job
-from leyden.study.record import standing
+from leyden.study.record import KILLED
 from leyden.wandb_names import ENDED, ROW, has_key, host
+
+log = logging.getLogger(__name__)
 
 DEPTH = 3  # of runs/<name>/<study>/<id>
 AT_ONCE = 5  # runs that W&B's own sync sends side by side
 SECONDS_TO_SETTLE = 20.0  # until W&B tells what it was sent
 SECONDS_TO_ANSWER = 20
 MOST_TRIES = "8"  # of W&B's own sync for a piece, some minutes in all
-SYNCED = ".synced"  # W&B's mark beside a file, `run-<id>.wandb.synced`
+SENT = (
+    ".sent"  # our mark beside W&B's file, `run-<id>.wandb.sent`: W&B sets its own also where it has sent less than all
+)
 
 
 class AtWandb(NamedTuple):
@@ -71,17 +76,19 @@ class Pending:
 
     def is_marked(self) -> bool:
         """Whether it was sent, by what lies here."""
-        return any(any(place.glob(f"*{SYNCED}")) for place in self.whole_files())
+        return any(any(place.glob(f"*{SENT}")) for place in self.whole_files())
 
     def mark(self, is_sent: bool) -> None:
-        """Sets W&B's marks, which it also sets where it has sent less than all."""
+        """Notes beside W&B's files whether W&B has said that the run is there whole."""
         for file in (file for place in self.files for file in place.glob("*.wandb")):
-            mark = file.with_name(file.name + SYNCED)
+            mark = file.with_name(file.name + SENT)
             mark.touch() if is_sent else mark.unlink(missing_ok=True)
 
     def is_whole(self, found: AtWandb | None) -> bool:
         state = "failed" if exit_code(self.record) else "finished"
-        return found is not None and found[:3] == (self.num_rows, self.record["ended"], state)
+        if found is None or found.num_rows < self.num_rows:  # more where the run went on from before its last row
+            return False
+        return (found.ended, found.state) == (self.record["ended"], state)
 
 
 def sync(directories: Sequence[Path]) -> None:
@@ -115,9 +122,9 @@ def _sync_some(api: Any, directories: Sequence[Path], locks: contextlib.ExitStac
         try:
             locks.enter_context(Lock(directory))
             run = _pending(directory)
-        except ValueError as error:
+        except Exception as error:  # one damaged run is not to hide all others
             counts["left alone"] += 1
-            print(f"{os.path.relpath(directory)}  left alone: {error}", flush=True)
+            print(f"{os.path.relpath(directory)}  left alone: {explain(error)}", flush=True)
             continue
         if not run.is_marked():
             run.before = _ask(api, run.logger, run.record["run_id"])
@@ -162,7 +169,7 @@ def _pending(directory: Path) -> Pending:
     Raises:
         ValueError: it is damaged, or has nothing to send.
     """
-    record = _as_ended(directory, read_record(directory))
+    record = _as_ended(read_record(directory))
     path = directory / "config.yaml"
     if not path.is_file():
         raise ValueError("it failed before it began")
@@ -178,6 +185,7 @@ def _pending(directory: Path) -> Pending:
     assert isinstance(logger, WandbLogger)
     logger.is_later = True
     logger.directory = _place_of_files(directory, logger.directory, record["run_id"])
+    read_numbers(directory / "metrics.csv")  # damaged? then it is told here
     return Pending(directory, record, logger)
 
 
@@ -189,18 +197,18 @@ def _place_of_files(directory: Path, named: Path, run_id: str) -> Path:
     return next(having, None) or next(near, named)
 
 
-def _as_ended(directory: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def _as_ended(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as it would be if its run had said how it ended; no process is at work in it."""
     if record["status"] != "running":
         return dict(record)
-    status, reason, _ = standing(directory, record)
+    status, reason = KILLED  # not by standing(), whose look at the lock would free it
     return {**record, "status": status, "reason": reason, "ended": record.get("heartbeat", {}).get("time")}
 
 
 def _ended_in(directory: Path) -> str | None:
     """When the attempt ended whose records were copied there; None where there are none."""
     try:
-        return str(_as_ended(directory, read_record(directory))["ended"])
+        return str(_as_ended(read_record(directory))["ended"])
     except ValueError:
         return None
 
@@ -233,8 +241,10 @@ def _send_files(places: Sequence[Path]) -> None:
         return
     environment = {key: value for key, value in environment_of_a_job().items() if key != "WANDB_MODE"}
     environment |= {"WANDB__FILE_STREAM_RETRY_MAX": MOST_TRIES, "WANDB__GRAPHQL_RETRY_MAX": MOST_TRIES}
-    command = [sys.executable, "-m", "wandb", "sync", *map(str, places)]
-    subprocess.run(command, env=environment, capture_output=True, check=False)
+    command = [sys.executable, "-m", "wandb", "sync", "--include-synced", *map(str, places)]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, text=True)
+    if done.returncode:
+        log.warning("wandb sync: %s", (done.stderr.strip().splitlines() or ["it failed without a word"])[-1])
 
 
 @contextlib.contextmanager

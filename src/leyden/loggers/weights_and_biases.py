@@ -8,6 +8,7 @@ be read, and one that goes on begins another: it is given every row again, and t
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ SECONDS_TO_BEGIN = 20.0  # until W&B is taken for unreachable
 SECONDS_TO_UPLOAD = 60.0  # at the end, before the run goes on in files
 SECONDS_TO_UPLOAD_LATER = 600.0  # where nobody waits for the end of a run
 SHOWN = "shown"  # of the line with pictures and tables: how many rows there were
-ARTIFACTS = ("none", "best", "best_and_last")
+ARTIFACTS = {"none": (), "best": ("best",), "best_and_last": ("last", "best")}  # which checkpoints
 
 
 class WandbLogger(Follower):
@@ -98,6 +99,7 @@ class WandbLogger(Follower):
             dir=str(self.directory),
             mode=self.mode,  # type: ignore[arg-type]
             resume="allow" if is_online else None,  # a file is whole by itself
+            reinit="create_new",  # or W&B hands out a run that has not ended yet, in place of this one
             config=self.config | self._of_study(),
             settings=self._client_settings(),
         )
@@ -151,7 +153,9 @@ class WandbLogger(Follower):
     def _note_best(self, row: Mapping[str, float]) -> bool:
         """Whether no row before this one was better."""
         monitor = str(self.config.get("monitor"))
-        if monitor not in row or (self.best and not is_as_good(monitor, row[monitor], self.best[f"best/{monitor}"])):
+        if monitor not in row or math.isnan(value := row[monitor]):
+            return False
+        if self.best and not is_as_good(monitor, value, self.best[f"best/{monitor}"]):
             return False
         self.best = {f"best/{monitor}": row[monitor], "best/epoch": row["epoch"], "best/step": row["step"]}
         return True
@@ -162,7 +166,7 @@ class WandbLogger(Follower):
             shown = shown_of(self.run_directory) | {SHOWN: self.num_sent}
             self.run.log(shown, step=self.num_sent + self.num_other_lines, commit=True)
         self._keep_files()
-        if self.mode == "online" and self.artifacts != "none":
+        if self.mode == "online":
             try:
                 self._upload(record)
             except Exception as error:
@@ -207,9 +211,10 @@ class WandbLogger(Follower):
         if fingerprint := record.get("data", {}).get("fingerprint"):
             facts = {key: value for key, value in record["data"].items() if isinstance(value, str | int | float)}
             data = wandb.Artifact(f"data-{fingerprint[:12]}", type="dataset", metadata=facts)
-            data.add_file(str(self.run_directory / "config.yaml"), name="config.yaml")
+            with data.new_file("fingerprint.txt", encoding="utf-8") as file:  # alone: same data, same version
+                file.write(fingerprint)
             self.run.use_artifact(data)
-        for name in ("best",) if self.artifacts == "best" else ("last", "best"):
+        for name in ARTIFACTS[self.artifacts]:
             path = self.run_directory / "checkpoints" / f"{name}.ckpt"
             if path.is_file():
                 model = wandb.Artifact(f"model-{self.run_id}", type="model", metadata=dict(record.get("metrics", {})))
@@ -235,4 +240,6 @@ def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def mode_for_this_machine() -> str:
     """Online where a key is present, in the environment or where `wandb login` keeps it; else offline."""
-    return os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
+    asked = os.environ.get("WANDB_MODE")
+    is_online = has_key() if not asked else asked in ("online", "run")
+    return "online" if is_online else "offline"  # "disabled" and "dryrun", too: what is on disk hurts nobody

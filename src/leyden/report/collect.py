@@ -107,7 +107,12 @@ class Collection:
         """The same, those first that validation likes best."""
         selection = self.metric["selection"]
         sign = -1 if direction(selection) == "max" else 1
-        return sorted(self.finished, key=lambda run: sign * (run.value(f"best/{selection}") or 0.0))
+
+        def rank(run: Found) -> tuple[bool, float]:
+            value = run.value(f"best/{selection}")
+            return value is None, sign * (value or 0.0)  # those without one last
+
+        return sorted(self.finished, key=rank)
 
     @property
     def by_id(self) -> dict[str, Found]:

@@ -180,12 +180,15 @@ def read_row(directory: Path, job: PlannedJob) -> Row:
     return Row(job, directory, status, record.get("attempt", 1), seconds, metrics, reason, is_told)
 
 
+KILLED = ("interrupted", "killed: it did not say how it ended")
+
+
 def standing(directory: Path, record: Mapping[str, Any]) -> tuple[str, str | None, bool]:
     """A run's status, the reason where it is not an end, and whether the run itself has said so."""
     status, reason = record["status"], record.get("reason")
     is_told = status != "running" or is_held(directory)
     if not is_told:
-        status, reason = "interrupted", "killed: it did not say how it ended"
+        status, reason = KILLED
     if reason:
         reason = re.split(r"[;,] (?:go on|begin again) with: ", reason)[0]  # with the study as a whole
     return status, reason, is_told
