@@ -22,6 +22,12 @@ def test_every_value_is_in_its_bin(tmp_path: Path) -> None:
     assert counts.tolist() == [places.count(place) for place in range(NUM_BINS)]
 
 
+def test_values_a_hair_apart_have_one_too(tmp_path: Path) -> None:
+    write_histograms(tmp_path, 1, {"head/weights": [torch.tensor([1.0, 1.0000001])]})
+    ((counts, _),) = read_histograms(tmp_path, 1).values()
+    assert counts.sum() == 2
+
+
 def test_values_that_are_not_finite_have_none(tmp_path: Path) -> None:
     values = {"head/weights": [torch.ones(3)], "head/gradients": [torch.tensor([1.0, math.nan])]}
     write_histograms(tmp_path, 1, values)

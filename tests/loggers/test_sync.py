@@ -202,3 +202,32 @@ def test_without_key_or_answer_one_sentence_says_so(
     assert re.fullmatch(r"error: there is no key for http\S+: run `wandb login` or set WANDB_API_KEY\n", said)
     assert command_line.sync(["--help"]) == 0
     assert "usage: leyden sync" in capfd.readouterr().out
+
+
+def test_a_damaged_run_hides_no_other(server: Wandb, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    damaged, torn = place / "runs" / "plain" / "one", place / "runs" / "failed" / "one"
+    (damaged / "config.yaml").write_text("a: [1")
+    (torn / "metrics.csv").write_text("epoch,step,train/loss\n0,10,1e-")
+    command_line.sync(["runs"])
+    out = capfd.readouterr().out
+    assert "runs/plain/one  left alone: " in out
+    assert "runs/failed/one  left alone: " in out
+    assert_whole(server, place, "offline")
+    assert_whole(server, place, "killed")
+
+
+def test_a_mark_of_wandbs_own_is_not_trusted(
+    server: Wandb, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("leyden.loggers.sync._settled", interrupted)
+        server.refuses_history = True
+        with pytest.raises(KeyboardInterrupt):
+            command_line.sync(["runs/offline"])
+    server.refuses_history = False
+    assert list((place / "runs" / "wandb").glob("*/*.synced"))
+    assert command_line.sync(["runs/offline"]) == 0
+    assert_whole(server, place, "offline")

@@ -154,3 +154,13 @@ def test_run_whose_settings_are_not_known_is_listed(tmp_path: Path) -> None:
     assert [Path(told["directory"]).name for told in found.unreadable] == ["0000000002", "0000000004"]
     assert "the run's settings are not known" in found.unreadable[0]["reason"]
     assert len(found.finished) == 4
+
+
+def test_a_run_without_a_best_value_is_not_the_best(tmp_path: Path) -> None:
+    def without(record: dict[str, Any], levels: dict[str, Any]) -> None:
+        record["metrics"] = {name.replace("accuracy", "loss"): value for name, value in record["metrics"].items()}
+        if levels["rate"] == 1:
+            record["metrics"]["best/val/loss"] = None
+
+    study = write_study(tmp_path / "rates", {"rate": [1, 2, 3]}, lambda rate: rate / 10, seeds=[0], change=without)
+    assert next(run.factors["rate"] for run in collect([study]).best_first()) == 2
