@@ -29,6 +29,13 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="leyden-tests-")  # no te
 torch.set_num_threads(1)  # small networks are faster so, and their bits do not depend on the machine's cores
 
 
+@pytest.fixture(autouse=True)
+def no_service_of_another_test() -> Iterator[None]:
+    """W&B leaves the address of its service in the environment, also of one that has ended."""
+    yield
+    os.environ.pop("WANDB_SERVICE", None)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Debian's Chromium, for tests that say they need it."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,11 +136,15 @@ def test_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     ("val/loss", [0.5, 0.2, 0.3, 0.2, 0.4], 3),
 ])  # fmt: skip
 def test_last_of_equal_epochs_is_the_best(monitor: str, values: list[float], best: int) -> None:
-    checkpoints = Checkpoints(monitor)
+    checkpoints, saved = Checkpoints(monitor), []
+    checkpoints.directory = Path("nowhere")
     for epoch, value in enumerate(values):
-        if checkpoints._is_better(value):
-            checkpoints.best_value, checkpoints.best_epoch = value, epoch
-    assert checkpoints.best_epoch == best
+        trainer: Any = SimpleNamespace(
+            state=SimpleNamespace(fn="fit"), callback_metrics={monitor: value}, current_epoch=epoch, global_step=epoch,
+            save_checkpoint=lambda *_, epoch=epoch, **__: saved.append(epoch),
+        )  # fmt: skip
+        checkpoints.on_validation_end(trainer, None)  # type: ignore[arg-type]
+    assert checkpoints.best_epoch == saved[-1] == best
 
 
 def written(directory: Path, *steps: int) -> None:

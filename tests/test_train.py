@@ -33,7 +33,7 @@ def test_run_directory_is_complete(train_run: Train) -> None:
     kinds = ("worst", "uncertain", "random")
     examples = {f"examples/{why}_{number}.png" for why in kinds for number in range(8)} | {"examples/examples.csv"}
     assert names == examples | {
-        "reliability.png", "precision_recall.png", "precision_recall.csv", "examples.png",
+        "augmentation.png", "reliability.png", "precision_recall.png", "precision_recall.csv", "examples.png",
         "run.json", "config.yaml", "metrics.csv", "log.txt", "learning_curves.png", "confusion_matrix.png",
         "confusion_matrix.csv", "test_predictions.npz",
         ".lock", "checkpoints/last.ckpt", "checkpoints/last.ckpt.sha256",
