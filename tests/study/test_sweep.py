@@ -323,7 +323,7 @@ def test_damaged_record_is_put_aside_and_the_line_goes_on(study: Study) -> None:
 def test_two_processes_share_a_study_and_both_see_it_finished(study: Study, tmp_path: Path) -> None:
     words = ["optimizer=sgd,adam", "seed=0,1", "epochs=40", "jobs=1"]
     both = [_start(tmp_path, *words) for _ in range(2)]
-    ends = [process.communicate(timeout=240) for process in both]
+    ends = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], ends
     assert {(row["status"], row["attempt"]) for row in study.results} == {("finished", "1")}
 
