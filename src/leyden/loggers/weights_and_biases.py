@@ -166,7 +166,7 @@ class WandbLogger(Follower):
             shown = shown_of(self.run_directory) | {SHOWN: self.num_sent}
             self.run.log(shown, step=self.num_sent + self.num_other_lines, commit=True)
         self._keep_files()
-        if self.mode == "online":
+        if self.mode == "online" and self.artifacts != "none":
             try:
                 self._upload(record)
             except Exception as error:
