@@ -152,6 +152,7 @@ def test_failed_run_reads_as_failed(tmp_path: Path) -> None:
     assert "the training loss became" in found["summary"]["reason"]
 
 
+@pytest.mark.slow  # on an idle machine W&B's client has ended before its exit code arrives
 def test_online_run_is_sent_each_row_once_though_it_was_killed(server: Wandb, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start(tmp_path, "epochs=200")
