@@ -1,9 +1,6 @@
 """Config > **rehearsal** > find, profile, plan: some steps of a run's own training, of which nothing is kept."""
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +12,7 @@ from leyden.check import check
 from leyden.config import Origin
 from leyden.hardware import choose_accelerator, choose_precision
 from leyden.preprocessing import adopt
+from leyden.run import without_words_of
 
 
 class Rehearsal:
@@ -43,22 +41,6 @@ class Rehearsal:
         config: Any = self.config.copy()
         config.steps, config.callbacks = num_steps, {}
         config.trainer.update({"limit_val_batches": 0, "devices": 1, "num_nodes": 1, "strategy": "auto"})
-        with _without_lightnings_words():
+        with without_words_of("pytorch_lightning", "lightning_fabric"):
             trainer = build_trainer(config, self.accelerator, self.precision, list(callbacks), [], profiler=profiler)
             trainer.fit(self.classifier, datamodule=self.data)
-
-
-@contextlib.contextmanager
-def _without_lightnings_words() -> Iterator[None]:
-    """Lightning speaks on the terminal of what nobody will look for; a run has log.txt for it."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -17,7 +17,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -324,6 +325,22 @@ def show_warnings() -> None:
         terminal = Terminal(logging.WARNING)
         terminal.setFormatter(logging.Formatter("warning: %(message)s"))
         ours.addHandler(terminal)
+
+
+@contextlib.contextmanager
+def without_words_of(*loggers: str) -> Iterator[None]:
+    """Keeps a library's remarks, and all warnings, from a terminal on which nobody can heed them."""
+    named = [logging.getLogger(name) for name in loggers]
+    levels = [logger.level for logger in named]
+    for logger in named:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(named, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _log_to(path: Path) -> logging.Handler:

@@ -16,12 +16,12 @@ def test_shuffled_weights_are_the_same_values_elsewhere() -> None:
 def test_a_map_of_the_image_fails_and_one_of_the_weights_passes() -> None:
     network = nn.Linear(100, 100)
     images = torch.rand(2, 100, 100)
-    assert not check(lambda _: images, network).is_passed
+    assert not check(images, lambda _: images, network).is_passed
 
     def weights_of(module: nn.Module) -> Tensor:
         return next(module.parameters()).detach()[None]
 
-    assert check(weights_of, network).is_passed
+    assert check(weights_of(network), weights_of, network).is_passed
 
 
 def test_correlation_is_that_of_ranks() -> None:

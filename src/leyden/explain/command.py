@@ -132,7 +132,7 @@ def explained(module: nn.Module, images: Tensor, answers: Tensor) -> Explained:
         ways[CAM] = partial(grad_cam, images=images, answers=answers, layer=layer.name)
     ways[INTEGRATED] = lambda network: brightness(integrated_gradients(network, images, answers).pixels)
     maps = {name: brightness(shares.pixels) if name == INTEGRATED else way(module) for name, way in ways.items()}
-    checks = {name: check(way, module) for name, way in ways.items()}
+    checks = {name: check(maps[name], way, module) for name, way in ways.items()}
     name = f"{layer.name} ({layer.height} × {layer.width})" if layer else None
     return Explained(maps, checks, name, shares.error)
 

@@ -37,9 +37,9 @@ def with_shuffled_weights(network: nn.Module) -> nn.Module:
     return found
 
 
-def check(explain: Callable[[nn.Module], Tensor], network: nn.Module) -> Check:
-    """Of a way to explain, which makes maps [B, H, W] of a network for the same images."""
-    pairs = list(zip(explain(network), explain(with_shuffled_weights(network)), strict=True))
+def check(maps: Tensor, explain: Callable[[nn.Module], Tensor], network: nn.Module) -> Check:
+    """Of a way to explain, whose maps [B, H, W] of a network there are, and which makes those of another network."""
+    pairs = list(zip(maps, explain(with_shuffled_weights(network)), strict=True))
     return Check(sum(rank_correlation(*pair) for pair in pairs) / len(pairs))
 
 

@@ -1,11 +1,8 @@
 """Answering > **graphs** > parity: ONNX and torch.export, which run without the code that trained the network."""
 
 import json
-import logging
 import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +10,13 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from leyden.export.answering import Answering
+from leyden.run import without_words_of
 
 DESCRIPTION, CARD = "leyden.json", "README.md"  # within a .pt2 file
 CARD_KEY = "model_card"  # of an ONNX file's metadata
 MOST_BYTES = 2**31  # of one protocol buffer, which an ONNX file is
+
+EXPORTERS = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")  # who remark on their own parts
 
 
 def trace(module: Answering, channels: int, stored_size: int) -> ExportedProgram:
@@ -27,7 +27,7 @@ def trace(module: Answering, channels: int, stored_size: int) -> ExportedProgram
     """
     images = torch.zeros(2, channels, stored_size, stored_size, dtype=torch.uint8)
     try:
-        with _quiet():
+        with without_words_of(*EXPORTERS):
             return torch.export.export(module, (images,), dynamic_shapes=({0: Dim("batch")},))
     except Exception as error:  # of torch's tracing, which raises many kinds
         raise ValueError(
@@ -38,7 +38,7 @@ def trace(module: Answering, channels: int, stored_size: int) -> ExportedProgram
 
 def write_torch_export(program: ExportedProgram, path: Path, told: Mapping[str, Any], card: str) -> None:
     """Writes a .pt2 file with what it is of as extra files."""
-    with _quiet():
+    with without_words_of(*EXPORTERS):
         torch.export.save(program, path, extra_files={DESCRIPTION: json.dumps(told), CARD: card})
 
 
@@ -56,7 +56,7 @@ def write_onnx(program: ExportedProgram, path: Path, told: Mapping[str, Any], ca
             f"the network's weights are {size / 2**30:.1f} GiB and an ONNX file holds 2: give format=torch_export"
         )
     try:
-        with _quiet():
+        with without_words_of(*EXPORTERS):
             made = torch.onnx.export(
                 program, (), dynamo=True, verbose=False, input_names=["images"], output_names=names,
                 dynamic_shapes=({0: "batch"},),
@@ -100,19 +100,3 @@ def _missing_operator(error: BaseException | None) -> str | None:
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporters' remarks on their own parts, which no user can heed."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
