@@ -195,6 +195,11 @@ class RunRecord:
             )
 
 
+def is_writable(directory: Path) -> bool:
+    """Whether something may be put into a directory."""
+    return directory.is_dir() and os.access(directory, os.W_OK)
+
+
 def read_record(directory: Path) -> dict[str, Any]:
     """Reads `run.json` of a run directory.
 

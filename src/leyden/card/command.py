@@ -1,12 +1,11 @@
 """Command line > **card**: writes a run's card and its citation; of an export, the card that is in it."""
 
-import os
 from pathlib import Path
 
 from leyden.card.options import Options
 from leyden.card.write import card_of, citation_of
 from leyden.export.opened import Opened
-from leyden.run import write_atomically
+from leyden.run import is_writable, write_atomically
 from leyden.trained import Trained, open_network
 
 
@@ -25,5 +24,5 @@ def card(asked: Options, words: list[str]) -> None:
 def _place(network: Trained | Opened) -> Path:
     """`card` in the run's directory, or here where that is none, or may not be written."""
     directory = network.directory if isinstance(network, Trained) else network.path
-    is_open = isinstance(network, Trained) and directory.is_dir() and os.access(directory, os.W_OK)
+    is_open = isinstance(network, Trained) and is_writable(directory)
     return (directory if is_open else Path()) / "card"

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import os
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,7 +26,7 @@ from leyden.examples import write_examples
 from leyden.export.opened import Opened
 from leyden.metric_names import is_percentage
 from leyden.report.words import value_in_words
-from leyden.run import working_directory, write_atomically
+from leyden.run import is_writable, working_directory, write_atomically
 from leyden.trained import Network, Trained, open_network, probabilities_of
 
 log = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ def _place(here: Path, elsewhere: Path, subject: Subject, checkpoint: str) -> Pa
     """Where results go: below the run, or elsewhere where there is none or it cannot be written."""
     suffix = "" if checkpoint == "best" else f"_{Path(checkpoint).stem}"
     name = re.sub(r"[^\w.-]+", "_", subject.name + suffix)
-    can_write = here.is_dir() and os.access(here, os.W_OK)
+    can_write = is_writable(here)
     return (here if can_write else elsewhere) / "evaluate" / name
 
 

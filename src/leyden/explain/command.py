@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from leyden.explain.options import Options
 from leyden.explain.page import verdict, write_page
 from leyden.explain.sanity import Check, check
 from leyden.predict.inputs import find_inputs
-from leyden.run import working_directory, write_atomically
+from leyden.run import is_writable, working_directory, write_atomically
 from leyden.trained import Trained, modules_of, open_network, probabilities_of, read_for
 
 log = logging.getLogger(__name__)
@@ -156,7 +155,7 @@ def features_of_data(network: Trained, words: Sequence[str]) -> Points | None:
 
 def place(directory: Path) -> Path:
     """Where results go: below the run, or here where it cannot be written or is a file."""
-    return (directory if directory.is_dir() and os.access(directory, os.W_OK) else Path.cwd()) / "explain"
+    return (directory if is_writable(directory) else Path.cwd()) / "explain"
 
 
 def cut_to(images: Tensor, normalised: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from leyden.export.opened import open_export
 from leyden.export.options import Options
 from leyden.export.parity import TOLERANCE, check, expected_answers
 from leyden.export.quantized import cost, in_words, write_quantized
+from leyden.run import is_writable
 from leyden.trained import Trained, open_network, probabilities_of
 
 NAMES = {
@@ -88,7 +89,7 @@ def write(network: Trained, format: str, path: Path) -> None:
 def _place(network: Trained) -> Path:
     """`export` in the run's directory, or here where that is a file, or may not be written."""
     directory = network.directory
-    is_open = directory.is_dir() and os.access(directory, os.W_OK)
+    is_open = is_writable(directory)
     return (directory if is_open else Path()) / "export"
 
 

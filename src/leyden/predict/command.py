@@ -22,7 +22,8 @@ from leyden.predict.inputs import Inputs, find_inputs
 from leyden.predict.options import Options
 from leyden.predict.partial import PartialTable
 from leyden.predict.stream import Row, stream
-from leyden.predict.tables import check_format, is_writable, printable, write_csv, write_table
+from leyden.predict.tables import check_format, printable, write_csv, write_table
+from leyden.run import is_writable
 from leyden.trained import Network, Trained, open_network
 
 STANDARD_OUTPUT = "-"

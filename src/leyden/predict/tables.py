@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -105,8 +104,3 @@ def _in_groups(rows: Rows) -> Iterator[list[tuple[Any, ...]]]:
 
 Writer = Callable[[Rows, Sequence[str], DataFacts, Path], None]
 WRITERS: dict[str, Writer] = {".csv": _csv, ".parquet": _parquet, ".json": _json}
-
-
-def is_writable(directory: Path) -> bool:
-    """Whether something may be put into a directory."""
-    return directory.is_dir() and os.access(directory, os.W_OK)
