@@ -82,7 +82,8 @@ def _run(
 ) -> float | None:
     start = starting_point(config, directory, found, origin)
     if start.is_finished:
-        print(f"{directory} is {start.record.get('status')}: nothing to do")
+        rest = f" (what W&B may lack of it, `leyden sync {directory}` sends)" if "wandb" in start.record else ""
+        print(f"{directory} is {start.record.get('status')}: nothing to do{rest}")
         value: float | None = start.record.get("metrics", {}).get(f"best/{config.monitor}")
         return value
     run = RunRecord(directory, origin.overrides, start.record, origin.choices)
