@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from leyden.build import build_data
 from leyden.data.elpv import ELPV
-from leyden.report.predictions import read_predictions
+from leyden.predictions import read_predictions
 from leyden.report.statistics import Difference, difference
 from leyden.run import read_record
 

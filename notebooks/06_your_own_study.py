@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from leyden.report.predictions import read_predictions
+from leyden.predictions import read_predictions
 from leyden.report.statistics import difference, estimate, seeds_needed
 
 plt.style.use("lesson.mplstyle")

@@ -15,9 +15,9 @@ from sklearn.metrics import average_precision_score, f1_score, mean_absolute_err
 from leyden.build import build_classifier, fit_labels, instantiate
 from leyden.draw import draw
 from leyden.metric_names import metric_names
+from leyden.predictions import read_predictions
 from leyden.preview import describe_label
 from leyden.report.compare import compare
-from leyden.report.predictions import read_predictions
 from leyden.report.write import write_report
 from leyden.study.objectives import check_objectives
 from running import TINY, FinishedRun, compose_config

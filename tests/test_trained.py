@@ -11,7 +11,7 @@ from PIL import Image
 
 from leyden.build import build_data
 from leyden.data import Digits
-from leyden.report.predictions import read_predictions
+from leyden.predictions import read_predictions
 from leyden.trained import Answers, Trained, ask, best_of_study, open_network, probabilities_of, read_for
 from running import FinishedRun
 from task_sources import MULTI_LABEL, REGRESSION

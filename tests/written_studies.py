@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from leyden.report.predictions import write_predictions
+from leyden.predictions import write_predictions
 
 NUM_TEST = 360
 

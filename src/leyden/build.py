@@ -21,6 +21,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
 from leyden.callbacks import Checkpoints, Ema, Heartbeat, Layers, Pruning, StepBoundary
+from leyden.callbacks.trial import trial_of
 from leyden.check import check_monitor, import_target
 from leyden.checkpoint import WholeFiles
 from leyden.classifier import ImageClassifier
@@ -38,7 +39,6 @@ from leyden.optim import build_optimizer, check_hyperparameters
 from leyden.preprocessing import for_channels, preprocessing_of
 from leyden.run import RunRecord
 from leyden.signals import Signals
-from leyden.study.trial import trial_of
 from leyden.test_time import TestTime
 from leyden.weights import keep_head, load_weights, read_weights
 

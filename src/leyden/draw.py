@@ -12,7 +12,7 @@ from leyden import figures
 from leyden.examples import DIRECTORY as EXAMPLES
 from leyden.examples import read_examples
 from leyden.figures import average_precisions, confusion_matrix, learning_curves, predicted_against_true
-from leyden.report.predictions import PREDICTIONS_FILE, read_predictions
+from leyden.predictions import PREDICTIONS_FILE, read_predictions
 from leyden.run import is_study, read_record, write_atomically
 
 MATRIX_FILE = "confusion_matrix.csv"  # of one class per image

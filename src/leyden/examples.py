@@ -17,7 +17,7 @@ from torch import Tensor
 
 from leyden.data import ImageDataModule
 from leyden.data.labels import describe_label
-from leyden.report.predictions import Predictions
+from leyden.predictions import Predictions
 
 DIRECTORY = "examples"  # in that of the run: a PNG per image, and their table
 TABLE = "examples.csv"

@@ -17,7 +17,7 @@ from leyden.draw import CLASSES_FILE, CURVES_FILE, MATRIX_FILE, write_classes, w
 from leyden.intervals import Interval, intervals, multi_label_intervals, regression_intervals, wilson
 from leyden.metric_names import TOP_5_FROM, average_precision_names
 from leyden.metrics import MultiLabelMetrics, RegressionMetrics, binary_cross_entropy
-from leyden.report.predictions import Predictions
+from leyden.predictions import Predictions
 from leyden.scores import precision_recall
 
 Curves = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # precision and recall by class

@@ -20,8 +20,8 @@ from leyden.examples import write_examples
 from leyden.loggers import followers, wandb_of
 from leyden.metric_names import HEADLINES, is_percentage
 from leyden.outcomes import OUTCOMES
+from leyden.predictions import write_predictions
 from leyden.preview import draw_in_run
-from leyden.report.predictions import write_predictions
 from leyden.run import RunRecord
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from leyden import command_line
 from leyden.callbacks import Checkpoints, Progress
+from leyden.callbacks.trial import write_trial
 from leyden.study.storage import STUDY_NAME, open_storage
-from leyden.study.trial import write_trial
 from running import FinishedRun, Killed, read_wandb
 
 Command = Callable[..., tuple[int, str, str]]

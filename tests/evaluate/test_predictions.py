@@ -10,7 +10,7 @@ import torch
 
 from leyden.data.facts import DataFacts
 from leyden.evaluate.predictions import columns_of, write_table
-from leyden.report.predictions import Predictions
+from leyden.predictions import Predictions
 
 FACTS = DataFacts("two", "single_label", ("a", "b é"), 1, 8, 1.0, (0.5,), (0.5,))
 INDICES = torch.tensor([4, 9])

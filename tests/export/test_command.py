@@ -18,7 +18,7 @@ from leyden.build import build_data
 from leyden.export import parity
 from leyden.export.command import NAMES
 from leyden.export.opened import Opened
-from leyden.report.predictions import read_predictions
+from leyden.predictions import read_predictions
 from leyden.trained import ask, open_network
 
 WORDS = ["backbone=cnn", "backbone.widths=[4,8]", "test_time=flips", "test_time.temperature=true"]

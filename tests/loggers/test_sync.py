@@ -21,7 +21,7 @@ from PIL import Image
 from leyden import command_line
 from leyden.loggers import WandbLogger
 from leyden.metric_names import read_numbers
-from leyden.report.predictions import write_predictions
+from leyden.predictions import write_predictions
 from leyden.study.job import WANDB_SERVICE
 from leyden.wandb_names import ROW
 from wandb_server import KEY, Wandb, wandb_server

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 from leyden import command_line
+from leyden.predictions import PREDICTIONS_FILE, read_predictions, write_predictions
 from leyden.report.compare import compare
-from leyden.report.predictions import PREDICTIONS_FILE, read_predictions, write_predictions
 from leyden.report.words import p_in_words
 from running import FinishedRun
 from written_studies import NUM_TEST, write_study

@@ -14,7 +14,7 @@ from torch import Tensor
 from leyden.data.facts import DataFacts
 from leyden.metric_names import per_class_names
 from leyden.predict.tables import printable
-from leyden.report.predictions import Predictions
+from leyden.predictions import Predictions
 
 log = logging.getLogger(__name__)
 

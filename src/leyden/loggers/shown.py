@@ -7,7 +7,7 @@ from typing import Any
 from leyden.draw import CURVES_FILE, MATRIX_FILE, read_curves, read_matrix
 from leyden.examples import DIRECTORY, Example, read_examples
 from leyden.figures import reliability_bins
-from leyden.report.predictions import read_predictions
+from leyden.predictions import read_predictions
 from leyden.wandb_names import CONFUSION_MATRIX, PICTURES, PREDICTIONS, RELIABILITY
 
 MOST_CLASSES = 100  # of a confusion matrix, whose table has a row for each pair of them

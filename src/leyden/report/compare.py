@@ -14,10 +14,10 @@ from statsmodels.stats.contingency_tables import mcnemar
 from leyden.config import FREE, REPEATS
 from leyden.intervals import paired_precision_difference
 from leyden.metric_names import HEADLINES, is_percentage
+from leyden.predictions import PREDICTIONS_FILE, Predictions, read_predictions
 from leyden.report.collect import Found, Repeat, collect, read_config
 from leyden.report.findings import count
 from leyden.report.model import Estimate
-from leyden.report.predictions import PREDICTIONS_FILE, Predictions, read_predictions
 from leyden.report.settings import fold_seeds
 from leyden.report.statistics import Difference, difference, estimate
 from leyden.report.words import in_words, p_in_words, value_in_words

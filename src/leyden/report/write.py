@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from leyden.config import STUDY_KEYS
+from leyden.predictions import read_predictions
 from leyden.report.collect import Collection, Found, collect
 from leyden.report.curves import bands, calibration
 from leyden.report.effects import effects, importance, interactions, responses
@@ -18,7 +19,6 @@ from leyden.report.labels import label_efficiency
 from leyden.report.markdown import to_markdown
 from leyden.report.model import Calibration, Curves, Report, Setting
 from leyden.report.page import write_page
-from leyden.report.predictions import read_predictions
 from leyden.report.settings import describe_factors, describe_runs, fold_seeds, is_counted, resolution
 from leyden.run import write_atomically
 

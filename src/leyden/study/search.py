@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from hydra.core.override_parser.types import Override
 
+from leyden.callbacks.trial import write_trial
 from leyden.run import read_record
 from leyden.study.job import Job
 from leyden.study.objectives import check_objectives, direction_of, read_values
 from leyden.study.samplers import check_sampler, make_sampler, num_cells
 from leyden.study.space import Parameter, parse_space
 from leyden.study.storage import STUDY_NAME, make_pruner, open_storage, optuna
-from leyden.study.trial import write_trial
 
 log = logging.getLogger(__name__)
 
