@@ -26,7 +26,7 @@ from benchmarks import (
     transfer,
 )
 from benchmarks.measure import REPEATS, Line, compare, in_turn, show
-from benchmarks.networks import CNN, DIGITS, EXACT, LOGGING, MLP, MLP_B64, RESNET, SAVING, Case
+from benchmarks.networks import CNN, DIGITS, EXACT, LOGGING, MLP, MLP_B64, QUIET, RESNET, SAVING, Case
 
 RESULTS = Path(__file__).with_name("results.json")
 Maker = Callable[[], Line | Iterator[Line]]
@@ -94,22 +94,19 @@ def exactness() -> Iterator[tuple[str, Maker]]:
 
 
 def logging_costs() -> Iterator[tuple[str, Maker]]:
-    """What is logged, ten times as often as by default, so that a block of steps has its share of it."""
-    bare = partial(loops.run_elsewhere, loops.without_logging, ("logger=csv", "callbacks.layers.every_n_steps=null"))
-    no_layers, layers = (f"callbacks.layers.every_n_steps={number}" for number in ("null", LOGGING.block))
+    """What is logged as often as by default: metrics every 50 steps, norms of layers every 100."""
     for label, words in {
-        "metrics.csv": ["logger=csv", no_layers],
-        "metrics.csv, norms of layers": ["logger=csv", layers],
-        "metrics.csv, W&B offline, norms of layers": ["logger=wandb", "logger.mode=offline", layers],
+        "metrics.csv": [QUIET],
+        "metrics.csv, W&B offline": ["logger=wandb", "logger.mode=offline"],
     }.items():
         yield (
-            f"logging: {label}",
+            f"logging: {label}, norms of layers",
             partial(
                 compare,
-                measure=partial(networks.speeds, LOGGING, bare, "trainer.log_every_n_steps=5", *words),
+                measure=partial(networks.speeds_with_and_without_logging, LOGGING, *words),
                 unit="images/s",
                 target=0.98,
-                against=f"the same run without any; {LOGGING.name}, rows every 5 steps, norms every 10",
+                against=f"the same run's blocks of {LOGGING.block} steps that log nothing; {LOGGING.name}",
             ),
         )
 

@@ -9,7 +9,6 @@ import logging
 import math
 import multiprocessing
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Generator
@@ -27,7 +26,7 @@ from torchvision.transforms import v2
 from benchmarks.networks import Case, RandomImages, built
 from leyden.augment import augmentation
 from leyden.build import without_empty_hooks
-from leyden.callbacks import Heartbeat, Progress, StepBoundary
+from leyden.callbacks import Heartbeat, StepBoundary
 from leyden.classifier import ImageClassifier
 from leyden.data import Batch
 from leyden.hardware import keep_freed_memory
@@ -122,13 +121,6 @@ def run_elsewhere(
 
 def as_it_is(classifier: ImageClassifier, trainer: pl.Trainer) -> None:
     """Changes nothing."""
-
-
-def without_logging(classifier: ImageClassifier, trainer: pl.Trainer) -> None:
-    """Takes away metrics.csv and all that follows it, the reading of metrics within an epoch, and the display."""
-    trainer.loggers = []
-    classifier.log_every_n_steps = sys.maxsize
-    trainer.callbacks[:] = [callback for callback in trainer.callbacks if not isinstance(callback, Progress)]
 
 
 def without_exactness(classifier: ImageClassifier, trainer: pl.Trainer) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -18,9 +19,11 @@ from leyden.build import (
     build_classifier,
     build_loggers,
     build_trainer,
+    find,
     instantiate,
     without_empty_hooks,
 )
+from leyden.callbacks import Layers
 from leyden.classifier import ImageClassifier
 from leyden.config import CONFIG_DIRECTORY, Origin, register
 from leyden.data import Images
@@ -99,7 +102,7 @@ QUIET = "logger=csv"  # both sides are runs of ours, and W&B would serve both fr
 RESNET = Case("ResNet-18, 28 x 28, b128", ("backbone=resnet",), 28, 128, num_blocks=5, block=1)
 CNN = Case("CNN, 28 x 28, b256", ("backbone=cnn",), 28, 256, num_blocks=5, block=10)
 EXACT = Case("CNN, 28 x 28, b256", ("backbone=cnn", "augment=flip_crop", "head.dropout=0.1", QUIET), 28, 256, 9, 10)
-LOGGING = Case("CNN, 28 x 28, b256", ("backbone=cnn",), 28, 256, num_blocks=5, block=10)
+LOGGING = Case("CNN, 28 x 28, b64", ("backbone=cnn",), 28, 64, num_blocks=18, block=100)
 SAVING = Case("CNN, 28 x 28, b256", ("backbone=cnn", QUIET), 28, 256, num_blocks=3, block=100)
 MLP = Case("MLP 784-512-512-10, b256", ("backbone=mlp",), 28, 256, num_blocks=9)
 MLP_B64 = Case("MLP 784-512-512-10, b64", ("backbone=mlp",), 28, 64, num_blocks=19)
@@ -130,6 +133,33 @@ class Interleaved(Callback):
         if self.begin is not None:
             self.seconds.append((end - self.begin, now - end))
         self.begin = now
+
+
+class Muted(Callback):
+    """Times each block of training, of which every second one logs nothing: one process, and nothing else differs."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.seconds: tuple[list[float], list[float]] = [], []  # of blocks that log, and of those that do not
+        self.settings: tuple[int, int | None] | None = None  # how often, as the run has it
+        self.is_muted = False
+        self.begin: float | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        if (batch_idx + 1) % self.case.block:
+            return
+        if self.begin is not None:
+            self.seconds[self.is_muted].append(time.perf_counter() - self.begin)
+            self.is_muted = not self.is_muted
+        assert isinstance(pl_module, ImageClassifier)
+        layers = find(trainer.callbacks, Layers)
+        assert layers is not None
+        self.settings = self.settings or (pl_module.log_every_n_steps, layers.every_n_steps)
+        pl_module.train_metrics.read_interval(trainer)
+        pl_module.log_every_n_steps, layers.every_n_steps = (sys.maxsize,) * 2 if self.is_muted else self.settings
+        self.begin = time.perf_counter()
 
 
 @contextlib.contextmanager
@@ -168,3 +198,16 @@ def speeds(case: Case, reference: Callable[[Case], Generator[None]], *overrides:
     assert len(interleaved.seconds) == case.num_blocks
     ours, theirs = sorted(interleaved.seconds, key=lambda pair: pair[0] / pair[1])[case.num_blocks // 2]
     return case.images_per_second(ours), case.images_per_second(theirs)
+
+
+def speeds_with_and_without_logging(case: Case, *overrides: str) -> tuple[float, float]:
+    """Images per second while a run logs, and while it does not: of a median pair of neighbouring blocks."""
+    muted = Muted(case)
+    with built(case, *overrides) as (classifier, trainer, _), contextlib.redirect_stdout(io.StringIO()):
+        begin(trainer.loggers, RUN_ID)
+        time.sleep(SECONDS_FOR_WANDB_TO_SETTLE)
+        trainer.callbacks += without_empty_hooks([muted])
+        trainer.fit(classifier, datamodule=trainer.benchmark_data)
+    pairs = sorted(zip(*muted.seconds, strict=True), key=lambda pair: pair[0] / pair[1])
+    logging, bare = pairs[len(pairs) // 2]
+    return case.images_per_second(logging), case.images_per_second(bare)
