@@ -6,7 +6,7 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview lesson quiz test test-slow test-gpu test-network test-slurm test-ray notebooks test-notebooks bench faults faults-study check format clean
+.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview lesson quiz test test-slow test-gpu test-network test-slurm test-ray notebooks test-notebooks bench promises faults faults-study check format clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,9 @@ test-ray: $(VENV)/stamp-ray  ## run the tests on a real Ray on this machine
 
 bench: $(VENV)/stamp-bench  ## measure speed and memory against reference loops; writes benchmarks/results.json
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+promises: $(VENV)/stamp-bench  ## measure the quick promises again and write docs/promises.md
+	@$(BIN)/python -m benchmarks.promises --quick
 
 faults: $(VENV)/stamp-test  ## strike hundreds of runs, resume them, compare; ARGS=--write renews docs/reliability.md
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -8,9 +8,8 @@ import logging
 import statistics
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 from benchmarks import (
     answering,
@@ -25,10 +24,9 @@ from benchmarks import (
     studies,
     transfer,
 )
-from benchmarks.measure import REPEATS, Line, compare, in_turn, show
+from benchmarks.measure import REPEATS, RESULTS, Line, compare, in_turn, show
 from benchmarks.networks import CNN, DIGITS, EXACT, LOGGING, MLP, MLP_B64, QUIET, RESNET, SAVING, Case
 
-RESULTS = Path(__file__).with_name("results.json")
 Maker = Callable[[], Line | Iterator[Line]]
 
 
@@ -356,11 +354,10 @@ def peak(name: str) -> Line:
     )
 
 
-def main() -> int:
-    """Measures the lines whose names hold one of the arguments, all without any; 1 when a target is missed."""
+def measure(wanted: Sequence[str]) -> bool:
+    """Measures the lines whose names hold one of these words, all without any; whether no target is missed."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    wanted = sys.argv[1:]
     print(f"{'':58} {'ours':>12} {'reference':>12} {'':9} {'ratio':>8}   target met")
     lines = []
     groups = (
@@ -377,8 +374,8 @@ def main() -> int:
     known = {record["name"]: record for record in json.loads(RESULTS.read_text())} if wanted else {}
     known |= {line.name: line.record() for line in lines}
     RESULTS.write_text(json.dumps(list(known.values()), indent=2, ensure_ascii=False) + "\n")
-    return 0 if all(line.met for line in lines) else 1
+    return all(line.met for line in lines)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(0 if measure(sys.argv[1:]) else 1)

@@ -8,6 +8,8 @@ import platform
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ import torch
 from leyden import hardware
 
 REPEATS = 3
+RESULTS = Path(__file__).with_name("results.json")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Line:
 
     def record(self) -> dict[str, Any]:
         """The row as results.json holds it."""
-        return asdict(self) | {"met": self.met, "machine": machine()}
+        return asdict(self) | {"met": self.met, "machine": machine(), "date": f"{date.today()}"}
 
 
 def compare(
