@@ -30,7 +30,7 @@ from leyden.data.features import keep_features
 from leyden.errors import Interrupted
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
 from leyden.lock import Lock
-from leyden.loggers import begin, finish
+from leyden.loggers import begin, finish, wandb_of
 from leyden.optim import describe_groups
 from leyden.preprocessing import adopt, preprocessing_of
 from leyden.ranks import telling_which_rank_failed, wait_for_ranks
@@ -108,6 +108,9 @@ def _run(
                 raise RuntimeError(f"a part of the run called sys.exit({error.code})") from error
     finally:
         finish(loggers, run.facts)  # which says how it ended
+        if wandb := wandb_of(loggers):  # which begins beside training, and may have ended in files
+            with contextlib.suppress(OSError):  # of a full disk, of which the run itself has told
+                run.update(wandb=wandb.describe())
     return best
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 HOST = "https://api.wandb.ai"
 MACHINES = ("api.wandb.ai", "api.forge.coreweave.com")  # names of that one, under either of which a key may be kept
@@ -51,3 +51,26 @@ def has_key() -> bool:
         return False
     own = urlparse(host()).netloc
     return any(kept.authenticators(machine) is not None for machine in (MACHINES if own in MACHINES else (own,)))
+
+
+def check_key(instead: str = "") -> None:
+    """Refuses to go on where there is no key; `instead` ends the sentence with what else can be done.
+
+    Raises:
+        ValueError: says how to give one.
+    """
+    if not has_key():
+        raise ValueError(f"there is no key for {host()}: run `wandb login` or set WANDB_API_KEY{instead}")
+
+
+def mode_for_this_machine() -> str:
+    """Online where a key is present, in the environment or where `wandb login` keeps it; else offline."""
+    asked = os.environ.get("WANDB_MODE")
+    is_online = has_key() if not asked else asked in ("online", "run")
+    return "online" if is_online else "offline"  # "disabled" and "dryrun", too: what is on disk hurts nobody
+
+
+def place_of(address: str) -> tuple[str, str]:
+    """Entity and project of a run's address, `https://wandb.ai/<entity>/<project>/runs/<id>`, or below another path."""
+    *_, entity, project, _, _ = urlparse(address).path.strip("/").split("/")
+    return unquote(entity), unquote(project)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from leyden.dashboard.library import execute_graphql
-from leyden.wandb_names import has_key, host
+from leyden.wandb_names import check_key, host
 
 IS_THERE = "query View($id: ID!) { view(id: $id) { id } }"
 PROJECT = "query Project($entity: String!, $project: String!) { project(name: $project, entityName: $entity) { id } }"
@@ -20,11 +20,7 @@ def connect() -> Any:
     Raises:
         ValueError: there is no key, the server refuses it or is not reached.
     """
-    if not has_key():
-        raise ValueError(
-            f"there is no key for {host()}: run `wandb login` or set WANDB_API_KEY, or give --dry-run, which writes "
-            "what would be sent"
-        )
+    check_key(", or give --dry-run, which writes what would be sent")
     import wandb
 
     with told_in_a_sentence():

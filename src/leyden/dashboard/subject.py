@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import yaml
 
@@ -17,6 +16,7 @@ from leyden.report.settings import describe_factor
 from leyden.report.write import FORMAT
 from leyden.run import read_record
 from leyden.study.record import planned_jobs, read_study
+from leyden.wandb_names import place_of
 
 REPORT_FILE = "report.json"
 OF_THE_LOGGER = ("entity", "project", "group")  # where it puts runs
@@ -55,7 +55,7 @@ def read_subject(directory: Path) -> Subject:
     records = dict(_records(directory, study))
     logger = _logger(directory, study)
     addresses = [address for record in records.values() if (address := (record.get("wandb") or {}).get("address"))]
-    entity, project = _place(addresses[0]) if addresses else (logger["entity"], logger["project"])
+    entity, project = place_of(addresses[0]) if addresses else (logger["entity"], logger["project"])
     monitor = study["settings"].get("monitor") or logger["monitor"]
     report = read_report(directory)
     tested = f"test/{monitor.partition('/')[2]}"
@@ -117,9 +117,3 @@ def _logger(directory: Path, study: Mapping[str, Any]) -> dict[str, Any]:
         if "logger.project" in config:
             return found | {key: config.get(f"logger.{key}") for key in OF_THE_LOGGER}
     return found
-
-
-def _place(address: str) -> tuple[str, str]:
-    """Entity and project of `https://wandb.ai/<entity>/<project>/runs/<id>`."""
-    entity, project, *_ = urlparse(address).path.strip("/").split("/")
-    return entity, project

@@ -29,7 +29,7 @@ from leyden.metric_names import read_numbers
 from leyden.run import read_record, run_directories, working_directory, write_atomically
 from leyden.study.job import environment_of_a_job
 from leyden.study.record import KILLED
-from leyden.wandb_names import ENDED, ROW, has_key, host
+from leyden.wandb_names import ENDED, ROW, check_key, host
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +97,7 @@ def sync(directories: Sequence[Path]) -> None:
     Raises:
         ValueError: there is no run, no key or no answer, or W&B has not taken all.
     """
-    if not has_key():
-        raise ValueError(f"there is no key for {host()}: run `wandb login` or set WANDB_API_KEY")
+    check_key()
     import wandb
 
     runs = run_directories(directories, DEPTH)

@@ -9,7 +9,6 @@ be read, and one that goes on begins another: it is given every row again, and t
 import contextlib
 import logging
 import math
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from leyden.loggers.follower import Follower
 from leyden.loggers.shown import shown_of
 from leyden.metric_names import is_as_good, read_numbers
 from leyden.run import membership
-from leyden.wandb_names import ENDED, FACTORS, ROW, STEP, has_key, plain_factors
+from leyden.wandb_names import ENDED, FACTORS, ROW, STEP, mode_for_this_machine, plain_factors
 
 log = logging.getLogger(__name__)
 
@@ -236,10 +235,3 @@ def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:
     facts = {key: record[key] for key in known if key in record}
     data = record.get("data", {})
     return facts | {"data_fingerprint": data.get("fingerprint"), "attempt": record.get("attempt")}
-
-
-def mode_for_this_machine() -> str:
-    """Online where a key is present, in the environment or where `wandb login` keeps it; else offline."""
-    asked = os.environ.get("WANDB_MODE")
-    is_online = has_key() if not asked else asked in ("online", "run")
-    return "online" if is_online else "offline"  # "disabled" and "dryrun", too: what is on disk hurts nobody
