@@ -14,6 +14,6 @@ card says where to fill them in."""
 class Options:
     """Writes a model card (README.md) and a text to cite a run by (CITATION), from what the run has recorded."""
 
-    run: Path = option("a run's directory, a study's (its best run), a checkpoint, or an export")
+    run: Path = option("a run's directory, a study's (its best run), a checkpoint or an export; wandb:… of one at W&B")
     output: Path | None = option("the directory to write them into; null: <run>/card", None)
     checkpoint: str = option("best, last or a file", "best")

@@ -16,7 +16,7 @@ data to be told apart from the run's: ood=fashion_mnist, ood=image_folder ood.ro
 class Options:
     """Tell how good a run's network is: metrics with intervals, calibration, worst errors, slices, corruptions."""
 
-    run: Path = option("a run's directory, a study's (its best run), or a checkpoint")
+    run: Path = option("a run's directory, a study's (its best run), a checkpoint or an export; wandb:… of one at W&B")
     checkpoint: str = option("best, last, or a file", "best")
     split: Literal["auto", "test", "val", "all"] = option("auto: test, of data without one all", "auto")
     slice: str | None = option(

@@ -16,6 +16,7 @@ from typing import Any
 
 from leyden.checkpoint import file_digest
 from leyden.errors import Interrupted
+from leyden.export.opened import Opened
 from leyden.hardware import keep_freed_memory
 from leyden.predict.answers import Answering, calibration_of, cells_of, columns_of, in_words
 from leyden.predict.inputs import Inputs, find_inputs
@@ -123,12 +124,11 @@ def rows_of(batch: Sequence[Row], answering: Answering) -> list[list[Any]]:
 def settings_of(answering: Answering, asked: Options) -> str:
     """What decides about a row beside its image, in a line."""
     network = answering.network
-    source, temperature = asked.run, None
-    if isinstance(network, Trained):
-        source, temperature = network.path, network.test_time.temperature
+    assert isinstance(network, Trained | Opened)
+    temperature = network.test_time.temperature if isinstance(network, Trained) else None
     settings = {
         "of": "leyden predict",
-        "network": digest_of(source),
+        "network": digest_of(network.path),
         "temperature": temperature,
         "thresholds": answering.thresholds,
         "top": answering.top,
@@ -139,12 +139,10 @@ def settings_of(answering: Answering, asked: Options) -> str:
 
 
 def digest_of(source: Path) -> str:
-    """What tells one network's files from another's; of one that lies elsewhere, its address."""
+    """What tells one network's files from another's."""
     if source.is_file():
         return file_digest(source)
-    if source.is_dir():
-        return " ".join(file_digest(path) for path in sorted(source.rglob("*")) if path.is_file())
-    return str(source)
+    return " ".join(file_digest(path) for path in sorted(source.rglob("*")) if path.is_file())
 
 
 class Tally:

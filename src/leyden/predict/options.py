@@ -19,7 +19,7 @@ reason, and no answer.
 class Options:
     """Say what is on images: the likeliest classes with their probabilities, all labels, or a number, as a table."""
 
-    run: Path = option("a run's directory, a study's (its best run), a checkpoint or an exported network")
+    run: Path = option("a run's directory, a study's (its best run), a checkpoint or an export; wandb:… of one at W&B")
     input: str = option("an image, a folder, a pattern in quotes, a table of paths (.csv, .parquet), or - for stdin")
     output: str | None = option(
         "a file .csv, .parquet or .json; -: CSV on the terminal; null: CSV below the run, of one image on the terminal",

@@ -19,7 +19,7 @@ those are answered who have the token: in the page's address, or as `Authorizati
 class Options:
     """Answer over HTTP what is on images, with a page to drop them on; Ctrl-C ends it when all have their answers."""
 
-    run: Path = option("a run's directory, a study's (its best run), a checkpoint or an exported network")
+    run: Path = option("a run's directory, a study's (its best run), a checkpoint or an export; wandb:… of one at W&B")
     host: str = option("the address to serve at; 0.0.0.0: all of this machine's", "127.0.0.1")
     port: int = option("0: any that is free", 8001)
     token: str | None = option("who has it is answered; null: nobody needs one here, elsewhere one is drawn", None)
