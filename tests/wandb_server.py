@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
+
+from wandb_artefacts import Artefacts
 
 KEY = "0123456789abcdef" * 2 + "01234567"  # forty characters, as a key has
 PROJECT = {"id": "1", "name": "leyden", "entity": {"id": "1", "name": "me"}}
@@ -25,14 +28,15 @@ class Wandb(ThreadingHTTPServer):
         self.history: dict[str, dict[int, dict[str, Any]]] = {}
         self.summaries: dict[str, dict[str, Any]] = {}
         self.exit_codes: dict[str, int] = {}
-        self.files: set[str] = set()
+        self.files: dict[str, bytes] = {}  # by their names
+        self.artefacts = Artefacts(self.address, self.files)
         self.views: dict[str, dict[str, Any]] = {}
         self.projects = {"leyden"}
         self.num_saved = 0  # views
         self.requests: list[tuple[str, str]] = []
         self.status = 200  # what every request is answered with, if another
         self.delay = 0.0
-        self.refuses_history = False
+        self.refuses_history = self.refuses_artefacts = False
         self.num_taken: int | None = None  # lines of history that it still takes, before it is away
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -73,9 +77,11 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: a test's output is its own."""
 
     def _answer(self, content: Any, status: int = 200) -> None:
-        body = json.dumps(content).encode()
+        self._send(json.dumps(content).encode(), "application/json", status)
+
+    def _send(self, body: bytes, kind: str, status: int) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -85,12 +91,16 @@ class Handler(BaseHTTPRequestHandler):
         return gzip.decompress(sent) if self.headers.get("Content-Encoding") == "gzip" else sent
 
     def do_PUT(self) -> None:
-        self._body()
-        self.server.files.add(self.path.removeprefix("/storage/"))
+        self.server.files[self._place()] = self._body()
         self._answer({})
 
     def do_GET(self) -> None:
-        self._answer({})
+        body = self.server.files.get(self._place())
+        self._answer({}) if body is None else self._send(body, "application/octet-stream", 200)
+
+    def _place(self) -> str:
+        """Which file an address is of."""
+        return unquote(self.path.removeprefix("/storage/"))
 
     def do_POST(self) -> None:
         sent = self._body()
@@ -107,6 +117,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # without a word
         elif "file_stream" in self.path:
             self._take_history(body)
+        elif self.server.refuses_artefacts and "mutation CreateArtifact " in body.get("query", ""):
+            self._answer({"errors": [{"message": "the storage is full"}]}, 400)
         else:
             self._answer({"data": self._graphql(body)} if "query" in body else {})
 
@@ -137,7 +149,7 @@ class Handler(BaseHTTPRequestHandler):
         query, variables = body["query"], body.get("variables") or {}
         name = (re.findall(r"(?:query|mutation)\s+(\w+)", query) or [query[:80]])[0]
         self.server.requests.append((name, json.dumps(variables)[:300]))
-        answer = getattr(self, f"_{name.lower()}", None)
+        answer = getattr(self, f"_{name.lower()}", None) or getattr(self.server.artefacts, name.lower(), None)
         return answer(variables) if answer else self._of_a_dashboard(query, variables)
 
     def _of_a_dashboard(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
@@ -207,13 +219,6 @@ class Handler(BaseHTTPRequestHandler):
     def _createrunfiles(self, variables: dict[str, Any]) -> dict[str, Any]:
         files = [{"name": name, "uploadUrl": f"{self.server.address}/storage/{name}"} for name in variables["files"]]
         return {"createRunFiles": {"runID": variables["run"], "uploadHeaders": [], "files": files}}
-
-    def _createartifact(self, variables: dict[str, Any]) -> dict[str, Any]:
-        sequence = {"id": "1", "latestArtifact": None}
-        return {"createArtifact": {"artifact": {"id": "1", "state": "COMMITTED", "artifactSequence": sequence}}}
-
-    def _artifacttype(self, variables: dict[str, Any]) -> dict[str, Any]:
-        return {"project": {"artifact": None}}
 
     def _viewer(self, variables: dict[str, Any]) -> dict[str, Any]:
         teams: dict[str, Any] = {"edges": []}

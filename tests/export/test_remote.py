@@ -9,25 +9,30 @@ import torch
 import wandb
 
 from exports import untrained
+from leyden import command_line
+from leyden.export.command import files_of
 from leyden.export.remote import network_in
+from leyden.predict.answers import Answering
+from leyden.predict.command import settings_of
+from leyden.predict.options import Options
 from leyden.trained import Trained, open_network
 
 
 class Api:
-    """Has the files of one directory as version 3 of me/rooms/model."""
+    """Has the files of one directory as a version of me/rooms/model."""
 
-    directory = Path()
+    directory, version = Path(), "v3"
 
     def artifact(self, name: str) -> SimpleNamespace:
         if name != "me/rooms/model:best":
             raise wandb.errors.CommError(f"artifact '{name}' not found\nin 'me/rooms'")
-        return SimpleNamespace(version="v3", download=lambda root: shutil.copytree(Api.directory, root))
+        return SimpleNamespace(version=Api.version, download=lambda root: shutil.copytree(Api.directory, root))
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     untrained(tmp_path / "run", "backbone.width=8")
-    Api.directory = tmp_path / "run" / "checkpoints"
+    Api.directory, Api.version = tmp_path / "run" / "checkpoints", "v3"
     monkeypatch.setattr(wandb, "Api", Api)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -62,3 +67,26 @@ def test_a_directory_of_several_networks_is_not_guessed_at(tmp_path: Path) -> No
         network_in(tmp_path)
     (tmp_path / "best.ckpt").write_bytes(b"")
     assert network_in(tmp_path) == tmp_path / "best.ckpt"
+
+
+def test_what_an_export_is_called_at_wandb_is_opened_from_there(tmp_path: Path) -> None:
+    named = files_of(tmp_path / "a b.onnx", "onnx", quantize=True)
+    assert named == {"model.onnx": tmp_path / "a b.onnx", "model.int8.onnx": tmp_path / "a b.int8.onnx"}
+    for name in named:
+        (tmp_path / name).write_bytes(b"")
+    assert network_in(tmp_path) == tmp_path / "model.onnx"
+
+
+def test_answers_of_one_version_are_not_taken_for_those_of_the_next(here: Path) -> None:
+    """`leyden predict` goes on where it was stopped only with the same network."""
+    words = [f"run={here / 'run'}", "format=safetensors", f"output={here / 'export'}"]
+    assert command_line.of_a_run("export", words) == 0
+    Api.directory = here / "export"
+    settings = []
+    for version in ("v3", "v4"):
+        Api.version = version
+        opened = open_network(Path("wandb:me/rooms/model:best"))
+        asked = Options(run=Path("wandb:me/rooms/model:best"), input="photos")
+        settings.append(settings_of(Answering(opened), asked))
+        (here / "export" / "README.md").write_text("another")
+    assert settings[0] != settings[1]

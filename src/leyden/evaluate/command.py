@@ -24,6 +24,7 @@ from leyden.evaluate.quality import worst_classes
 from leyden.evaluate.subject import Subject, open_outside, open_subject
 from leyden.examples import write_examples
 from leyden.export.opened import Opened
+from leyden.loggers.lineage import Made, add, logger_of
 from leyden.metric_names import is_percentage
 from leyden.report.words import value_in_words
 from leyden.run import is_writable, working_directory, write_atomically
@@ -32,6 +33,7 @@ from leyden.trained import Network, Trained, open_network, probabilities_of
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+LARGE_PAGE = 20 * 2**20  # bytes
 PLACES = ("root", "directory", "file", "path", "index_directory")  # keys of data whose values may be paths
 
 
@@ -45,7 +47,8 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
     network = open_network(asked.run.absolute() if asked.run.exists() else asked.run, asked.checkpoint)
     of_data, of_outside = split_words(words)
     output, elsewhere = asked.output.absolute() if asked.output else None, Path.cwd()
-    here = (network.directory if isinstance(network, Trained) else asked.run).absolute()
+    assert isinstance(network, Trained | Opened)
+    here = (network.directory if isinstance(network, Trained) else network.path).absolute()
     checkpoint = network.path.stem if isinstance(network, Trained) and asked.checkpoint == "best" else asked.checkpoint
     with contextlib.chdir(working_directory(here) if here.is_dir() else Path.cwd()):  # its paths may be relative
         subject = _open(network, of_data, asked)
@@ -58,6 +61,23 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
         made = evaluation_of(network, subject, Wanted(columns, names, levels, outside))
         path = write(made, network, checkpoint, here, directory, outside, asked.pictures)
     print(in_words(made, path))
+    if isinstance(network, Trained) and (
+        place := add(network.record, network.path, logger_of(network.config).artifacts, as_made(made, path))
+    ):
+        print(f"{'at W&B':15} {place}")
+
+
+def as_made(made: Evaluation, page: Path) -> Made:
+    """What W&B is given: numbers, every answer, and the page unless its pictures make it large."""
+    facts, data = made.facts, made.facts["data"]
+    names = ["evaluation.json", facts["predictions"]]
+    if page.stat().st_size <= LARGE_PAGE:
+        names.append(page.name)
+    what = {"checkpoint": facts["checkpoint"], "headline": facts["headline"], **data}
+    metrics = {f"{made.subject.name}/{name}": found["value"] for name, found in facts["metrics"].items()}
+    files = {name: page.parent / name for name in names}
+    used = {key: data[key] for key in ("name", "fingerprint")}
+    return Made("evaluation", "evaluation", made.subject.name, files, what, used, metrics)
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:

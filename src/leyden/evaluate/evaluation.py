@@ -63,7 +63,8 @@ def evaluation_of(network: Network, subject: Subject, wanted: Wanted) -> Evaluat
         "headline": headline_of(facts),
         "data": {
             "name": subject.data.name, "split": subject.split, "is_own": subject.is_own,
-            "images": len(answers.labels), "unreadable": len(subject.data.skipped),
+            "fingerprint": subject.data.fingerprint, "images": len(answers.labels),
+            "unreadable": len(subject.data.skipped),
         },
         "metrics": measured.metrics,
         "classes": measured.classes,

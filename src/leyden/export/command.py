@@ -15,12 +15,14 @@ from leyden.export.opened import open_export
 from leyden.export.options import Options
 from leyden.export.parity import TOLERANCE, check, expected_answers
 from leyden.export.quantized import cost, in_words, write_quantized
+from leyden.loggers.lineage import Made, add, logger_of
 from leyden.run import is_writable
 from leyden.trained import Trained, open_network, probabilities_of
 
 NAMES = {
     "onnx": "model.onnx", "torch_export": "model.pt2", "safetensors": "safetensors", "huggingface": "huggingface",
 }  # fmt: skip
+SMALL = ".int8.onnx"  # in place of .onnx: with weights of 8 bits
 
 
 def export(asked: Options, words: list[str]) -> None:
@@ -48,13 +50,26 @@ def export(asked: Options, words: list[str]) -> None:
         if note := _of_precision(network, real):
             print(note)
         if asked.quantize:
-            small = output.with_name(f"{output.stem}.int8.onnx")
+            small = output.with_suffix(SMALL)
             with _beside(small) as smaller:
                 write_quantized(written, smaller)
                 told = cost(whole, open_export(smaller), real)
             print(f"8 bits          {in_words(told, real.words, len(real.images))}")
             print(f"                {small}, {_size(small)}")
     print(f"written         {output}, {_size(output)}")
+    files = files_of(output, asked.format, asked.quantize)
+    made = Made("export", "model", asked.format, files, {"format": asked.format, "checkpoint": network.path.stem})
+    if place := add(network.record, network.path, logger_of(network.config).artifacts, made):
+        print(f"at W&B          {place}")
+
+
+def files_of(output: Path, format: str, quantize: bool) -> dict[str, Path]:
+    """What was written, by the names that it has where `output` gives no other; of a directory all that is in it."""
+    name = NAMES[format]
+    if not Path(name).suffix:
+        return {"": output}
+    small = {Path(name).with_suffix(SMALL).name: output.with_suffix(SMALL)} if quantize else {}
+    return {name: output} | small
 
 
 def check_output(output: Path, format: str) -> None:

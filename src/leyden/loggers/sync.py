@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from leyden.config import CONFIG_DIRECTORY, Origin
+from leyden.config import Origin
 from leyden.errors import explain
 from leyden.lock import Lock
+from leyden.loggers.lineage import logger_of
 from leyden.loggers.weights_and_biases import WandbLogger, exit_code
 from leyden.metric_names import read_numbers
 from leyden.run import read_record, run_directories, working_directory, write_atomically
@@ -175,8 +176,7 @@ def _pending(directory: Path) -> Pending:
     from leyden.build import build_loggers  # which brings torch
 
     config: Any = OmegaConf.load(path)
-    if config.get("logger") is None or config.logger.get("_target_") != "leyden.loggers.WandbLogger":
-        config.logger = OmegaConf.load(CONFIG_DIRECTORY / "logger" / "wandb.yaml")
+    config.logger = logger_of(config)
     config.logger.mode = "online"
     with contextlib.chdir(working_directory(directory)):  # its paths may be relative
         (csv, *_) = build_loggers(config, directory, Origin(record["overrides"], record.get("choices", {})))

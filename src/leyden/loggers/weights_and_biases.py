@@ -18,6 +18,7 @@ from leyden.config import REPEATS
 from leyden.errors import explain
 from leyden.histograms import read_of_row
 from leyden.loggers.follower import Follower
+from leyden.loggers.lineage import ARTIFACTS, SECONDS_TO_BEGIN, data_artifact, model_artifact
 from leyden.loggers.shown import shown_of
 from leyden.metric_names import is_as_good, read_numbers
 from leyden.run import membership
@@ -27,11 +28,9 @@ log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).resolve().parent  # whose commit, and difference to it, W&B keeps
 MOST_LETTERS = 64  # of a tag or a job type in W&B
-SECONDS_TO_BEGIN = 20.0  # until W&B is taken for unreachable
 SECONDS_TO_UPLOAD = 60.0  # at the end, before the run goes on in files
 SECONDS_TO_UPLOAD_LATER = 600.0  # where nobody waits for the end of a run
 SHOWN = "shown"  # of the line with pictures and tables: how many rows there were
-ARTIFACTS = {"none": (), "best": ("best",), "best_and_last": ("last", "best")}  # which checkpoints
 
 
 class WandbLogger(Follower):
@@ -205,20 +204,12 @@ class WandbLogger(Follower):
 
     def _upload(self, record: Mapping[str, Any]) -> None:
         """The data by their fingerprint, the checkpoints and the code, each with what it came from."""
-        import wandb
-
-        if fingerprint := record.get("data", {}).get("fingerprint"):
-            facts = {key: value for key, value in record["data"].items() if isinstance(value, str | int | float)}
-            data = wandb.Artifact(f"data-{fingerprint[:12]}", type="dataset", metadata=facts)
-            with data.new_file("fingerprint.txt", encoding="utf-8") as file:  # alone: same data, same version
-                file.write(fingerprint)
-            self.run.use_artifact(data)
+        if record.get("data", {}).get("fingerprint"):
+            self.run.use_artifact(data_artifact(record["data"]))
         for name in ARTIFACTS[self.artifacts]:
             path = self.run_directory / "checkpoints" / f"{name}.ckpt"
             if path.is_file():
-                model = wandb.Artifact(f"model-{self.run_id}", type="model", metadata=dict(record.get("metrics", {})))
-                model.add_file(str(path), policy="immutable")
-                self.run.log_artifact(model, aliases=[name])
+                self.run.log_artifact(model_artifact(record, path), aliases=[name])
         if self.code and not self.is_later:
             root = Path(__file__).parents[1]
             self.run.log_code(str(root), include_fn=lambda path: path.endswith((".py", ".yaml")))
