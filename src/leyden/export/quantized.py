@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from leyden.data.sources import Task
 from leyden.export.images import RealImages
 from leyden.export.opened import Opened
 from leyden.intervals import wilson
@@ -46,17 +47,22 @@ def cost(whole: Opened, quantized: Opened, real: RealImages) -> dict[str, Any]:
         told = {"metric": HEADLINES[task], "images": len(answers[0].labels)}
         told |= {when: _headline(each, whole) for when, each in zip(("before", "after"), answers, strict=True)}
         before, after = (each.outputs for each in answers)
-    return told | agreement(before, after, task)
+    thresholds = None if whole.thresholds is None else torch.tensor(whole.thresholds).logit()
+    return told | agreement(before, after, task, thresholds)
 
 
-def agreement(before: Tensor, after: Tensor, task: Any) -> dict[str, float]:
-    """The share of images with the same answer, and the largest difference of a probability; of numbers of those."""
+def agreement(before: Tensor, after: Tensor, task: Task, thresholds: Tensor | None) -> dict[str, float]:
+    """The share of images with the same answer, and the largest difference of a probability; of numbers of those.
+
+    Of several labels an answer is which of them reach the run's thresholds, as logits [K].
+    """
     difference = (probabilities_of(after, task) - probabilities_of(before, task)).abs().max()
     told = {"difference": float(difference)}
     if task == "single_label":
         told["same"] = float((before.argmax(1) == after.argmax(1)).double().mean())
     elif task == "multi_label":
-        told["same"] = float(((before > 0) == (after > 0)).all(1).double().mean())
+        assert thresholds is not None
+        told["same"] = float(((before >= thresholds) == (after >= thresholds)).all(1).double().mean())
     return told
 
 
