@@ -1,6 +1,9 @@
 """Slices by the values of a column."""
 
+import logging
+
 import numpy as np
+import pytest
 import torch
 
 from leyden.data.facts import DataFacts
@@ -24,17 +27,26 @@ def test_values_are_words_and_many_numbers_become_quarters() -> None:
 def test_each_value_has_its_own_accuracy_with_wilsons_interval() -> None:
     labels, answered = np.array([0, 1, 0, 1, 1]), np.array([0, 1, 1, 0, 1])
     answers = Answers(torch.zeros(5, 2), torch.from_numpy(labels), torch.arange(5))
-    rows = slices(["n", "n", "s", "s", "n"], answers, answered, FACTS)
+    rows = slices("site", ["n", "n", "s", "s", "n"], answers, answered, FACTS)
     assert [(row["value_of_column"], row["images"], row["value"]) for row in rows] == [("n", 3, 1.0), ("s", 2, 0.0)]
     assert rows[0]["interval"] == [*wilson(3, 3)]
 
 
 def test_numbers_and_several_labels_have_theirs() -> None:
     labels = torch.tensor([1.0, 2.0, 4.0])
-    rows = slices(["x", "x", "y"], Answers(labels, labels, torch.arange(3)), labels.double().numpy() + 0.5,
+    rows = slices("site", ["x", "x", "y"], Answers(labels, labels, torch.arange(3)), labels.double().numpy() + 0.5,
                   FACTS._replace(task="regression"))  # fmt: skip
     assert [row["value"] for row in rows] == [0.5, 0.5]
     several = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    rows = slices(["x", "x"], Answers(several * 4 - 2, several, torch.arange(2)), several.long().numpy(),
+    rows = slices("site", ["x", "x"], Answers(several * 4 - 2, several, torch.arange(2)), several.long().numpy(),
                   FACTS._replace(task="multi_label"))  # fmt: skip
     assert rows[0]["value"] == 1.0
+
+
+def test_of_very_many_values_those_left_out_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    values = [f"v{number}" for number in range(60)]
+    labels = torch.zeros(60, dtype=torch.int64)
+    with caplog.at_level(logging.WARNING):
+        rows = slices("site", values, Answers(torch.zeros(60, 2), labels, torch.arange(60)), labels.numpy(), FACTS)
+    assert len(rows) == 50
+    assert "slice=site: of 60 values the 50 most frequent are looked at" in caplog.text

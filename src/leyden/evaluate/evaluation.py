@@ -73,7 +73,7 @@ def evaluation_of(network: Network, subject: Subject, wanted: Wanted) -> Evaluat
     _selective(made, network)
     for column, values in cells.items():
         own = [values[index] for index in answers.indices.tolist()]
-        found = slices(own, answers, measured.outcome.predictions.predictions, facts)
+        found = slices(column, own, answers, measured.outcome.predictions.predictions, facts)
         made.facts.setdefault("slices", {})[column] = found
     if wanted.corruptions:
         made.facts["corruptions"] = robustness(

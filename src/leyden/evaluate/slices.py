@@ -1,6 +1,7 @@
 """Answers > **slices** > evaluate: how good a network is for each value of a column of the data's table."""
 
 import itertools
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from leyden.evaluate.calibration import number
 from leyden.intervals import Interval, mean_interval, multi_label_intervals, wilson
 from leyden.scores import average_precisions, mean_of_known
 from leyden.trained import Answers
+
+log = logging.getLogger(__name__)
 
 MOST_VALUES = 50
 NUM_RANGES = 4  # that numbers of more values than these are cut into
@@ -65,13 +68,18 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def slices(values: Sequence[str], answers: Answers, answered: NDArray[Any], facts: DataFacts) -> list[dict[str, Any]]:
-    """The headline metric with its interval for the images of each value, the most frequent values first.
+def slices(
+    column: str, values: Sequence[str], answers: Answers, answered: NDArray[Any], facts: DataFacts
+) -> list[dict[str, Any]]:
+    """The headline metric with its interval for the images of each value, the most frequent values first; of more
+    than 50 values the others are left out, with a warning.
 
     `values` [N] are those of the answers, `answered` [N] or [N, K] what was answered.
     """
     array = np.array(values)
     names, counts = np.unique(array, return_counts=True)
+    if len(names) > MOST_VALUES:
+        log.warning("slice=%s: of %s values the %s most frequent are looked at", column, len(names), MOST_VALUES)
     rows = []
     for place in np.lexsort((names, -counts))[:MOST_VALUES]:
         chosen = np.flatnonzero(array == names[place])
