@@ -270,7 +270,15 @@ def test_shell_completes_commands_groups_and_keys(line: str, expected: list[str]
     assert sorted(done.stdout.split()) == sorted(expected), done.stderr
 
 
-@pytest.mark.parametrize(("arguments", "code"), [([], 1), (["--help"], 0), (["rate"], 1)])
+@pytest.mark.parametrize("command", ["doctor", "preview", "profile"])
+def test_help_of_a_command_is_of_that_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert getattr(command_line, command)(["data=digits", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert f"usage: leyden {command} " in told
+    assert "Train one image classifier" not in told
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 1), (["--help"], 0), (["rate"], 1), (["lr", "--help"], 0)])
 def test_find_says_what_can_be_found(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.find(arguments) == code
     assert "usage: leyden find lr" in capsys.readouterr().out

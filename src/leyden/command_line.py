@@ -30,6 +30,24 @@ Epochs may be raised where the schedule allows it; beside that only what changes
 `leyden train … resume=auto` does the same where its run directory holds a run, and trains anew where it does not."""
 
 
+OF_TRAIN = "The words are those of `leyden train --help`, which lists them all."
+PREVIEW_HELP = f"""Draw what an augmentation does to some training images, as a picture below runs/.
+
+usage: leyden preview [data=…] [augment=…] …
+
+{OF_TRAIN}"""
+DOCTOR_HELP = f"""Tell what is wrong with a data set, on a page below runs/: damage, copies, labels, sizes, speed.
+
+usage: leyden doctor [data=…] …
+       leyden doctor <directory>    which labels may be wrong, by the stored answers of a run or of a study over folds
+
+{OF_TRAIN}"""
+PROFILE_HELP = f"""Tell where the time of a training step goes, and what to do about the largest part.
+
+usage: leyden profile [data=…] [backbone=…] [optimizer=…] …
+
+It trains 60 steps, and keeps nothing but a directory below runs/ with profile.json and, of a few steps more, trace.json
+for https://ui.perfetto.dev. {OF_TRAIN}"""
 FOUND = {"lr": "learning_rate", "batch_size": "batch_size"}
 FIND_HELP = """Find a learning rate, or the batch sizes that fit, for the config that the other words choose.
 
@@ -38,7 +56,8 @@ usage: leyden find lr [data=…] [backbone=…] [optimizer=…] …
 
 lr: the rate rises from 1e-6 to 10 in 120 steps; suggested is the one where the smoothed loss falls fastest.
 batch_size: 8, 16, 32, … images a step; suggested is the smallest with 95 % of the best speed.
-Both write what they saw to a directory below runs/, and train nothing that is kept."""
+Both write what they saw to a directory below runs/, and train nothing that is kept. Their words are those of
+`leyden train --help`."""
 
 SYNC_HELP = """Send to W&B what it does not have yet of runs that were logged offline or without it, or were killed.
 
@@ -64,7 +83,7 @@ def train_composed(settings: Mapping[str, Any], directory: Path, origin: Origin)
 
 def preview(arguments: Sequence[str]) -> int:
     """`leyden preview …`: a picture of what the chosen augmentation does to the chosen data."""
-    return _report(lambda signals: with_hydra(functools.partial(_preview_job, signals), signals, arguments), arguments)
+    return _of_a_config(PREVIEW_HELP, _preview_job, arguments)
 
 
 def doctor(arguments: Sequence[str]) -> int:
@@ -72,7 +91,7 @@ def doctor(arguments: Sequence[str]) -> int:
     if arguments and not arguments[0].startswith("-") and not is_override(arguments[0]):
         what = "Tell which labels may be wrong, by the stored answers of a run or of a study over folds."
         return _about_directory(what, "doctor", _doctor_directory_job, arguments)
-    return _report(lambda signals: with_hydra(functools.partial(_doctor_job, signals), signals, arguments), arguments)
+    return _of_a_config(DOCTOR_HELP, _doctor_job, arguments)
 
 
 def find(arguments: Sequence[str]) -> int:
@@ -80,13 +99,12 @@ def find(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] not in FOUND:
         print(FIND_HELP)
         return 0 if arguments and arguments[0] in ("-h", "--help") else 1
-    job = functools.partial(_find_job, arguments[0])
-    return _report(lambda signals: with_hydra(functools.partial(job, signals), signals, arguments[1:]), arguments)
+    return _of_a_config(FIND_HELP, functools.partial(_find_job, arguments[0]), arguments[1:])
 
 
 def profile(arguments: Sequence[str]) -> int:
     """`leyden profile …`: where the time of the chosen config's training steps goes."""
-    return _report(lambda signals: with_hydra(functools.partial(_profile_job, signals), signals, arguments), arguments)
+    return _of_a_config(PROFILE_HELP, _profile_job, arguments)
 
 
 def resume(arguments: Sequence[str]) -> int:
@@ -188,6 +206,14 @@ def quiz(arguments: Sequence[str]) -> int:
 def draw(arguments: Sequence[str]) -> int:
     """`leyden draw <directory>`: the pictures of a run, or of all of a study's."""
     return _about_directory("Draw the pictures of a run, or of all runs of a study.", "draw", _draw_job, arguments)
+
+
+def _of_a_config(help: str, job: Callable[[Signals, DictConfig], Any], arguments: Sequence[str]) -> int:
+    """A command whose words compose a config, as those of `leyden train` do."""
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(help)
+        return 0
+    return _report(lambda signals: with_hydra(functools.partial(job, signals), signals, arguments), arguments)
 
 
 def _about_directory(what: str, command: str, job: Callable[[Path], None], arguments: Sequence[str]) -> int:
