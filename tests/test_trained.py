@@ -1,15 +1,21 @@
 """What a run has learnt, built again from its checkpoint alone, against what the run itself has stored."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
+from exports import untrained
+from leyden import __version__
 from leyden.build import build_data
+from leyden.checkpoint import read_checkpoint, write_checkpoint
 from leyden.data import Digits
 from leyden.predictions import read_predictions
 from leyden.trained import Answers, Trained, ask, best_of_study, open_network, probabilities_of, read_for
@@ -80,11 +86,13 @@ def test_a_checkpoint_alone_is_enough(train_run: Train, tmp_path: Path) -> None:
     assert torch.equal(Trained(run.directory, "last").logits(images), Trained(run.directory, str(file)).logits(images))
 
 
-def test_a_checkpoint_within_its_run_answers_as_the_run(train_run: Train) -> None:
+def test_a_checkpoint_within_its_run_answers_as_the_run(train_run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     run = train_run("test_time.temperature=true", *QUICK)
-    within = Trained(run.directory / "checkpoints" / "best.ckpt")
-    assert within.directory == run.directory
-    assert within.test_time.temperature == run.record["calibration"]["temperature"] != 1
+    monkeypatch.chdir(run.directory / "checkpoints")
+    for named in (run.directory / "checkpoints" / "best.ckpt", Path("best.ckpt")):
+        within = Trained(named)
+        assert within.directory == run.directory
+        assert within.test_time.temperature == run.record["calibration"]["temperature"] != 1
 
 
 def test_what_its_weights_once_came_from_is_not_asked_for(train_run: Train, tmp_path: Path) -> None:
@@ -104,6 +112,30 @@ def test_a_file_is_read_as_the_network_wants_it(train_run: Train, tmp_path: Path
 def test_of_a_study_the_run_answers_that_validation_likes_best(tmp_path: Path) -> None:
     study = write_study(tmp_path / "rates", {"rate": [1, 2, 3]}, lambda rate: {1: 0.7, 2: 0.9, 3: 0.8}[rate], seeds=[0])
     assert best_of_study(study) == study / f"{1:010x}"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"_target_": "leyden.backbones.Mlpp"}, "leyden.backbones has no 'Mlpp'"),
+        ({"_target_": "parts_of_mine.Linear"}, "there is no module 'parts_of_mine' to import"),
+        ({"of_another_version": True}, "unknown key 'backbone.of_another_version'"),
+    ],
+)
+def test_a_network_whose_parts_are_not_here_is_one_sentence(
+    change: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    path = untrained(tmp_path, "backbone.width=8").path
+    state = read_checkpoint(path)
+    config = OmegaConf.create(state["run"]["config"])
+    OmegaConf.update(config, "backbone", change)
+    state["run"]["config"] = OmegaConf.to_yaml(config)
+    write_checkpoint(state, path)
+    with pytest.raises(ValueError, match=re.escape(f"{path}: its network cannot be built here (")) as caught:
+        open_network(tmp_path)
+    assert reason in str(caught.value)
+    assert f"it was written by Leyden {__version__}, use that version" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_run_that_cannot_answer_says_why(train_run: Train, tmp_path: Path) -> None:

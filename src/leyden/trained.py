@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from leyden.build import build_classifier
+from leyden.check import check_groups
 from leyden.checkpoint import BEST, LAST, read_checkpoint
 from leyden.classifier import ImageClassifier
+from leyden.config import Origin
 from leyden.data import Batch
 from leyden.data.facts import DataFacts, facts_of
 from leyden.data.image_file import read_image
 from leyden.data.sources import Task
+from leyden.errors import explain
 from leyden.finetune import merge_adapters
 from leyden.hardware import choose_accelerator
 from leyden.report.collect import collect
@@ -29,6 +34,7 @@ from leyden.run import is_study, read_record
 log = logging.getLogger(__name__)
 
 NAMED = {"best": BEST, "last": LAST}
+PARTS = ("augment", "backbone", "head", "loss", "finetune", "optimizer", "schedule", "test_time")  # of a classifier
 AVERAGED = "module."  # before the names of averaged weights, in the state of the callback that keeps them
 
 
@@ -56,8 +62,8 @@ class Trained:
     def __init__(self, source: Path, checkpoint: str = "best", accelerator: str = "auto") -> None:
         self.directory = best_of_study(source) if is_study(source) else source
         self.path = find_checkpoint(self.directory, checkpoint)
-        if source.is_file() and source.parent.name == "checkpoints":  # within its run
-            self.directory = source.parent.parent
+        if source.is_file() and source.absolute().parent.name == "checkpoints":  # within its run
+            self.directory = source.absolute().parent.parent
         state = read_checkpoint(self.path)
         self.run: dict[str, Any] = state["run"]  # what the checkpoint says of its run
         self.record = _record_beside(self.directory, self.run)
@@ -67,7 +73,7 @@ class Trained:
         self.facts = facts_of(self.run["data"], config.data.get("margin", 1.0))  # which images in memory have not
         self.device = torch.device(choose_accelerator(accelerator))
         self.is_averaged = str(config.monitor).startswith("val/ema_")
-        self.classifier = build_again(config, self.facts)
+        self.classifier = build_again(config, self.facts, self.path, state["leyden"].get("version"))
         self._load(state)
         self.test_time = self.classifier.test_time
         self.test_time.temperature = self._temperature()
@@ -163,13 +169,24 @@ def read_for(facts: DataFacts, path: str | Path) -> Tensor:
     return read_image(str(path), facts.stored_size, facts.channels)
 
 
-def build_again(config: DictConfig, facts: DataFacts) -> ImageClassifier:
-    """The classifier of a run's config with new weights, whatever it once began with."""
+def build_again(config: DictConfig, facts: DataFacts, source: Path, version: str) -> ImageClassifier:
+    """The classifier of a run's config with new weights, whatever it once began with.
+
+    Raises:
+        ValueError: a part is not known here; names `source`, which holds the config, and the version that wrote it.
+    """
     config = config.copy()
-    config.weights, config.compile = None, False
-    if config.backbone.get("pretrained"):
-        config.backbone.pretrained = False
-    return build_classifier(config, facts)
+    try:
+        config.weights, config.compile = None, False
+        check_groups(config, PARTS, Origin())
+        if config.backbone.get("pretrained"):
+            config.backbone.pretrained = False
+        return build_classifier(config, facts)
+    except (ValueError, TypeError, KeyError, ImportError, HydraException, OmegaConfBaseException) as error:
+        raise ValueError(
+            f"{source}: its network cannot be built here ({explain(error)}): it was written by Leyden {version}, use "
+            "that version; modules of your own are found where the command is typed"
+        ) from error
 
 
 def best_of_study(directory: Path) -> Path:

@@ -127,7 +127,7 @@ def _network_of(directory: Path, told: Mapping[str, Any]) -> nn.Module:
             return nn.Sequential(model, nn.Flatten(0)) if told["task"] == "regression" else model
         config = OmegaConf.create(told["run"]["config"])
         assert isinstance(config, DictConfig)
-        classifier = build_again(config, facts_described(told))
+        classifier = build_again(config, facts_described(told), directory, told["leyden"])
         merge_adapters(classifier.backbone)
         network = nn.ModuleDict({"backbone": classifier.backbone, "head": classifier.head})
         network.load_state_dict(load_file(directory / WEIGHTS))
