@@ -85,6 +85,17 @@ def test_the_runs_own_images_keep_their_splits_however_they_are_named() -> None:
     assert len(open_subject([], config, facts, FACTS, "all").indices) == 1797
 
 
+@pytest.mark.parametrize("words", [["data.split_seed=7"], ["data=digits", "data.test_fraction=0.5"], ["data.fold=1"]])
+def test_the_runs_own_images_are_not_split_anew_into_a_test_that_was_learnt_from(words: list[str]) -> None:
+    config = compose_config()
+    facts = recorded(config)
+    key = words[-1].partition("=")[0]
+    for split in ("auto", "val"):
+        with pytest.raises(ValueError, match=rf"{key}=.*: the run has {key}=.*, and another split would ask about"):
+            open_subject(words, config, facts, FACTS, split)
+    assert len(open_subject(words, config, facts, FACTS, "all").indices) == 1797
+
+
 def test_other_data_without_a_test_part_are_asked_whole() -> None:
     facts = {"layout": "of other images"}
     other = open_subject(["data=digits"], None, facts, FACTS, "auto")

@@ -112,8 +112,10 @@ def open_subject(
     loaded = data.load()
     is_own = _is_own(data, recorded, facts, bool(words))
     if is_own:
-        data.divide(loaded)
         split = "test" if split == "auto" else split
+        if split != "all" and run is not None:
+            _check_splitting(config, run)
+        data.divide(loaded)
         if split == "all":
             log.warning("%s: %s of the images were learnt from", data.name, len(data.train_indices))
         return Subject(data, _of_split(data, split), split, True, None)
@@ -157,6 +159,17 @@ def _is_own(data: ImageDataModule, recorded: dict[str, Any] | None, facts: DataF
     if not is_same and (not is_given or data.name == facts.name):
         log.warning("%s: its images or labels have changed since: some may have been learnt from", data.name)
     return is_same or not is_given
+
+
+def _check_splitting(config: DictConfig, run: DictConfig) -> None:
+    """Refuses to split the run's own images otherwise than it did, which would test on what it has learnt from."""
+    for key in SPLITTING:
+        if key in run.data and config.data.get(key) != run.data[key]:
+            kept = "null" if run.data[key] is None else run.data[key]
+            raise ValueError(
+                f"data.{key}={config.data.get(key)}: the run has data.{key}={kept}, and another split would ask about "
+                "images that it has learnt from: leave it out"
+            )
 
 
 def _of_split(data: ImageDataModule, split: str) -> Tensor:
