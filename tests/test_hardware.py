@@ -43,6 +43,8 @@ def test_unknown_precision_names_the_known_ones() -> None:
 def test_accelerator_that_is_not_here_is_named() -> None:
     with pytest.raises(ValueError, match=r"trainer\.accelerator=cuda, but PyTorch finds no CUDA"):
         choose_accelerator("cuda")
+    with pytest.raises(ValueError, match=r"^device=cuda, but .* no CUDA device here: give device=cpu$"):
+        choose_accelerator("cuda", "device")
     with pytest.raises(ValueError, match="expected one of auto, cpu"):
         choose_accelerator("cud")
     assert choose_accelerator("cpu") == "cpu"

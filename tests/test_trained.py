@@ -144,6 +144,8 @@ def test_a_run_that_cannot_answer_says_why(train_run: Train, tmp_path: Path) -> 
     with pytest.raises(ValueError, match="holds no run: give a run's directory"):
         open_network(tmp_path)
     run = train_run(*QUICK)
+    with pytest.raises(ValueError, match=r"config\.yaml is no checkpoint: give a run's directory"):
+        open_network(run.directory / "config.yaml")
     with pytest.raises(ValueError, match="checkpoint=frist is no file: give one, or best or last"):
         open_network(run.directory, "frist")
     (run.directory / "checkpoints" / "best.ckpt").unlink()

@@ -30,8 +30,8 @@ def choose_precision(precision: str | int, accelerator: str, num_parameters: int
     return "32-true"
 
 
-def choose_accelerator(accelerator: str) -> str:
-    """`cpu`, `cuda` or `mps`: what Lightning's `accelerator` will be on this machine.
+def choose_accelerator(accelerator: str, key: str = "trainer.accelerator") -> str:
+    """`cpu`, `cuda` or `mps`: what Lightning's `accelerator` will be on this machine; `key` is the word that gave it.
 
     Raises:
         ValueError: the accelerator asked for is not here.
@@ -40,20 +40,19 @@ def choose_accelerator(accelerator: str) -> str:
 
     known = ("auto", "cpu", "gpu", "cuda", "mps")
     if accelerator not in known:
-        raise ValueError(f"trainer.accelerator={accelerator}: expected one of {', '.join(known)}")
+        raise ValueError(f"{key}={accelerator}: expected one of {', '.join(known)}")
     found = _AcceleratorConnector._choose_auto_accelerator()
     if accelerator == "auto":
         return found
+    instead = f"give {'trainer' if key.startswith('trainer.') else key}=cpu"
     if accelerator == "gpu":
         accelerator = found
         if found == "cpu":
-            raise ValueError(
-                "trainer.accelerator=gpu, but this machine has none that PyTorch can use: give trainer=cpu"
-            )
+            raise ValueError(f"{key}=gpu, but this machine has none that PyTorch can use: {instead}")
     if accelerator == "cuda" and not torch.cuda.is_available():
-        raise ValueError("trainer.accelerator=cuda, but PyTorch finds no CUDA device here: give trainer=cpu")
+        raise ValueError(f"{key}=cuda, but PyTorch finds no CUDA device here: {instead}")
     if accelerator == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("trainer.accelerator=mps, but PyTorch finds no Apple GPU here: give trainer=cpu")
+        raise ValueError(f"{key}=mps, but PyTorch finds no Apple GPU here: {instead}")
     return accelerator
 
 

@@ -5,6 +5,7 @@ A checkpoint is enough to build it again: the data, which may be gone, is not as
 
 import contextlib
 import logging
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
@@ -71,7 +72,7 @@ class Trained:
         assert isinstance(config, DictConfig)
         self.config = config
         self.facts = facts_of(self.run["data"], config.data.get("margin", 1.0))  # which images in memory have not
-        self.device = torch.device(choose_accelerator(accelerator))
+        self.device = torch.device(choose_accelerator(accelerator, "device"))
         self.is_averaged = str(config.monitor).startswith("val/ema_")
         self.classifier = build_again(config, self.facts, self.path, state["leyden"].get("version"))
         self._load(state)
@@ -201,6 +202,8 @@ def find_checkpoint(directory: Path, checkpoint: str) -> Path:
         ValueError: there is none.
     """
     if directory.is_file():
+        if directory.suffix != ".ckpt" and not zipfile.is_zipfile(directory):  # which torch's files are
+            raise ValueError(f"run={directory} is no checkpoint: give a run's directory, a study's, or a checkpoint")
         if checkpoint != "best":
             log.warning("checkpoint=%s is not used: %s is one", checkpoint, directory)
         return directory

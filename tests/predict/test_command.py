@@ -216,6 +216,13 @@ def test_a_wrong_word_is_one_sentence(
     assert f"error: {sentence}" in capfd.readouterr().err
 
 
+def test_a_row_without_a_path_says_so(run: Path, photos: Path, capfd: Captured) -> None:
+    Path("list.csv").write_text(f"path,camera\n{photos}/001.png,a\n,b\n", encoding="utf-8")
+    assert predict(f"run={run}", "input=list.csv", "output=a.csv", "num_workers=0") == 0
+    assert [row["error"] for row in rows_of("a.csv")] == ["", "no path stands here"]
+    assert "of which 1 cannot be read: an empty path (no path stands here)" in capfd.readouterr().out
+
+
 def test_images_of_which_none_can_be_read_are_an_error_with_a_table(run: Path, photos: Path, capfd: Captured) -> None:
     for path in photos.iterdir():
         path.write_bytes(b"")

@@ -176,7 +176,9 @@ class Tally:
         number = f"{self.num_rows:,}"
         if self.first is not None:
             path, error = self.first
-            number += f", of which {self.num_unreadable:,} cannot be read: {printable(path)} ({error})"
+            number += (
+                f", of which {self.num_unreadable:,} cannot be read: {printable(path) or 'an empty path'} ({error})"
+            )
             number += " for one, the others in the column error" if self.num_unreadable > 1 else ""
         lines = [f"images          {number}"]
         if self.classes:

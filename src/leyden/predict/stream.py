@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from leyden.data.decoding import Workers
 from leyden.data.image_file import read_image
@@ -21,6 +22,17 @@ class Row(NamedTuple):
     error: str | None
 
 
+def read(path: str, image_size: int, channels: int) -> Tensor:
+    """As `read_image`.
+
+    Raises:
+        Exception: as there; ValueError for an empty path, as a table's cell may be.
+    """
+    if not path:
+        raise ValueError("no path stands here")
+    return read_image(path, image_size, channels)
+
+
 def stream(answering: Answering, paths: Iterator[str], batch_size: int, num_workers: int | None) -> Iterator[list[Row]]:
     """The rows of each batch of `batch_size` paths; a file that cannot be read has the reason in its row."""
     facts = answering.facts
@@ -33,7 +45,7 @@ def stream(answering: Answering, paths: Iterator[str], batch_size: int, num_work
             yield batch
 
     workers = Workers(
-        functools.partial(read_image, image_size=size, channels=channels),
+        functools.partial(read, image_size=size, channels=channels),
         (channels, size, size),
         tasks(),
         torch.get_num_threads() if num_workers is None else num_workers,
