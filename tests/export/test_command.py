@@ -72,6 +72,18 @@ def test_evaluate_takes_an_export_as_it_takes_the_run(moved: Path, tmp_path: Pat
     assert found["metrics"]["accuracy"]["value"] == pytest.approx(stored["metrics"]["test/accuracy"], abs=1e-9)
 
 
+def test_what_is_found_of_an_export_does_not_take_the_place_of_the_runs(
+    moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(moved)
+    assert command_line.of_a_run("export", [f"run={moved}", "format=torch_export"]) == 0
+    assert command_line.of_a_run("evaluate", ["run=.", "pictures=false"]) == 0
+    before = (moved / "evaluate" / "test" / "evaluation.json").read_bytes()
+    assert command_line.of_a_run("evaluate", ["run=export/model.pt2", "pictures=false"]) == 0
+    assert (moved / "evaluate" / "test" / "evaluation.json").read_bytes() == before
+    assert (moved / "evaluate" / "test_model.pt2" / "evaluation.json").is_file()
+
+
 def test_eight_bits_tell_what_they_cost(moved: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "a b.onnx"
     assert command_line.of_a_run("export", [f"run={moved}", "quantize=true", f"output={output}"]) == 0
@@ -137,7 +149,7 @@ def test_an_export_is_written_again_in_its_place(tmp_path: Path) -> None:
             "output=full is a directory that holds something else: give another name",
         ),
         (["format=safetensors", "output=file"], "output=file is a file, and safetensors is a directory"),
-        (["format=safetensors", "output=file/below"], "file: File exists: is it the right place, and may you write"),
+        (["format=safetensors", "output=file/below"], "output=file/below cannot be written (Not a directory): give an"),
     ],
 )
 def test_a_wrong_word_gets_one_sentence_and_leaves_nothing(

@@ -54,9 +54,7 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
         subject = _open(network, of_data, asked)
         outside = open_outside(of_outside, _config_of(network), network.facts) if of_outside else None
         columns = [name.strip() for name in asked.slice.split(",")] if asked.slice else []
-        directory = output or _place(
-            here if isinstance(network, Trained) else elsewhere, elsewhere, subject, checkpoint
-        )
+        directory = output or _place(network, here, elsewhere, subject.name, checkpoint)
         directory.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before the work
         made = evaluation_of(network, subject, Wanted(columns, names, levels, outside))
         path = write(made, network, checkpoint, here, directory, outside, asked.pictures)
@@ -110,12 +108,18 @@ def _config_of(network: Network) -> Any:
     return network.config if isinstance(network, Trained | Opened) else None
 
 
-def _place(here: Path, elsewhere: Path, subject: Subject, checkpoint: str) -> Path:
-    """Where results go: below the run, or elsewhere where there is none or it cannot be written."""
-    suffix = "" if checkpoint == "best" else f"_{Path(checkpoint).stem}"
-    name = re.sub(r"[^\w.-]+", "_", subject.name + suffix)
-    can_write = is_writable(here)
-    return (here if can_write else elsewhere) / "evaluate" / name
+def _place(network: Network, here: Path, elsewhere: Path, split: str, checkpoint: str) -> Path:
+    """Where results go: below the run, or elsewhere where there is none or it cannot be written.
+
+    Those of another checkpoint than the best, of a file alone and of an export have its name.
+    """
+    is_of_run = isinstance(network, Trained) and here.is_dir()
+    if not is_of_run:
+        split += f"_{here.name.removesuffix('.ckpt')}"
+    elif checkpoint != "best":
+        split += f"_{Path(checkpoint).stem}"
+    place = here if is_of_run and is_writable(here) else elsewhere
+    return place / "evaluate" / re.sub(r"[^\w.-]+", "_", split)
 
 
 def write(

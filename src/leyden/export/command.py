@@ -110,10 +110,16 @@ def _place(network: Trained) -> Path:
 
 @contextlib.contextmanager
 def _beside(output: Path) -> Iterator[Path]:
-    """A place beside `output`, by the same name, that takes its name at the end; of what fails nothing stays."""
-    output.parent.mkdir(parents=True, exist_ok=True)
+    """A place beside `output`, by the same name, that takes its name at the end; of what fails nothing stays.
+
+    Raises:
+        ValueError: nothing can be written there.
+    """
     beside = output.parent / f".{output.name}.{os.getpid()}"
-    beside.mkdir()
+    try:
+        beside.mkdir(parents=True)
+    except OSError as error:
+        raise ValueError(f"output={output} cannot be written ({error.strerror}): give another place") from error
     try:
         yield beside / output.name
         if output.is_dir():
