@@ -59,7 +59,8 @@ def test_a_network_without_places_has_pixels_alone(tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["answer=cat"], "answer=cat is no class of the run: it has 0, 1, 2"),
-        (["num_images=0"], "num_images=0 is out of range: give 1 or more"),
+        (["num_images=0"], "num_images=0 is out of range: give 1 to 64"),
+        (["num_images=500"], "num_images=500 is out of range: give 1 to 64"),
         (["input=nowhere.png"], "input=nowhere.png: nothing is there"),
         (["inptu=x"], "unknown key 'inptu' (inptu=x): did you mean 'input'?"),
     ],

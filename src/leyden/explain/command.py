@@ -31,6 +31,7 @@ from leyden.trained import Trained, modules_of, open_network, probabilities_of, 
 log = logging.getLogger(__name__)
 
 CAM, INTEGRATED = "Grad-CAM", "integrated gradients"
+MOST_IMAGES = 64  # which a picture is drawn of
 MOST_POINTS = 2000
 
 
@@ -87,8 +88,8 @@ def images_of(asked: Options, network: Trained) -> Seen:
     Raises:
         ValueError: there is none.
     """
-    if asked.num_images < 1:
-        raise ValueError(f"num_images={asked.num_images} is out of range: give 1 or more")
+    if not 1 <= asked.num_images <= MOST_IMAGES:
+        raise ValueError(f"num_images={asked.num_images} is out of range: give 1 to {MOST_IMAGES}")
     if asked.input is not None:
         paths = find_inputs(asked.input, "path", None).paths
     else:
