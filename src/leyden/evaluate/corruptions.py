@@ -1,8 +1,8 @@
 """Subject > **corruptions** > robustness: images as noise, blur, weather and storage spoil them, at five severities.
 
-The corruptions of ImageNet-C (Hendrycks and Dietterich 2019), but for frost, which needs photographs of it, in NumPy
-and SciPy. Images below 64 pixels have the severities of CIFAR-10-C. Lengths are in proportion to the side: those of the
-paper count at 224 and at 32 pixels. Shapes: B images of H x W pixels and C channels, in [0, 1].
+The fifteen corruptions of ImageNet-C (Hendrycks and Dietterich 2019), in NumPy and SciPy; frost is drawn, where the
+paper has photographs of it. Images below 64 pixels have the severities of CIFAR-10-C. Lengths are in proportion to the
+side: those of the paper count at 224 and at 32 pixels. Shapes: B images of H x W pixels and C channels, in [0, 1].
 """
 
 import io
@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage
 
 from leyden.config import suggest
-from leyden.evaluate import weather
+from leyden.evaluate import frost, weather
 from leyden.evaluate.moved import clipped_zoom, moved
 from leyden.random import mix_seed
 
@@ -265,6 +265,7 @@ CORRUPTIONS = {
         ((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
     ),
     "snow": Corruption("weather", weather.snow, weather.SNOW_LARGE, weather.SNOW_SMALL),
+    "frost": Corruption("weather", frost.frost, frost.FROST_LARGE, frost.FROST_SMALL),
     "fog": Corruption("weather", weather.fog, weather.FOG_LARGE, weather.FOG_SMALL),
     "brightness": Corruption("weather", brightness, (0.1, 0.2, 0.3, 0.4, 0.5), (0.05, 0.1, 0.15, 0.2, 0.3)),
     "contrast": Corruption("digital", contrast, (0.4, 0.3, 0.2, 0.1, 0.05), (0.75, 0.5, 0.4, 0.3, 0.15)),
