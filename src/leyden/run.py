@@ -36,7 +36,7 @@ HISTOGRAMS = "histograms"  # of a run, a file for each step whose layers are log
 STATUSES = ("running", "finished", "pruned", "failed", "interrupted")
 KINDS = {
     "attempt": int, "attempts": list, "overrides": list, "choices": dict, "heartbeat": dict, "metrics": dict,
-    "data": dict,
+    "data": dict, "reason": str | None,
 }  # fmt: skip
 OF_AN_ATTEMPT = ("metrics", "intervals", "timings")  # what a new one does not take over
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "timm", "numpy", "wandb")
@@ -211,11 +211,11 @@ def read_record(directory: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ValueError(f"{directory} is no run directory: it has no run.json") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): `leyden resume` restores what it can") from error
     for key, kind in KINDS.items() if isinstance(record, dict) else ():
-        if not isinstance(record.get(key, kind()), kind):
-            raise ValueError(f"{path} is damaged: its {key} should be a {kind.__name__}")
+        if key in record and not isinstance(record[key], kind):
+            raise ValueError(f"{path} is damaged: its {key} should be a {getattr(kind, '__name__', kind)}")
     if not isinstance(record, dict) or record.get("status") not in STATUSES:
         raise ValueError(f"{path} is damaged: its status should be one of {', '.join(STATUSES)}")
     return record

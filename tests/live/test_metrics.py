@@ -76,6 +76,15 @@ def test_damaged_cells_are_left_out(tmp_path: Path) -> None:
     assert read(file) == {"epoch": [0, 1, 2, 3, 4], "val/loss": [None, None, None, None, 0.5]}
 
 
+def test_rows_before_what_is_no_row_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("epoch,val/loss\n0,0.5\n1," + "7" * 200_000 + "\n", encoding="utf-8")
+    file = MetricsFile(tmp_path / "metrics.csv")
+    assert read(file) == {"epoch": [0], "val/loss": [0.5]}
+    with (tmp_path / "metrics.csv").open("a", encoding="utf-8") as writer:
+        writer.write("2,0.25\n")
+    assert read(file)["epoch"] == [0, 2]
+
+
 def test_classes_come_where_they_are_asked_for(tmp_path: Path) -> None:
     write_rows(tmp_path, range(2))
     file = MetricsFile(tmp_path / "metrics.csv")

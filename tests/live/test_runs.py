@@ -69,6 +69,8 @@ def test_a_run_under_way_tells_how_far_it_is(tmp_path: Path) -> None:
         '{"status": "happy"}',
         '{"status": "finished", "metrics": 3}',
         '{"status": "finished", "attempts": [1]}',
+        '{"status": "finished", "reason": ["no"]}',
+        "[" * 100_000,
     ],
 )
 def test_a_damaged_record_is_told_beside_the_others(tmp_path: Path, text: str) -> None:
@@ -87,9 +89,10 @@ def test_numbers_that_json_does_not_have_are_left_out(tmp_path: Path) -> None:
     json.dumps(details(tmp_path, tmp_path / "one"), allow_nan=False)
 
 
-def test_a_damaged_study_still_has_its_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["{", "[" * 100_000])
+def test_a_damaged_study_still_has_its_runs(tmp_path: Path, text: str) -> None:
     study = write_study(tmp_path / "mine", {"optimizer": ["sgd", "adam"]}, lambda optimizer: 0.9, seeds=[0])
-    (study / "study.json").write_text("{", encoding="utf-8")
+    (study / "study.json").write_text(text, encoding="utf-8")
     listing = Runs(tmp_path).listing()
     assert "is damaged" in listing["studies"][0]["reason"]
     assert [run["study"] for run in listing["runs"]] == ["mine", "mine"]

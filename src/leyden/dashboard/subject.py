@@ -88,7 +88,7 @@ def read_report(directory: Path) -> Report | None:
         report: Report = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): `leyden report {directory}` writes it anew") from error
     is_whole = isinstance(report, dict) and report.keys() >= Report.__annotations__.keys()
     if not is_whole or report["format"] != FORMAT:

@@ -1,5 +1,6 @@
 """Files > **metrics** > runs, curves: a metrics.csv that grows, of which only what is new is read and sent."""
 
+import contextlib
 import csv
 import io
 import math
@@ -65,11 +66,15 @@ class MetricsFile:
         whole = written[: written.rfind(b"\n") + 1]  # the rest is a row that is being written
         self.offset += len(whole)
         self.ending = (self.ending + whole)[-ENDING_BYTES:]
-        for row in csv.reader(io.StringIO(whole.decode(errors="replace"), newline="")):
-            if not self.names:
-                self.names = list(dict.fromkeys(row))
-                self.columns = {name: [] for name in self.names}
-                continue
+        with contextlib.suppress(csv.Error):  # of what is no row at all: those before it are shown
+            for row in csv.reader(io.StringIO(whole.decode(errors="replace"), newline="")):
+                self._take_row(row)
+
+    def _take_row(self, row: list[str]) -> None:
+        if not self.names:
+            self.names = list(dict.fromkeys(row))
+            self.columns = {name: [] for name in self.names}
+        else:
             cells = row + [""] * (len(self.names) - len(row))
             for name, cell in zip(self.names, cells, strict=False):
                 self.columns[name].append(_number(cell))

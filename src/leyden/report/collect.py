@@ -239,7 +239,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         config = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no YAML"
         raise ValueError(f"{path} cannot be read ({reason}): the run's settings are not known") from error
     if not isinstance(config, dict):

@@ -57,7 +57,7 @@ def read_study(directory: Path) -> dict[str, Any]:
         study = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ValueError(f"{directory} is no study: it has no {STUDY_FILE}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): give the study's own command once more") from error
     if not isinstance(study, dict) or study.get("format") != FORMAT or not study.keys() >= KEYS:
         raise ValueError(f"{path} is not of format {FORMAT}, which this version of leyden writes")
