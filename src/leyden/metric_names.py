@@ -82,16 +82,31 @@ def is_percentage(name: str) -> bool:
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows of a `metrics.csv`, as text; a cell without a value is empty."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """The rows of a `metrics.csv`, as text; a cell without a value is empty, a row that was cut off left out.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(line for line in file if line.endswith("\n")))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
 
 
 def read_numbers(path: Path) -> list[dict[str, float]]:
-    """The rows of a `metrics.csv`, each with the numbers that it has; none where there is no such file."""
+    """The rows of a `metrics.csv`, each with the numbers that it has; none where there is no such file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     if not path.is_file():
         return []
-    return [{name: _number(text) for name, text in row.items() if text} for row in read_metrics(path)]
+    rows = read_metrics(path)
+    try:
+        return [{name: _number(text) for name, text in row.items() if text} for row in rows]
+    except (ValueError, TypeError, AttributeError) as error:  # more cells than columns come as a list
+        raise ValueError(f"{path} is damaged ({error})") from error
 
 
 def _number(text: str) -> float:

@@ -207,11 +207,11 @@ def test_without_key_or_answer_one_sentence_says_so(
 def test_a_damaged_run_hides_no_other(server: Wandb, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     damaged, torn = place / "runs" / "plain" / "one", place / "runs" / "failed" / "one"
     (damaged / "config.yaml").write_text("a: [1")
-    (torn / "metrics.csv").write_text("epoch,step,train/loss\n0,10,1e-")
+    (torn / "metrics.csv").write_text("epoch,step,train/loss\n0,10,1e-\n")
     command_line.sync(["runs"])
     out = capfd.readouterr().out
     assert "runs/plain/one  left alone: " in out
-    assert "runs/failed/one  left alone: " in out
+    assert re.search(r"runs/failed/one  left alone: \S+/metrics.csv is damaged", out)
     assert_whole(server, place, "offline")
     assert_whole(server, place, "killed")
 
