@@ -30,6 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from leyden import __version__
 from leyden.errors import Interrupted, explain
 from leyden.lock import is_held
+from leyden.wandb_names import run_id_of_a_sweep
 
 STUDY_FILE = "study.json"  # of a study's directory, in which its runs have theirs
 HISTOGRAMS = "histograms"  # of a run, a file for each step whose layers are logged with them
@@ -117,7 +118,8 @@ class RunRecord:
         self.facts |= {
             "status": "running", "reason": None, "started": now, "ended": None, "seconds": None,
             "heartbeat": {"time": now}, "pid": os.getpid(), "host": socket.gethostname(),
-            "attempt": attempt, "attempts": attempts, "run_id": self.facts.get("run_id") or secrets.token_hex(8),
+            "attempt": attempt, "attempts": attempts,
+            "run_id": self.facts.get("run_id") or run_id_of_a_sweep() or secrets.token_hex(8),
             "working_directory": os.getcwd(),
         }  # fmt: skip
         if of_study := membership(self.directory):

@@ -18,6 +18,7 @@ RELIABILITY = "reliability"
 PICTURES = "pictures"  # those of the run directory, `pictures/confusion_matrix`
 ROW = "row"  # of metrics.csv, the number of the last one that is there
 ENDED = "ended"  # in the summary: when the attempt ended that is there whole
+MOST_LETTERS = 128  # of the name or the group of a run
 STEP = "step"  # the axis of every curve: optimizer steps, where W&B's own counts what was logged
 
 
@@ -35,6 +36,16 @@ def plain_key(factor: str) -> str:
     return re.sub(r"\W", "_", factor)
 
 
+def group_of(study: Path, name: str) -> str:
+    """The group of the runs of the study `name` in a directory: that above it tells those of one name apart."""
+    return f"{study.resolve().parent.name} {name}"[-MOST_LETTERS:]
+
+
+def run_id_of_a_sweep() -> str | None:
+    """Under W&B's agent, the id by which it knows the run that it has begun: W&B takes no other from that process."""
+    return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+
+
 def host() -> str:
     """The server that this machine talks to."""
     return os.environ.get("WANDB_BASE_URL", HOST)
@@ -44,10 +55,9 @@ def has_key() -> bool:
     """Whether W&B's client will find a key; without one it would ask at the terminal."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
     try:
-        kept = netrc.netrc(path)
-    except (OSError, netrc.NetrcParseError):
+        kept = netrc.netrc(Path(os.environ.get("NETRC", "~/.netrc")).expanduser())
+    except (OSError, RuntimeError, netrc.NetrcParseError):  # a user without a home, too
         return False
     own = urlparse(host()).netloc
     return any(kept.authenticators(machine) is not None for machine in (MACHINES if own in MACHINES else (own,)))

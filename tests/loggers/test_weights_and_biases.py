@@ -309,7 +309,7 @@ def test_study_of_24_jobs_is_24_runs_of_one_group(study: Study) -> None:
         row = rows.pop(found["run_id"])
         factors = {key: row[key] for key in ("optimizer.lr", "head.dropout", "seed")}
         words = [f"{key}={level}" for key, level in factors.items()]
-        assert begun["run_group"] == study.directory.name
+        assert begun["run_group"] == f"{study.directory.parent.name} {study.directory.name}"
         assert sorted(begun["display_name"].split()) == sorted(begun["tags"]) == sorted(words)
         assert begun["job_type"].split() == [word for word in begun["display_name"].split() if "seed" not in word]
         at_wandb = {key.replace(".", "_"): float(level) for key, level in factors.items()}

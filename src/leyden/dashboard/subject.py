@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from leyden.config import CONFIG_DIRECTORY, REPEATS
 from leyden.report.collect import as_level, read_config
@@ -16,7 +17,7 @@ from leyden.report.settings import describe_factor
 from leyden.report.write import FORMAT
 from leyden.run import read_record
 from leyden.study.record import planned_jobs, read_study
-from leyden.wandb_names import place_of
+from leyden.wandb_names import group_of, place_of
 
 REPORT_FILE = "report.json"
 OF_THE_LOGGER = ("entity", "project", "group")  # where it puts runs
@@ -67,7 +68,7 @@ def read_subject(directory: Path) -> Subject:
         directory=directory,
         project=project,
         entity=entity or os.environ.get("WANDB_ENTITY"),
-        group=logger["group"] or study["name"],
+        group=logger["group"] or group_of(directory, study["name"]),
         factors=[factor for factor in factors if len(factor["levels"]) > 1],
         monitor=monitor,
         reported=tested if is_tested else None,
@@ -106,9 +107,9 @@ def _records(directory: Path, study: Mapping[str, Any]) -> Iterator[tuple[str, d
 
 def _logger(directory: Path, study: Mapping[str, Any]) -> dict[str, Any]:
     """Where runs were logged to, by the first that has gone to W&B; what none says is as conf/ has it."""
-    default = yaml.safe_load((CONFIG_DIRECTORY / "logger" / "wandb.yaml").read_text(encoding="utf-8"))
+    default = OmegaConf.load(CONFIG_DIRECTORY / "logger" / "wandb.yaml")
     root = yaml.safe_load((CONFIG_DIRECTORY / "train.yaml").read_text(encoding="utf-8"))
-    found = {key: default.get(key) for key in OF_THE_LOGGER} | {"monitor": root["monitor"]}
+    found = {key: default[key] for key in OF_THE_LOGGER} | {"monitor": root["monitor"]}
     for identity in study["jobs"]:
         try:
             config = read_config(directory / identity / "config.yaml")

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 ARTIFACTS = {"none": (), "best": ("best",), "best_and_last": ("last", "best")}  # which checkpoints go there
 SECONDS_TO_BEGIN = 20  # until W&B is taken for unreachable
 SECONDS_TO_UPLOAD = 600
-MOST_TRIES = 2  # of a request, once WMOST_TRIES = 4  # of a request, some twenty seconds in allB was reached
+MOST_TRIES = 2  # of a request, once W&B was reached
 NOT_IN_A_NAME = str.maketrans(dict.fromkeys('/\\#?%:"<>\r\n ', "_"))
 LONGEST_NAME = 128  # letters
 

@@ -22,12 +22,12 @@ from leyden.loggers.lineage import ARTIFACTS, SECONDS_TO_BEGIN, data_artifact, m
 from leyden.loggers.shown import shown_of
 from leyden.metric_names import is_as_good, read_numbers
 from leyden.run import membership
-from leyden.wandb_names import ENDED, FACTORS, ROW, STEP, mode_for_this_machine, plain_factors
+from leyden.wandb_names import ENDED, FACTORS, MOST_LETTERS, ROW, STEP, group_of, mode_for_this_machine, plain_factors
 
 log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).resolve().parent  # whose commit, and difference to it, W&B keeps
-MOST_LETTERS = 64  # of a tag or a job type in W&B
+MOST_LETTERS_OF_A_TAG = 64  # or a job type in W&B
 SECONDS_TO_UPLOAD = 60.0  # at the end, before the run goes on in files
 SECONDS_TO_UPLOAD_LATER = 600.0  # where nobody waits for the end of a run
 SHOWN = "shown"  # of the line with pictures and tables: how many rows there were
@@ -66,7 +66,8 @@ class WandbLogger(Follower):
         self.mode = mode_for_this_machine() if mode == "auto" else mode
         self.artifacts, self.code = artifacts, code
         self.study = membership(run_directory)
-        place = {"project": project, "entity": entity, "name": name, "group": group, "tags": list(tags or [])}
+        shown = name and name[:MOST_LETTERS]
+        place = {"project": project, "entity": entity, "name": shown, "group": group, "tags": list(tags or [])}
         self.settings: dict[str, Any] = place | (self._place_in_study(name, group, place["tags"]) if self.study else {})
         self.directory = Path(directory).resolve()  # W&B writes from a process of its own
         self.run: Any = None
@@ -79,10 +80,10 @@ class WandbLogger(Follower):
         words = {key: f"{key}={value}" for key, value in self.study["factors"].items()}
         setting = " ".join(word for key, word in words.items() if key not in REPEATS)
         return {
-            "group": group or self.study["name"],
-            "job_type": setting[:MOST_LETTERS] or "seeds",
-            "name": " ".join(words.values())[: 2 * MOST_LETTERS],
-            "tags": [*tags, *(word[:MOST_LETTERS] for word in words.values())],
+            "group": group or group_of(self.run_directory.parent, self.study["name"]),
+            "job_type": setting[:MOST_LETTERS_OF_A_TAG] or "seeds",
+            "name": " ".join(words.values())[:MOST_LETTERS],
+            "tags": [*tags, *(word[:MOST_LETTERS_OF_A_TAG] for word in words.values())],
         }
 
     def open(self) -> int:
