@@ -1,4 +1,4 @@
-"""`leyden dashboard` alone is W&B's own browser of its files, in a terminal."""
+"""`leyden dashboard` alone is W&B's own browser of its files, in a terminal; no word of its others goes unheard."""
 
 import os
 import pty
@@ -21,6 +21,23 @@ def test_without_files_or_a_terminal_one_sentence_says_what_to_do(
     (tmp_path / "runs" / "wandb").mkdir(parents=True)
     assert command_line.dashboard([]) == 1
     assert "try `leyden dashboard web`" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--dry-run", "--dry-run is of a study alone"),
+        ("--port 9000", "--port is of web alone"),
+        ("web --sweep-yaml", "--sweep-yaml is of a study alone"),
+        ("runs/digits_cnn/mine other", "other is of web alone"),
+        ("runs/digits_cnn/mine --token=x --dry-run", "--token is of web alone"),
+        ("runs/digits_cnn/mine --dry-run --sweep-yaml", "--dry-run and --sweep-yaml are two things"),
+    ],
+)
+def test_a_word_that_would_do_nothing_is_refused(words: str, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command_line.dashboard(words.split())
+    assert said in capfd.readouterr().err
 
 
 def test_in_a_terminal_the_runs_are_there(tmp_path: Path) -> None:

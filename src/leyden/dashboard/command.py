@@ -8,6 +8,7 @@ from pathlib import Path
 
 WEB = "web"
 RUNS = Path("runs")
+OF_WEB, OF_A_STUDY = ("runs", "host", "port", "token"), ("dry_run", "sweep_yaml")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -25,7 +26,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--token", help="of web: what a visitor must know; made where none is given and one is needed")
     parser.add_argument("--dry-run", action="store_true", help="of a study: write what would be sent, as JSON")
     parser.add_argument("--sweep-yaml", action="store_true", help="of a study: write a sweep for W&B's agent instead")
-    return parser.parse_args(list(arguments))
+    asked = parser.parse_args(list(arguments))
+    foreign = {None: (*OF_WEB, *OF_A_STUDY), WEB: OF_A_STUDY}.get(asked.what, OF_WEB)
+    for name in foreign:
+        if (value := getattr(asked, name)) != parser.get_default(name):
+            word = str(value) if name == "runs" else f"--{name.replace('_', '-')}"
+            parser.error(f"{word} is of {'web' if name in OF_WEB else 'a study'} alone")
+    if asked.dry_run and asked.sweep_yaml:
+        parser.error("--dry-run and --sweep-yaml are two things: give one")
+    return asked
 
 
 def show(asked: argparse.Namespace) -> None:

@@ -107,7 +107,7 @@ def _records(directory: Path, study: Mapping[str, Any]) -> Iterator[tuple[str, d
 
 def _logger(directory: Path, study: Mapping[str, Any]) -> dict[str, Any]:
     """Where runs were logged to, by the first that has gone to W&B; what none says is as conf/ has it."""
-    default = OmegaConf.load(CONFIG_DIRECTORY / "logger" / "wandb.yaml")
+    default: Any = OmegaConf.load(CONFIG_DIRECTORY / "logger" / "wandb.yaml")
     root = yaml.safe_load((CONFIG_DIRECTORY / "train.yaml").read_text(encoding="utf-8"))
     found = {key: default[key] for key in OF_THE_LOGGER} | {"monitor": root["monitor"]}
     for identity in study["jobs"]:
