@@ -234,11 +234,13 @@ def test_when_its_service_is_killed_a_new_file_holds_all(tmp_path: Path) -> None
     assert read_wandb_run(place)["state"] == "finished"
 
 
-def test_key_reaches_no_file_of_a_run(server: Wandb, tmp_path: Path) -> None:
-    process = start(tmp_path)
+def test_online_run_says_where_it_is_and_no_file_has_its_key(server: Wandb, tmp_path: Path) -> None:
+    process = start(tmp_path, "epochs=1")  # which ends before W&B has begun
     output, said = process.communicate()
     assert process.returncode == 0, said
     assert KEY not in output + said
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["wandb"]["address"].endswith(f"/me/leyden/runs/{record['run_id']}")
     for path in (path for path in tmp_path.rglob("*") if path.is_file()):
         assert KEY.encode() not in path.read_bytes(), path
 
