@@ -14,11 +14,19 @@ import jupytext
 import nbformat
 import pytest
 
+from leyden.quiz.questions import chapter_of
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
+FIRST_TWO = pytest.mark.parametrize("script", SCRIPTS[:2], ids=lambda script: script.stem)  # for who knows nothing yet
 EACH = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 MOST_CELLS = 24
 GLOSSARY = "## Words of this notebook"
+NOT_FROM_SCHOOL = (
+    "activation", "architecture", "autograd", "backward pass", "channel", "classifier", "continuous", "convex",
+    "curvature", "forward pass", "hyperparameter", "inference", "kernel", "least squares", "matrix", "matrices",
+    "mini-batch", "minibatch", "nonlinear", "penalty", "regression", "stride", "tensor", "variance", "vector",
+)  # fmt: skip
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
@@ -42,6 +50,11 @@ def glossary(script: Path) -> list[str]:
     return re.findall(r"^\| ([^|]+?) \| [^|]+ \|$", text, re.MULTILINE)[2:] if "---" in text else []
 
 
+def headings(cell: Any) -> str:
+    """The headings of a cell."""
+    return "\n".join(re.findall(r"^#+ (.*)", cell.source, re.MULTILINE)) if cell.cell_type == "markdown" else ""
+
+
 def prose(cell: Any) -> str:
     """What a reader has to understand of a cell: no headings, titles of papers, formulas, code but its words."""
     if cell.cell_type == "markdown":
@@ -60,8 +73,9 @@ def prose(cell: Any) -> str:
 
 def uses(word: str, text: str) -> list[int]:
     """Where a word stands in a text, in the singular or plural."""
-    stem = re.escape(word.removesuffix("s")).replace(r"\ ", r"\s+")
-    return [match.start() for match in re.finditer(rf"(?<![\w-]){stem}(?:es|s)?(?![\w-])", text, re.IGNORECASE)]
+    one, many = (re.escape(form).replace(r"\ ", r"\s+") for form in (word.removesuffix("s"), word))
+    form = rf"(?:{one}|{many}(?:es|s)?)"
+    return [match.start() for match in re.finditer(rf"(?<![\w-]){form}(?![\w-])", text, re.IGNORECASE)]
 
 
 def explanations(text: str) -> list[tuple[int, int]]:
@@ -136,13 +150,75 @@ def test_no_word_is_used_before_it_is_explained(script: Path) -> None:
     assert not too_early, "\n".join(too_early)
 
 
-@pytest.mark.parametrize("script", SCRIPTS[:2], ids=lambda script: script.stem)  # for who knows nothing of it yet
-def test_no_word_of_a_later_notebook_is_used(script: Path) -> None:
-    unknown = []
-    for number, text in enumerate(map(prose, cells(script))):
-        for word in (word for other in SCRIPTS if other > script for word in glossary(other)):
-            unknown += [f"cell {number}: {word}: …{text[max(0, at - 50) : at + 50]}…" for at in uses(word, text)]
+@EACH
+def test_no_heading_uses_a_word_that_is_explained_later(script: Path) -> None:
+    for word in glossary(script):
+        explained = next(place for place, cell in enumerate(cells(script)) if uses(word, prose(cell)))
+        assert not any(uses(word, headings(cell)) for cell in cells(script)[:explained]), word
+
+
+def unknown_words(script: Path) -> list[str]:
+    """What later notebooks explain, and what none does."""
+    known = {word.lower() for other in SCRIPTS if other <= script for word in glossary(other)}
+    later = [word for other in SCRIPTS if other > script for word in glossary(other)]
+    return [word for word in (*later, *NOT_FROM_SCHOOL) if word.lower() not in known]
+
+
+def found_in(text: str, words: list[str], but: list[str]) -> list[str]:
+    """Those of the words that stand in a text, but not as part of one of the others."""
+    spans = [(at, at + len(known)) for known in but for at in uses(known, text)]
+    return [
+        f"{word}: …{text[max(0, at - 50) : at + 50]}…"
+        for word in words
+        for at in uses(word, text)
+        if not any(begin <= at < end for begin, end in spans)
+    ]
+
+
+@FIRST_TWO
+def test_no_word_is_used_that_neither_school_nor_an_earlier_notebook_explains(script: Path) -> None:
+    known = [word for other in SCRIPTS if other <= script for word in glossary(other)]
+    unknown = [
+        f"cell {number}: {found}"
+        for number, cell in enumerate(cells(script))
+        for found in found_in(f"{headings(cell)}\n{prose(cell)}", unknown_words(script), known)
+    ]
     assert not unknown, "\n".join(unknown)
+
+
+@FIRST_TWO
+def test_italics_are_titles_and_not_words_without_an_explanation(script: Path) -> None:
+    for cell in cells(script):
+        if cell.cell_type == "markdown":
+            italics = re.findall(r"(?<!\*)\*(?![* ])([^*]+)\*(?!\*)", cell.source)
+            assert all(text[0].isupper() for text in italics), italics
+
+
+@FIRST_TWO
+def test_quiz_asks_in_words_that_its_notebook_explains(script: Path) -> None:
+    known = [word for other in SCRIPTS if other <= script for word in glossary(other)]
+    unknown = []
+    for question in chapter_of(int(script.name[:2])).questions:
+        said = [*(option.text for option in question.options), *(one.says for one in question.options)]
+        said += [question.asks, question.says, re.sub(r"\S*[._(=]\S*", " ", question.run)]  # less code
+        said += [mistake.says for mistake in question.mistakes]
+        unknown += [f"{question.id}: {found}" for found in found_in("\n".join(said), unknown_words(script), known)]
+    assert not unknown, "\n".join(unknown)
+
+
+@FIRST_TWO
+def test_letters_of_a_formula_are_named_in_the_text_of_its_cell(script: Path) -> None:
+    for cell in cells(script):
+        if cell.cell_type == "markdown":
+            apart = re.findall(r"\$\$(.*?)\$\$", cell.source, re.DOTALL)
+            within = " ".join(re.findall(r"\$([^$]+)\$", re.sub(r"\$\$.*?\$\$", "", cell.source, flags=re.DOTALL)))
+            assert letters("\n".join(apart)) <= letters(within) | {"d"}, apart  # d: of a derivative
+
+
+def letters(formula: str) -> set[str]:
+    """The letters of a formula in LaTeX, with the names of the Greek ones, without commands that draw or lay out."""
+    commands = set(re.findall(r"\\([a-z]+)", formula)) - {"frac", "qquad", "quad", "sum", "max", "cdot", "partial"}
+    return commands | set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", " ", formula)))
 
 
 @pytest.mark.notebooks

@@ -22,8 +22,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Reads `leyden quiz …`; ends the program where it cannot be read."""
     parser = argparse.ArgumentParser(
         prog="leyden quiz",
-        description="Questions of the course, half of them answered by running something. What has been answered is "
-        f"kept in {PROGRESS}, and not asked again. Enter alone passes over a question, Ctrl-D or Ctrl-C ends.",
+        description="Questions of the course, half of them answered by running something. What has been answered "
+        f"rightly is kept in {PROGRESS} and not asked again: delete it to begin anew. Enter alone passes over a "
+        "question, Ctrl-D or Ctrl-C ends.",
     )
     parser.add_argument("chapter", nargs="?", type=int, help="1 to 6 (default: all)")
     parser.add_argument("--list", action="store_true", help="list the questions, and what has been answered")
@@ -46,7 +47,7 @@ def take(asked: argparse.Namespace, signals: Signals, ask: Ask = input, path: Pa
             _ask_all(chapters, answered, ask, path)
     for chapter in chapters:
         right = sum(answered.get(question.id, False) for question in chapter.questions)
-        print(f"{chapter.number}. {chapter.title}: {right} of {len(chapter.questions)} answered")
+        print(f"{chapter.number}. {chapter.title}: {right} of {len(chapter.questions)} answered rightly")
 
 
 def read_progress(path: Path) -> dict[str, bool]:
@@ -102,5 +103,5 @@ def _ask_one(question: Question, ask: Ask) -> bool:
         if reply.is_right:
             return True
         tries += 1
-    print(f"Right is: {question.answer()}")
+    print(f"Right is: {question.answer()}\n{question.says}".rstrip())
     return False

@@ -31,7 +31,7 @@ class Mistake(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What becomes of an answer."""
+    """What becomes of an answer; what is said of a wrong one does not give the right one away."""
 
     is_right: bool
     says: str
@@ -83,7 +83,7 @@ class Question:
         if self._is_near(value, number) or (is_percentage and self._is_near(value / 100, number)):
             return Reply(True, self.says)
         mistake = next((one for one in self.mistakes if self._is_near(value, one.answer)), None)
-        return Reply(False, mistake.says if mistake else self.says)
+        return Reply(False, mistake.says if mistake else "Find it as it is said above.")
 
     def _reply_to_letter(self, letter: str) -> Reply:
         letters = LETTERS[: len(self.options)]
