@@ -123,7 +123,7 @@ for (name, rate), marker in zip(rates.items(), "osv^", strict=True):
     if name.startswith(("good", "too large")):
         left.plot(places[:6], a / 2 * places[:6] ** 2, marker=marker, label=name, color=drawn.get_color())
 left.set(xlabel="weight w", ylabel="loss L", title="Five steps from w = 1.2")
-right.set(xlabel="step", ylabel="loss L (logarithmic)", title=f"Falling below a rate of 2/a = {2 / a:g}")
+right.set(xlabel="step", ylabel="loss L (logarithmic)", title=f"Falls if the rate is below 2/a = {2 / a:g}")
 for axes in (left, right):
     axes.legend(fontsize=8, title="learning rate", title_fontsize=8)
 plt.show()
@@ -148,9 +148,9 @@ $l$ has a weight $W^{l}_{ij}$ for each number $j$ of the layer before and a bias
 
 $$z^{l}_i = \sum_j W^{l}_{ij}\, a^{l-1}_j + b^{l}_i, \qquad a^{l}_i = f(z^{l}_i), \qquad f(z) = \max(0, z).$$
 
-The last layer has no $f$: its $z^{D}_k$ are the logits. Let $\delta^{l}_i = \frac{\partial L}{\partial z^{l}_i}$ be the
-slope of the loss when $z^{l}_i$ alone is moved ($\partial$ is the sign for a derivative when there are other variables,
-which are held still).
+The last layer has no $f$: its $z^{D}_k$ are the logits. Let $\delta^{l}_i = \frac{\partial L}{\partial z^{l}_i}$
+(delta) be the slope of the loss when $z^{l}_i$ alone is moved ($\partial$ is the sign for a derivative when there are
+other variables, which are held still).
 
 1. *At the end.* With $S = \sum_m e^{z_m}$, $p_y = e^{z_y} / S$, and since $\ln$ of a fraction is a difference,
    $L = -\ln p_y = -z_y + \ln S$. If $z_k$ is moved, $-z_y$ has the slope $-1$ where $k$ is the right class $y$, else 0.
@@ -259,8 +259,8 @@ best = int(np.argmin(errors))
 figure, axes = plt.subplots(figsize=(5.5, 3))
 axes.loglog(widths, errors, marker="o")
 axes.set(xlabel="h, the change of a weight", ylabel="error ÷ derivative (median)", title="Finite differences")
-axes.text(3e-11, 1e-2, "rounding: as 1/h")
-axes.text(3e-7, 1e-3, "no parabola: as h²")
+axes.text(1e-10, 3e-4, "rounding: as 1/h")
+axes.text(2e-6, 2e-5, "no parabola: as h²")
 plt.show()
 Markdown(
     f"At best, with h = {widths[best]:.0e}, the two differ by {errors[best]:.0e} of the derivative (median of forty "

@@ -88,6 +88,16 @@ def test_notebook_shows_questions_with_answers_folded() -> None:
     assert "<b>" not in repr(listing)
 
 
+def test_what_is_asked_and_said_is_no_wider_than_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    run(tmp_path / "quiz.json", "8832", "8832", *["7"] * 6, "a", "b")
+    said = capsys.readouterr().out
+    assert said.startswith("Answer with a letter or a number;")
+    assert max(len(line) for line in said.splitlines() if "find it by" not in line) <= 60
+
+
 def test_ctrl_c_ends_the_quiz_with_what_was_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     typed = iter(["8970"])
 
@@ -97,5 +107,5 @@ def test_ctrl_c_ends_the_quiz_with_what_was_answered(tmp_path: Path, capsys: pyt
         raise Interrupted(2)
 
     take(argparse.Namespace(chapter=1, list=False), Signals(), ask, tmp_path / "quiz.json")
-    assert "1 of 7 answered" in capsys.readouterr().out
+    assert "\n1. Artificial neural networks: 1 of 7 answered" in capsys.readouterr().out
     assert read_progress(tmp_path / "quiz.json") == {"1.width": True}

@@ -1,9 +1,13 @@
 """Questions have one right answer, and every wrong one is explained."""
 
+import ast
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy
 import pytest
+import torch
 
 from leyden.quiz.keys import KEYS
 from leyden.quiz.questions import LETTERS, Question, chapter_of, read_chapters
@@ -16,6 +20,14 @@ WITH_OPTIONS = [question for question in QUESTIONS if question.options]
 
 def named(question: Question) -> str:
     return question.id
+
+
+def is_python(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
 
 
 def test_there_are_forty_questions_over_six_chapters_half_of_them_answered_by_running() -> None:
@@ -50,6 +62,16 @@ def test_key_runs_and_no_slip_is_taken_for_it(question: Question) -> None:
     unforeseen = question.reply("-123456")
     assert not unforeseen.is_right
     assert question.says not in unforeseen.says
+
+
+@pytest.mark.parametrize("question", [question for question in WITH_KEYS if is_python(question.run)], ids=named)
+def test_python_that_finds_an_answer_finds_it(question: Question) -> None:
+    *before, last = ast.parse(question.run).body
+    names: dict[str, Any] = {"numpy": numpy, "torch": torch}
+    exec(compile(ast.Module(before, []), question.id, "exec"), names)
+    assert isinstance(last, ast.Expr)
+    found = eval(compile(ast.Expression(last.value), question.id, "eval"), names)
+    assert question.reply(f"{float(numpy.ravel(found)[0]):.9f}").is_right
 
 
 def test_right_options_stand_in_all_places() -> None:

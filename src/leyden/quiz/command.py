@@ -1,8 +1,9 @@
 """Command line > **quiz** > questions: asks them in the terminal, and keeps which have been answered."""
 
 import argparse
-import contextlib
 import json
+import shutil
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from leyden.run import write_atomically
 from leyden.signals import Signals
 
 PROGRESS = Path("runs") / "quiz.json"  # beside the runs that answers come from
+HOW = "Answer with a letter or a number; Enter alone passes over, Ctrl-D ends. Python begins with: import numpy, torch"
 TRIES = 2  # before the answer is told
 
 Ask = Callable[[str], str]
@@ -41,10 +43,13 @@ def take(asked: argparse.Namespace, signals: Signals, ask: Ask = input, path: Pa
     answered = read_progress(path)
     if asked.list:
         for chapter in chapters:
-            print(f"{Listing(chapter)}\n")
+            print(f"{_wrapped(str(Listing(chapter)))}\n")
     else:
-        with contextlib.suppress(Interrupted), signals.at_once():
-            _ask_all(chapters, answered, ask, path)
+        try:
+            with signals.at_once():
+                _ask_all(chapters, answered, ask, path)
+        except Interrupted:
+            print()  # Ctrl-C leaves the cursor behind what was typed
     for chapter in chapters:
         right = sum(answered.get(question.id, False) for question in chapter.questions)
         print(f"{chapter.number}. {chapter.title}: {right} of {len(chapter.questions)} answered rightly")
@@ -68,6 +73,8 @@ def read_progress(path: Path) -> dict[str, bool]:
 
 
 def _ask_all(chapters: Sequence[Chapter], answered: dict[str, bool], ask: Ask, path: Path) -> None:
+    if not all(answered.get(question.id) for chapter in chapters for question in chapter.questions):
+        print(_wrapped(HOW))
     for chapter in chapters:
         left = [question for question in chapter.questions if not answered.get(question.id)]
         for place, question in enumerate(left, 1):
@@ -84,7 +91,16 @@ def _ask_all(chapters: Sequence[Chapter], answered: dict[str, bool], ask: Ask, p
 
 def _to_read(question: Question) -> str:
     text = repr(Listing(Chapter(0, "", [question])))
-    return text.split("\n\n", 1)[1].removeprefix("1. ")
+    return _wrapped(text.split("\n\n", 1)[1].removeprefix("1. "))
+
+
+def _wrapped(text: str) -> str:
+    """As wide as the terminal, but for lines that are to be copied."""
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        line if "find it by:" in line else textwrap.fill(line, width, subsequent_indent="      " * line.startswith(" "))
+        for line in text.splitlines()
+    )
 
 
 def _ask_one(question: Question, ask: Ask) -> bool:
@@ -99,9 +115,9 @@ def _ask_one(question: Question, ask: Ask) -> bool:
         except ValueError as error:
             print(error)
             continue
-        print(f"{'Right.' if reply.is_right else 'No.'} {reply.says}".rstrip())
+        print(_wrapped(f"{'Right.' if reply.is_right else 'No.'} {reply.says}".rstrip()))
         if reply.is_right:
             return True
         tries += 1
-    print(f"Right is: {question.answer()}\n{question.says}".rstrip())
+    print(_wrapped(f"Right is: {question.answer()}\n{question.says}".rstrip()))
     return False
