@@ -1,4 +1,4 @@
-"""Names at W&B are such as its panels find; addresses are read whatever server they are of; its environment is heard."""
+"""Names at W&B are such as panels find, addresses are read whatever server they are of, its environment is heard."""
 
 from pathlib import Path
 
@@ -28,6 +28,8 @@ def test_a_missing_key_is_told_with_what_else_can_be_done(monkeypatch: pytest.Mo
         check_key(", or go")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     check_key()
+
+
 def test_studies_of_one_name_are_groups_of_their_own(tmp_path: Path) -> None:
     groups = []
     for name in ("digits_cnn", "digits_mlp"):

@@ -9,6 +9,7 @@ be read, and one that goes on begins another: it is given every row again, and t
 import contextlib
 import logging
 import math
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,6 +65,8 @@ class WandbLogger(Follower):
         if artifacts not in ARTIFACTS:
             raise ValueError(f"logger.artifacts={artifacts}: expected {', '.join(ARTIFACTS)}")
         self.mode = mode_for_this_machine() if mode == "auto" else mode
+        if mode == "auto" and os.environ.get("WANDB_MODE") == "disabled":
+            log.warning("WANDB_MODE=disabled: W&B's files are written all the same; logger=csv leaves it out")
         self.artifacts, self.code = artifacts, code
         self.study = membership(run_directory)
         shown = name and name[:MOST_LETTERS]
