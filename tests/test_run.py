@@ -1,5 +1,7 @@
 """The run's record: truthful while it runs, when it ends, when it fails; readable at every instant."""
 
+import contextlib
+import logging
 import subprocess
 import sys
 import time
@@ -9,7 +11,7 @@ import pytest
 
 from leyden import __version__
 from leyden.errors import Interrupted
-from leyden.run import RunRecord, read_record
+from leyden.run import RunRecord, read_record, show_warnings
 
 
 def test_record_says_running_then_finished(tmp_path: Path) -> None:
@@ -102,3 +104,19 @@ def test_absent_or_damaged_record_is_named(text: str | None, expected: str, tmp_
         (tmp_path / "run.json").write_text(text)
     with pytest.raises(ValueError, match=expected):
         read_record(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_a_log_that_a_full_disk_does_not_take_is_silent(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    show_warnings()
+    log = logging.getLogger("of_a_library")
+    handler = logging.FileHandler("/dev/full")
+    log.addHandler(handler)
+    log.error("no room")
+    log.removeHandler(handler)
+    assert capfd.readouterr().err == ""
+    with contextlib.suppress(OSError):
+        handler.close()

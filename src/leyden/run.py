@@ -326,7 +326,11 @@ class Terminal(logging.Handler):
 
 
 def show_warnings() -> None:
-    """Lets our own warnings be seen on the terminal, from the first rank."""
+    """Lets our own warnings be seen on the terminal, from the first rank, and logs fail in silence.
+
+    On a full disk each line of each library's log would be told there with a traceback.
+    """
+    logging.raiseExceptions = False
     ours = logging.getLogger("leyden")
     if not ours.handlers and rank() == 0:
         terminal = Terminal(logging.WARNING)

@@ -323,6 +323,19 @@ def test_study_of_24_jobs_is_24_runs_of_one_group(study: Study) -> None:
     assert states.count("failed") == 1
 
 
+def test_where_nothing_can_be_written_one_warning_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And W&B does not take the system's temporary directory, where nobody would look."""
+    monkeypatch.setattr("leyden.loggers.weights_and_biases.is_writable", lambda place: False)
+    follower = WandbLogger(tmp_path / "run", mode="offline", directory=str(tmp_path / "runs"))
+    follower.finish({"run_id": "abc", "status": "failed", "ended": "now"})
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"W&B: {tmp_path / 'runs'}: Permission denied")
+    assert said.endswith("metrics.csv has every row")
+    assert follower.run is None
+
+
 def test_unknown_mode_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"logger\.mode=off"):
         WandbLogger(tmp_path, mode="off")

@@ -7,6 +7,7 @@ be read, and one that goes on begins another: it is given every row again, and t
 """
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -22,7 +23,7 @@ from leyden.loggers.follower import Follower
 from leyden.loggers.lineage import ARTIFACTS, SECONDS_TO_BEGIN, data_artifact, model_artifact
 from leyden.loggers.shown import shown_of
 from leyden.metric_names import is_as_good, read_numbers
-from leyden.run import membership
+from leyden.run import is_writable, membership
 from leyden.wandb_names import ENDED, FACTORS, MOST_LETTERS, ROW, STEP, group_of, mode_for_this_machine, plain_factors
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,10 @@ class WandbLogger(Follower):
     def open(self) -> int:
         import wandb
 
-        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "wandb").mkdir(parents=True, exist_ok=True)
+        for place in (self.directory, self.directory / "wandb"):
+            if not is_writable(place):  # W&B would take the system's temporary directory without a word
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
         is_online = self.mode == "online"
         wandb.setup(wandb.Settings(silent=True))
         self.run = wandb.init(
@@ -189,7 +193,8 @@ class WandbLogger(Follower):
         """Goes on in files, which are given every row again; whoever was not reached can be sent them later."""
         import wandb
 
-        if self.has_recovered:
+        is_of_this_disk = isinstance(error, OSError) and error.filename is not None  # where files fare no better
+        if self.has_recovered or is_of_this_disk:
             raise error
         self.has_recovered = True
         log.warning(
