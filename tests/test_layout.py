@@ -1,5 +1,6 @@
 """The repository is what the README says, and small enough to read."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MOST_LINES = 400
+MOST_LINES_OF_A_FUNCTION = 60
 
 
 def files() -> list[Path]:
@@ -50,6 +52,14 @@ def test_no_file_is_longer_than_a_sitting() -> None:
             if path.parent == ROOT / "notebooks":  # whose explanations are read in the notebook
                 text = re.sub(r'^# %% \[markdown\]\nr""".*?^"""$', "", text, flags=re.MULTILINE | re.DOTALL)
             assert len(text.splitlines()) <= MOST_LINES, path
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    for path in files():
+        if path.suffix == ".py" and path.parent != ROOT / "notebooks":
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    assert (node.end_lineno or 0) - node.lineno < MOST_LINES_OF_A_FUNCTION, (path, node.name)
 
 
 def test_every_module_says_where_it_sits() -> None:

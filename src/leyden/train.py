@@ -154,11 +154,7 @@ def fit_and_test(
     run.update(**({"transfer": told} if told else {}))
     if run.main_process:
         warn_of_other_machine(start.found, facts)
-        groups = describe_groups(classifier, classifier.finetune.rates(), classifier.finetune.undecayed())
-        print("\n".join([transfer_table.as_text(told)] * bool(told) + [groups]))
-        if start.record:
-            log.info("%s", start.describe())
-            print(start.describe())
+        tell_what_begins(classifier, told, start)
 
     with telling_which_rank_failed(trainer, run):
         trainer.fit(classifier, datamodule=data, ckpt_path=start.found.path, weights_only=True)
@@ -175,6 +171,15 @@ def fit_and_test(
         summarise(run, trainer, classifier, data, checkpoints, find(callbacks, Progress), config.pictures is not False)
         wait_for_ranks(trainer, run)
     return checkpoints.best_value if checkpoints else None
+
+
+def tell_what_begins(classifier: ImageClassifier, told: dict[str, str], start: Start) -> None:
+    """Prints what to look at before the first step: weights, groups of parameters, where the run goes on."""
+    groups = describe_groups(classifier, classifier.finetune.rates(), classifier.finetune.undecayed())
+    print("\n".join([transfer_table.as_text(told)] * bool(told) + [groups]))
+    if start.record:
+        log.info("%s", start.describe())
+        print(start.describe())
 
 
 def choose_by_validation(classifier: ImageClassifier, ema: Ema | None) -> dict[str, float]:

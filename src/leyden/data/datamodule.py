@@ -65,35 +65,27 @@ class ImageDataModule(pl.LightningDataModule):
         cache_directory: str = "data/cache",
     ) -> None:
         super().__init__()
-        if not 0 < train_fraction <= 1:
-            raise ValueError(f"data.train_fraction={train_fraction} is out of range: give a number above 0, up to 1")
-        for name, value in {"validation_fraction": validation_fraction, "test_fraction": test_fraction}.items():
-            if not 0 < value < 1:
-                raise ValueError(f"data.{name}={value} is out of range: give a number between 0 and 1")
-        if labels_per_class is not None and labels_per_class < 1:
-            raise ValueError(f"data.labels_per_class={labels_per_class} is out of range: give 1 or more")
+        for key, value, is_right, wanted in (
+            ("batch_size", batch_size, batch_size >= 1, "1 or more"),
+            ("data.train_fraction", train_fraction, 0 < train_fraction <= 1, "a number above 0, up to 1"),
+            ("data.validation_fraction", validation_fraction, 0 < validation_fraction < 1, "a number between 0 and 1"),
+            ("data.test_fraction", test_fraction, 0 < test_fraction < 1, "a number between 0 and 1"),
+            ("data.labels_per_class", labels_per_class, labels_per_class is None or labels_per_class >= 1, "1 or more"),
+            ("data.split_seed", split_seed, split_seed >= 0, "0 or more"),
+            ("data.num_workers", num_workers, num_workers is None or num_workers >= 0, "0 or more, or null"),
+            ("folds", folds, folds >= 2, "2 or more"),
+            ("fold", fold, fold is None or 0 <= fold < folds, f"0 to {folds - 1}, or another number of folds"),
+            ("data.margin", margin, 1 <= margin <= 4, "a number from 1 (none) to 4"),
+            ("data.memory_share", memory_share, 0 < memory_share <= 1, "a number above 0, up to 1"),
+        ):
+            if not is_right:
+                raise ValueError(f"{key}={value} is out of range: give {wanted}")
+        words = {"on_error": (on_error, ("fail", "skip")), "sampler": (sampler, ("shuffle", "balanced"))}
+        for name, (word, known) in (words | {"cache": (cache, KINDS)}).items():
+            if word not in known:
+                raise ValueError(f"data.{name}={word}: expected {', '.join(known[:-1])} or {known[-1]}")
         if labels_per_class is not None and train_fraction < 1:
             raise ValueError("data.labels_per_class and data.train_fraction exclude each other: give one of them")
-        if split_seed < 0:
-            raise ValueError(f"data.split_seed={split_seed} is out of range: give 0 or more")
-        if num_workers is not None and num_workers < 0:
-            raise ValueError(f"data.num_workers={num_workers} is out of range: give 0 or more, or null")
-        if on_error not in ("fail", "skip"):
-            raise ValueError(f"data.on_error={on_error}: expected fail or skip")
-        if sampler not in ("shuffle", "balanced"):
-            raise ValueError(f"data.sampler={sampler}: expected shuffle or balanced")
-        if folds < 2:
-            raise ValueError(f"folds={folds} is out of range: give 2 or more")
-        if fold is not None and not 0 <= fold < folds:
-            raise ValueError(f"fold={fold} is out of range: give 0 to {folds - 1}, or another number of folds")
-        if not 1 <= margin <= 4:
-            raise ValueError(f"data.margin={margin} is out of range: give a number from 1 (none) to 4")
-        if cache not in KINDS:
-            raise ValueError(f"data.cache={cache}: expected {', '.join(KINDS[:-1])} or {KINDS[-1]}")
-        if not 0 < memory_share <= 1:
-            raise ValueError(f"data.memory_share={memory_share} is out of range: give a number above 0, up to 1")
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} is out of range: give 1 or more")
         self.source, self.batch_size, self.seed, self.root = source, batch_size, seed, Path(root)
         self.validation_fraction, self.test_fraction, self.split_seed = validation_fraction, test_fraction, split_seed
         self.train_fraction, self.labels_per_class = train_fraction, labels_per_class
@@ -216,11 +208,6 @@ class ImageDataModule(pl.LightningDataModule):
     def training_labels(self) -> Tensor:
         """The labels of the training images, as the task says."""
         return self.labels[self.train_indices.to(self.labels.device)]
-
-    @property
-    def class_counts(self) -> Tensor:
-        """Training images of each class, int64 [K]."""
-        return count_classes(self.training_labels, self.num_classes)
 
     def _warn_of_settings_for_files(self) -> None:
         settings = {"num_workers": 0, "on_error": "fail", "margin": 1.0, "cache": "none"}

@@ -80,17 +80,9 @@ def serve(runs_directory: Path, host: str = "127.0.0.1", port: int = 8000, token
 
 def make_app(runs_directory: Path, token: str | None = None, hosts: Collection[str] | None = None) -> "FastAPI":
     """The application; `hosts` are the names that it may be called by, None for any."""
-    from fastapi import FastAPI, HTTPException, Query, Request, Response
+    from fastapi import FastAPI, HTTPException, Request, Response
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    runs, lock = Runs(runs_directory), threading.Lock()
-
-    def asked(question: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            with lock:
-                return question(*arguments)
-        except (LookupError, OSError) as error:
-            raise HTTPException(404, "there is no such run or file") from error
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Any) -> Response:
@@ -117,6 +109,23 @@ def make_app(runs_directory: Path, token: str | None = None, hosts: Collection[s
             raise HTTPException(404)
         file = "page.css" if name == "report.css" else name
         return _answer(request, _source(STATIC[name] / file), TYPES[Path(name).suffix])
+
+    _add_questions(app, Runs(runs_directory))
+    return app
+
+
+def _add_questions(app: "FastAPI", runs: Runs) -> None:
+    """What the page asks: of all runs, of some and of one, one question at a time."""
+    from fastapi import HTTPException, Query, Request, Response
+
+    lock = threading.Lock()
+
+    def asked(question: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            with lock:
+                return question(*arguments)
+        except (LookupError, OSError) as error:
+            raise HTTPException(404, "there is no such run or file") from error
 
     @app.get("/api/runs")
     def listing(request: Request) -> Response:
@@ -151,8 +160,6 @@ def make_app(runs_directory: Path, token: str | None = None, hosts: Collection[s
         if place.suffix == ".html":
             response.headers["Content-Security-Policy"] = REPORT_POLICY
         return response
-
-    return app
 
 
 def _answer_json(request: "Request", found: Any) -> "Response":
