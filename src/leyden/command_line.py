@@ -331,7 +331,7 @@ def _soup_job(*directories: Path) -> None:
 
 
 def _sync_job(signals: Signals, directories: Sequence[Path]) -> None:
-    from leyden.loggers.sync import sync as send
+    from leyden.sync import sync as send
 
     with signals.at_once():
         send(directories)

@@ -177,7 +177,7 @@ def test_run_that_goes_on_after_it_was_sent_is_sent_whole(
 def test_what_wandb_refuses_is_not_taken_for_sent(
     server: Wandb, place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leyden.loggers.sync.SECONDS_TO_SETTLE", 1.0)
+    monkeypatch.setattr("leyden.sync.SECONDS_TO_SETTLE", 1.0)
     server.refuses_history = True
     assert command_line.sync(["runs/offline"]) == 1
     out, err = capfd.readouterr()
@@ -223,7 +223,7 @@ def test_a_mark_of_wandbs_own_is_not_trusted(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("leyden.loggers.sync._settled", interrupted)
+        patch.setattr("leyden.sync._settled", interrupted)
         server.refuses_history = True
         with pytest.raises(KeyboardInterrupt):
             command_line.sync(["runs/offline"])
