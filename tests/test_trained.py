@@ -1,5 +1,6 @@
 """What a run has learnt, built again from its checkpoint alone, against what the run itself has stored."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -100,6 +101,20 @@ def test_what_its_weights_once_came_from_is_not_asked_for(train_run: Train, tmp_
     second = train_run(*QUICK, f"weights={first.directory}", "seed=1")
     shutil.rmtree(first.directory)
     assert Trained(second.directory).facts.class_names == tuple("0123456789")
+
+
+def test_a_study_without_a_best_run_asks_for_one_of_its_runs(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "rates", {"rate": [1, 2]}, lambda rate: 0.7, seeds=[0])
+    path = study / f"{1:010x}" / "run.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["data"]["fingerprint"] = "0" * 64
+    path.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"best run of this study is not known .runs saw different images.*: give the"):
+        open_network(study)
+    for record_of_run in study.glob("*/run.json"):
+        record_of_run.unlink()
+    with pytest.raises(ValueError, match=r"best run of this study is not known .*no run has finished"):
+        open_network(study)
 
 
 def test_a_file_is_read_as_the_network_wants_it(train_run: Train, tmp_path: Path) -> None:

@@ -191,8 +191,17 @@ def build_again(config: DictConfig, facts: DataFacts, source: Path, version: str
 
 
 def best_of_study(directory: Path) -> Path:
-    """The directory of the run that validation likes best of a study's finished ones."""
-    return collect([directory]).best_first()[0].directory
+    """The directory of the run that validation likes best of a study's finished ones.
+
+    Raises:
+        ValueError: none has finished, or they saw different images, so that they cannot be compared.
+    """
+    try:
+        return collect([directory]).best_first()[0].directory
+    except ValueError as error:
+        raise ValueError(
+            f"run={directory}: the best run of this study is not known ({error}): give the directory of one of its runs"
+        ) from error
 
 
 def find_checkpoint(directory: Path, checkpoint: str) -> Path:
