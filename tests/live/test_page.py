@@ -172,6 +172,19 @@ def test_runs_of_a_study_are_grouped_by_a_factor(runs: Path, open_page: Any) -> 
     assert page.evaluate("document.querySelector('.chart').data.length") == 2 * 2 * 2  # levels, splits, line and band
 
 
+def test_groups_are_of_all_runs_of_a_large_study(runs: Path, open_page: Any) -> None:
+    write_study(runs / "mine", {"optimizer": ["sgd", "adam"]}, lambda optimizer: 0.9, seeds=range(35), epochs=3)
+    page = open_page()
+    wait_for_length(page, 3)
+    assert page.locator("#legend li").count() == 60
+    assert "The first 60 runs are drawn, 10 more are chosen: of a study" in page.locator("#lines").inner_text()
+    page.locator("#group").select_option("optimizer")
+    wait_until(page, "document.querySelectorAll('#legend li').length === 2")
+    assert page.locator("#legend").inner_text().count("mean of 35 runs") == 2
+    assert "more are chosen" not in page.locator("#lines").inner_text()
+    assert page.said == []
+
+
 def test_what_is_chosen_stays_in_the_address(runs: Path, open_page: Any) -> None:
     write_study(runs / "mine", {"optimizer": ["sgd", "adam"]}, lambda optimizer: 0.9, seeds=[0])
     write_run(runs / "one", rate=0.1)

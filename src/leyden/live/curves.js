@@ -70,7 +70,12 @@ const curves = (() => {
   // Mean, least and most over runs wherever one of them has a value.
   function together(lines) {
     const values = new Map();
-    for (const { x, y } of lines) x.forEach((at, row) => values.set(at, [...(values.get(at) ?? []), y[row]]));
+    for (const { x, y } of lines) {
+      x.forEach((at, row) => {
+        if (!values.has(at)) values.set(at, []);
+        values.get(at).push(y[row]);
+      });
+    }
     const x = [...values.keys()].sort((one, other) => one - other);
     const of = (reduce) => x.map((at) => reduce(values.get(at)));
     const y = of((all) => all.reduce((sum, one) => sum + one, 0) / all.length);

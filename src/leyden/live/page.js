@@ -8,7 +8,8 @@
   const PAUSE = 1000; // milliseconds between two questions; hidden pages ask less often
   const PAUSE_HIDDEN = 15000;
   const SHARE = 8; // and a server that takes long over the listing has as many times that to rest
-  const MOST_DRAWN = 60; // runs
+  const MOST_DRAWN = 60; // runs with a line of their own, and those that are asked for at once
+  const MOST_TOGETHER = 400; // of one study, of which bands are drawn; fewer than the server keeps in memory
   const KINDS = ["classes", "layers"]; // of curves that come where they are asked for
   const OPTIONS = { displayModeBar: false, displaylogo: false, responsive: true };
 
@@ -104,7 +105,13 @@
   }
 
   async function askRows(runs) {
-    if (!runs.length) return false;
+    let isNew = false;
+    for (let begin = 0; begin < runs.length; begin += MOST_DRAWN)
+      if (await askSomeRows(runs.slice(begin, begin + MOST_DRAWN))) isNew = true;
+    return isNew;
+  }
+
+  async function askSomeRows(runs) {
     const asked = new URLSearchParams();
     for (const { path } of runs) {
       asked.append("run", path);
@@ -125,9 +132,10 @@
   }
 
   // A study knows in what its runs differ; of others their configs tell.
+  const areOfOneStudy = (runs) => runs.every((run) => run.study !== null && run.study === runs[0].study);
+
   async function askSettings(runs) {
-    const isOfOneStudy = runs.every((run) => run.study !== null && run.study === runs[0].study);
-    const about = isOfOneStudy ? "" : runs.map((run) => run.path).join("\n");
+    const about = areOfOneStudy(runs) ? "" : runs.map((run) => run.path).join("\n");
     if (about && about !== settingsOf) {
       const asked = new URLSearchParams(runs.map((run) => ["run", run.path]));
       const found = await ask(`api/settings?${asked}`);
@@ -196,7 +204,9 @@
       swatch.style.background = one.colour;
       return make("li", {}, swatch, told[place]);
     }));
-    const leftOut = ` The first ${MOST_DRAWN} runs are drawn, ${numLeftOut.toLocaleString("en")} more are chosen.`;
+    const numDrawn = series.flatMap((one) => one.runs).length;
+    const leftOut = ` The first ${numDrawn} runs are drawn, ${numLeftOut.toLocaleString("en")} more are chosen` +
+      `${choice.group ? "." : ": of a study, colour by a factor to see all."}`;
     tell(byId("lines"), `Training is dotted, validation solid.${numLeftOut ? leftOut : ""}`);
   }
 
@@ -251,7 +261,8 @@
   let shownAs = ""; // what the charts were made of, beside their rows
   async function showChosen() {
     const runs = chosenRuns();
-    const drawn = runs.slice(0, MOST_DRAWN);
+    const isOfOneStudy = areOfOneStudy(runs);
+    const drawn = runs.slice(0, isOfOneStudy && choice.group ? MOST_TOGETHER : MOST_DRAWN);
     byId("chosen").hidden = !runs.length;
     await askSettings(drawn);
     const isNew = await askRows(drawn);
@@ -260,7 +271,7 @@
     for (const one of series) for (const run of one.runs) view.colours.set(run.path, one.colour);
     const told = JSON.stringify([[...view.colours], series.map((one) => one.label), choice]);
     if (isNew || told !== shownAs) {
-      showGroups(drawn);
+      showGroups(isOfOneStudy ? runs : drawn);
       showLegend(series, runs.length - drawn.length);
       showCurves(series);
       details.settings(drawn);
