@@ -19,6 +19,7 @@ PICTURES = "pictures"  # those of the run directory, `pictures/confusion_matrix`
 ROW = "row"  # of metrics.csv, the number of the last one that is there
 ENDED = "ended"  # in the summary: when the attempt ended that is there whole
 MOST_LETTERS = 128  # of the name or the group of a run
+NOT_IN_A_FILTER = r"[=<>'\"\\\n]"  # W&B's language of filters has no escapes
 STEP = "step"  # the axis of every curve: optimizer steps, where W&B's own counts what was logged
 
 
@@ -38,7 +39,7 @@ def plain_key(factor: str) -> str:
 
 def group_of(study: Path, name: str) -> str:
     """The group of the runs of the study `name` in a directory: that above it tells those of one name apart."""
-    return f"{study.resolve().parent.name} {name}"[-MOST_LETTERS:]
+    return re.sub(NOT_IN_A_FILTER, "_", f"{study.resolve().parent.name} {name}")[-MOST_LETTERS:]
 
 
 def run_id_of_a_sweep() -> str | None:

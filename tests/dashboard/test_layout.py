@@ -13,7 +13,7 @@ from leyden.dashboard import dashboard
 from leyden.dashboard.library import reports, workspaces
 from leyden.dashboard.panels import OF_LAYERS
 from leyden.report.write import write_report
-from leyden.wandb_names import plain_key
+from leyden.wandb_names import group_of, plain_key
 from written_studies import write_study
 
 FACTORS = {"optimizer": ["sgd", "adam"], "optimizer.lr": [0.001, 0.01, 0.1], "head.dropout": [0.0, 0.5]}
@@ -83,7 +83,7 @@ def test_every_panel_is_of_this_study_and_this_factor(tmp_path: Path) -> None:
     for one in runs:
         (condition,) = one["filters"]["filters"]
         assert (condition["key"], condition["op"]) == ({"section": "run", "name": "group"}, "=")
-        assert condition["value"] == "mine"
+        assert condition["value"] == group_of(tmp_path / "mine", "mine")
     curves = panels_of(workspace)["Learning curves by optimizer.lr"]
     assert [one["config"]["metrics"] for one in curves] == [["train/loss"], ["val/loss"], ["val/accuracy"], ["lr"]]
     for one in curves:
@@ -155,5 +155,8 @@ def test_runs_that_were_online_say_where(tmp_path: Path) -> None:
 
 def test_group_that_a_filter_cannot_name_is_refused(tmp_path: Path) -> None:
     directory = write_study(tmp_path / "lr=0.1", {"optimizer": ["sgd", "adam"]}, value, seeds=(0,), epochs=2)
-    with pytest.raises(ValueError, match=r"W&B group 'lr=0\.1', which W&B's filters cannot name"):
+    assert sent(directory)  # of a study's own name each letter that is none of a filter's is another
+    for config in directory.glob("*/config.yaml"):
+        config.write_text("logger:\n  project: leyden\n  entity: null\n  group: it's\nmonitor: val/accuracy\n")
+    with pytest.raises(ValueError, match=r"W&B group \"it's\", which W&B's filters cannot name"):
         dashboard(directory, dry_run=True)

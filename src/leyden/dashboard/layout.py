@@ -13,9 +13,8 @@ from leyden.dashboard.panels import MOST_RUNS, Section, compared, config, place,
 from leyden.dashboard.subject import Subject
 from leyden.dashboard.text import statistics
 from leyden.metric_names import direction
-from leyden.wandb_names import STEP
+from leyden.wandb_names import NOT_IN_A_FILTER, STEP
 
-NOT_IN_A_FILTER = r"[=<>'\"\\\n]"  # W&B's language of filters has no escapes
 MOST_LETTERS_OF_A_TITLE = 128
 
 
@@ -91,7 +90,7 @@ def _filter(subject: Subject) -> str:
     """
     if re.search(NOT_IN_A_FILTER, subject.group):
         raise ValueError(
-            f"the runs are in the W&B group {subject.group!r}, which W&B's filters cannot name: give the study or "
+            f"the runs are in the W&B group {subject.group!r}, which W&B's filters cannot name: give "
             "logger.group a name without quotes, backslashes, =, < and >"
         )
     return f"Metric('Group') == '{subject.group}'"
