@@ -47,6 +47,12 @@ def run_id_of_a_sweep() -> str | None:
     return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
 
 
+def tidy_key() -> None:
+    """Takes the end of a line from a key that was read from a file, as secrets are: W&B's client would refuse it."""
+    if key := os.environ.get("WANDB_API_KEY"):
+        os.environ["WANDB_API_KEY"] = key.strip()
+
+
 def host() -> str:
     """The server that this machine talks to."""
     return os.environ.get("WANDB_BASE_URL", HOST)
@@ -70,6 +76,7 @@ def check_key(instead: str = "") -> None:
     Raises:
         ValueError: says how to give one.
     """
+    tidy_key()
     if not has_key():
         raise ValueError(f"there is no key for {host()}: run `wandb login` or set WANDB_API_KEY{instead}")
 

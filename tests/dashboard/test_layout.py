@@ -154,8 +154,9 @@ def test_runs_that_were_online_say_where(tmp_path: Path) -> None:
 
 
 def test_group_that_a_filter_cannot_name_is_refused(tmp_path: Path) -> None:
-    directory = write_study(tmp_path / "lr=0.1", {"optimizer": ["sgd", "adam"]}, value, seeds=(0,), epochs=2)
-    assert sent(directory)  # of a study's own name each letter that is none of a filter's is another
+    directory = write_study(tmp_path / "größe+lr=0.1", {"optimizer": ["sgd", "adam"]}, value, seeds=(0,), epochs=2)
+    workspace, report = sent(directory)  # which take other letters for those of the study's own name
+    assert (workspace["displayName"], report["displayName"]) == ("Study größe_lr_0.1", "Study größe+lr=0.1")
     for config in directory.glob("*/config.yaml"):
         config.write_text("logger:\n  project: leyden\n  entity: null\n  group: it's\nmonitor: val/accuracy\n")
     with pytest.raises(ValueError, match=r"W&B group \"it's\", which W&B's filters cannot name"):

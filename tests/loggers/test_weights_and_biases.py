@@ -234,7 +234,10 @@ def test_when_its_service_is_killed_a_new_file_holds_all(tmp_path: Path) -> None
     assert read_wandb_run(place)["state"] == "finished"
 
 
-def test_online_run_says_where_it_is_and_no_file_has_its_key(server: Wandb, tmp_path: Path) -> None:
+def test_online_run_says_where_it_is_and_no_file_has_its_key(
+    server: Wandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", f"{KEY}\n")  # as a file with a secret in it has one
     process = start(tmp_path, "epochs=1")  # which ends before W&B has begun
     output, said = process.communicate()
     assert process.returncode == 0, said

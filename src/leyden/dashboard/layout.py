@@ -6,6 +6,7 @@ no project for that reason; they are then of the report's own.
 
 import hashlib
 import re
+import unicodedata
 from typing import Any
 
 from leyden.dashboard.library import reports, workspaces
@@ -25,7 +26,7 @@ def make_workspace(subject: Subject, entity: str) -> Any:
     workspace = workspaces.Workspace(
         entity=entity,
         project=subject.project,
-        name=f"Study {subject.name}",
+        name=f"Study {_without_symbols(subject.name)}",
         sections=[_section_of_workspace(section, subject) for section in sections(subject)],
         settings=workspaces.WorkspaceSettings(x_axis=STEP, max_runs=min(max(subject.num_runs, 10), MOST_RUNS)),
         runset_settings=workspaces.RunsetSettings(
@@ -53,6 +54,11 @@ def make_report(subject: Subject, entity: str) -> Any:
         blocks=blocks,
         width="fluid",
     )
+
+
+def _without_symbols(name: str) -> str:
+    """A name as the library takes it: it refuses `+`, `=`, `$` and their kind as emojis."""
+    return "".join("_" if unicodedata.category(letter).startswith("S") else letter for letter in name)
 
 
 def _section_of_workspace(section: Section, subject: Subject) -> Any:

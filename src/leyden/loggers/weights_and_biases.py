@@ -24,7 +24,17 @@ from leyden.loggers.lineage import ARTIFACTS, SECONDS_TO_BEGIN, data_artifact, m
 from leyden.loggers.shown import shown_of
 from leyden.metric_names import is_as_good, read_numbers
 from leyden.run import is_writable, membership
-from leyden.wandb_names import ENDED, FACTORS, MOST_LETTERS, ROW, STEP, group_of, mode_for_this_machine, plain_factors
+from leyden.wandb_names import (
+    ENDED,
+    FACTORS,
+    MOST_LETTERS,
+    ROW,
+    STEP,
+    group_of,
+    mode_for_this_machine,
+    plain_factors,
+    tidy_key,
+)
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +108,7 @@ class WandbLogger(Follower):
             if not is_writable(place):  # W&B would take the system's temporary directory without a word
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
         is_online = self.mode == "online"
+        tidy_key()
         wandb.setup(wandb.Settings(silent=True))
         self.run = wandb.init(
             **self.settings,
