@@ -90,7 +90,10 @@ def test_metrics_are_those_of_the_runs_own_end(digits: FinishedRun, evaluate: Ev
     assert code == 0, said
     facts = found(digits.directory / "evaluate" / "test")
     assert_as_recorded(digits, facts)
-    assert facts["data"] == {"name": "digits", "split": "test", "is_own": True, "images": 359, "unreadable": 0}
+    assert facts["data"] == {
+        "name": "digits", "split": "test", "is_own": True, "fingerprint": digits.record["data"]["fingerprint"],
+        "images": 359, "unreadable": 0,
+    }  # fmt: skip
     assert facts["calibration"]["temperature"] == pytest.approx(1, abs=0.01)  # the run has chosen its own
     for name in ("confusion_matrix.csv", "precision_recall.csv"):
         assert (digits.directory / "evaluate" / "test" / name).read_text() == (digits.directory / name).read_text()
