@@ -5,6 +5,7 @@ it calls, so that the parts add up to the whole.
 """
 
 import json
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from leyden.rehearsal import Rehearsal
 from leyden.run import write_atomically
 
 WARM_UP_STEPS, STEPS, TRACED_STEPS = 10, 50, 5
+NO_WORDS = "99"  # above every level: without a GPU it tells of an error, of which nobody has asked
 AUGMENT = "augment"
 
 # What an action of Lightning's belongs to: the first part with a word that its name contains.
@@ -71,6 +73,7 @@ def profile(config: DictConfig, directory: Path, origin: Origin) -> list[Part]:
     directory.mkdir(parents=True, exist_ok=True)
     for hook in hooks:  # the trace is of steps that nobody stops
         hook.remove()
+    os.environ.setdefault("KINETO_LOG_LEVEL", NO_WORDS)  # which the tracer's library reads when it is first used
     tracer = torch.profiler.profile()
     rehearsal.run(2 + TRACED_STEPS, [_Window(2, tracer.start, tracer.stop)])
     tracer.export_chrome_trace(str(directory / "trace.json"))
