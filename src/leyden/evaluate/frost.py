@@ -87,8 +87,7 @@ def ferns(side: int, unit: float, draws: Generator) -> NDArray[np.float64]:
     reach = LENGTHS[1] * unit  # they grow in from beyond the edges
     count = math.ceil((side + 2 * reach) ** 2 / (AREA * unit**2))
     feet = draws.uniform(-reach, side + reach, size=(count, 2))
-    shortest, longest = np.log(LENGTHS)
-    lengths = unit * np.exp(draws.uniform(shortest, longest, size=count))
+    lengths = unit * LENGTHS[0] * (LENGTHS[1] / LENGTHS[0]) ** draws.uniform(size=count)
     angles = draws.uniform(0, 2 * math.pi, size=count)
     shades = draws.integers(DULLEST, 256, size=count).tolist()
     for foot, length, angle, shade in zip(feet, lengths, angles, shades, strict=True):
