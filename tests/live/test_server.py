@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -154,14 +154,16 @@ def test_the_page_reaches_no_network_and_no_other_site_reaches_it(address: str) 
         assert answer.headers["Access-Control-Allow-Origin"] is None
 
 
-def test_a_token_is_asked_for_and_kept_in_a_cookie(runs: Path) -> None:
-    with serving(runs, token="right") as address:
+@pytest.mark.parametrize("token", ["right", "a b;%20c", "grün 図"])
+def test_a_token_is_asked_for_and_kept_in_a_cookie(runs: Path, token: str) -> None:
+    given = quote(token, safe="")
+    with serving(runs, token=token) as address:
         for path in ("/", "/api/runs", "/files/digits/one/report.html", "/static/page.js", "/?token=wrong", "/?token="):
             answer = Answer(address, path)
             assert answer.status == 403
             assert "set-cookie" not in answer.headers
-        assert Answer(address, "/api/runs?token=right").status == 403  # in one address alone
-        cookie = Answer(address, "/?token=right").headers["set-cookie"]
+        assert Answer(address, f"/api/runs?token={given}").status == 403  # in one address alone
+        cookie = Answer(address, f"/?token={given}").headers["set-cookie"]
         assert "HttpOnly" in cookie
         assert "SameSite=strict" in cookie
         name, _, value = cookie.split(";")[0].partition("=")

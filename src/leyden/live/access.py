@@ -9,10 +9,10 @@ import signal
 import socket
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
-    from fastapi import Request
+    from fastapi import Request, Response
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
@@ -33,7 +33,8 @@ def refusal_of(request: "Request", token: str | None, hosts: Collection[str] | N
     if token is None:
         return None
     kind, _, bearer = request.headers.get("authorization", "").partition(" ")
-    given = request.cookies.get(cookie_of(request), bearer if kind.lower() == "bearer" else "")
+    given = bearer if kind.lower() == "bearer" else ""
+    given = unquote(request.cookies.get(cookie_of(request), quote(given)))
     if request.scope["path"] == "/":
         given = request.query_params.get("token", given)
     if secrets.compare_digest(given.encode(), token.encode()):
@@ -45,6 +46,11 @@ def cookie_of(request: "Request") -> str:
     """The name of the cookie that holds the token."""
     port = request.headers.get("host", "").rpartition(":")[2]
     return f"leyden_{port if port.isdecimal() else None}"  # a machine's ports share their cookies
+
+
+def keep_token(request: "Request", response: "Response", token: str) -> None:
+    """Gives the browser its token as a cookie, whose letters are few."""
+    response.set_cookie(cookie_of(request), quote(token, safe=""), httponly=True, samesite="strict")
 
 
 def import_fastapi(what: str, extra: str) -> None:

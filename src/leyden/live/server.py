@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from leyden.live.access import (
     address_of,
-    cookie_of,
     ignoring,
     import_fastapi,
     is_loopback,
+    keep_token,
     listen,
     local_names,
     refusal_of,
@@ -98,7 +98,7 @@ def make_app(runs_directory: Path, token: str | None = None, hosts: Collection[s
     def page(request: Request) -> Response:
         response = _answer(request, _source(HERE / "page.html"), "text/html")
         if token is not None:
-            response.set_cookie(cookie_of(request), token, httponly=True, samesite="strict")
+            keep_token(request, response, token)
         return response
 
     @app.get("/static/{name}")

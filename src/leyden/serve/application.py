@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from leyden.live.access import cookie_of, refusal_of
+from leyden.live.access import keep_token, refusal_of
 from leyden.predict.answers import Answer, Answering, calibration_of
 from leyden.serve.batching import Batcher, Busy
 from leyden.serve.bodies import Bodies, Refused, Upload, decode
@@ -150,7 +150,7 @@ def make_app(
     async def page(request: Request) -> Response:
         response = Response((HERE / "page.html").read_bytes(), media_type="text/html")
         if token is not None:
-            response.set_cookie(cookie_of(request), token, httponly=True, samesite="strict")
+            keep_token(request, response, token)
         return response
 
     @app.get("/static/{name}")
