@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from PIL.Image import DecompressionBombError
 from torch import Tensor
 
 from leyden.data.facts import DataFacts
@@ -144,4 +145,6 @@ def decode(content: bytes, facts: DataFacts, max_pixels: int) -> Tensor:
     except Refused:
         raise
     except Exception as error:  # Pillow raises whatever a format's reader meets
+        if isinstance(error.__cause__, DecompressionBombError):
+            raise Refused(413, f"the image announces too many pixels, it may have {max_pixels:,}") from error
         raise Refused(422, f"the image cannot be read: {why_unreadable(error)}") from error
