@@ -6,7 +6,7 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview lesson quiz test test-slow test-gpu test-network test-slurm test-ray notebooks test-notebooks bench promises faults faults-study check format clean
+.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview lesson quiz test test-slow test-gpu test-network test-slurm test-ray notebooks test-notebooks bench promises faults faults-study dist check format clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -127,6 +127,9 @@ check: $(VENV)/stamp-test  ## what CI runs: linter, formatter, types, then `make
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(MAKE) --no-print-directory test
+
+dist: $(VENV)/stamp-test  ## build the wheel and the sdist, in dist/
+	@$(BIN)/python -m hatchling build
 
 format: $(VENV)/stamp-test  ## format the code and mend what the linter can
 	@$(BIN)/ruff check --fix $(ARGS) .

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 
@@ -25,7 +24,7 @@ from leyden.build import (
 )
 from leyden.callbacks import Layers
 from leyden.classifier import ImageClassifier
-from leyden.config import CONFIG_DIRECTORY, Origin, register
+from leyden.config import Origin, compose
 from leyden.data import Images
 from leyden.data.sources import Task, official_parts
 from leyden.hardware import choose_precision
@@ -80,20 +79,15 @@ class Case:
 
     def config(self, *more: str) -> DictConfig:
         """The composed config of `leyden train`, on random images."""
-        register()
         source = [
             "data.source._target_=benchmarks.networks.RandomImages",
             f"+data.source.image_size={self.image_size}",
             f"+data.source.num_images={round((self.num_steps + 1) * self.batch_size / 0.9)}",
         ]
-        with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
-            config = compose(
-                "train",
-                overrides=[
-                    "name=benchmark", *source, f"batch_size={self.batch_size}", f"steps={self.num_steps}",
-                    "data.validation_fraction=0.01", "trainer=cpu", *self.overrides, *more,
-                ],
-            )  # fmt: skip
+        config = compose([
+            *source, f"batch_size={self.batch_size}", f"steps={self.num_steps}", "data.validation_fraction=0.01",
+            "trainer=cpu", *self.overrides, *more,
+        ])  # fmt: skip
         OmegaConf.resolve(config)
         return config
 

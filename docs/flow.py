@@ -17,7 +17,7 @@ PARTS = {
     "commands": ("__main__", "command_line", "composition"),
     "lesson, quiz": ("lesson", "quiz"),
     "after training": ("trained", "evaluate", "predict", "serve", "explain", "export", "card", "soup"),
-    "before training": ("doctor", "find", "profile"),
+    "before training": ("doctor", "find", "profile", "new"),
     "studies, reports, dashboards": ("study", "report", "live", "dashboard", "sync"),
     "training": ("train", "build", "ranks", "resume", "summary", "preview", "rehearsal", "transfer_table"),
     "beside the steps": ("callbacks", "loggers", "histograms"),

@@ -2,15 +2,29 @@
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from leyden.config import suggest
+from leyden.config import CONFIG_DIRECTORY, own_directories, suggest
 
 
 def test_suggestion_names_the_nearest_word_or_all() -> None:
     assert suggest("adma", ["adam", "sgd"]) == "did you mean 'adam'?"
     assert suggest("zzz", ["adam", "sgd"]) == "expected one of adam, sgd"
+
+
+def test_options_of_ones_own_lie_in_conf_and_where_the_command_line_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert own_directories() == []
+    for name in ("conf", "more"):
+        (tmp_path / name).mkdir()
+    assert own_directories(["--config-dir", "more"]) == [tmp_path / "conf", tmp_path / "more"]
+    assert own_directories(["--config-dir=conf", "-cd", "absent"]) == [tmp_path / "conf"]
+    monkeypatch.chdir(CONFIG_DIRECTORY.parent)  # a clone, whose conf/ is ours
+    assert own_directories() == []
 
 
 def test_value_may_go_by_what_was_chosen_of_a_group(leyden: Callable[..., subprocess.CompletedProcess[str]]) -> None:

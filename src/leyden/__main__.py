@@ -29,6 +29,7 @@ COMMANDS = {
     "sync": "send runs to W&B, or what it does not have of them yet: leyden sync runs",
     "lesson": "test what an introduction to deep learning claims, and write a page: leyden lesson --fast",
     "quiz": "ask what the course has taught, and keep what was answered: leyden quiz 3",
+    "new": "begin a small project of your own, beside which all that is here is at hand: leyden new birds",
     "preview": "draw what an augmentation does: leyden preview data=fashion_mnist augment=standard",
 }
 

@@ -169,7 +169,6 @@ def of_a_run(command: str, arguments: Sequence[str]) -> int:
 
     def job(signals: Signals) -> None:
         asked, words = parse(options.Options, arguments, options.ALSO)
-        see_own_parts()
         with signals.at_once():
             getattr(importlib.import_module(f"leyden.{command}.command"), command)(asked, words)
 
@@ -214,6 +213,12 @@ def _of_a_config(help: str, job: Callable[[Signals, DictConfig], Any], arguments
         print(help)
         return 0
     return _report(lambda signals: with_hydra(functools.partial(job, signals), signals, arguments), arguments)
+
+
+def new(arguments: Sequence[str]) -> int:
+    """`leyden new <directory>`: a small project of the user's own."""
+    what = "Write a small project of your own: conf/ beside Leyden's, a backbone, a recipe and their test."
+    return _about_directory(what, "new", _new_job, arguments)
 
 
 def _about_directory(what: str, command: str, job: Callable[[Path], None], arguments: Sequence[str]) -> int:
@@ -344,6 +349,12 @@ def _draw_job(directory: Path) -> None:
         print(picture)
 
 
+def _new_job(directory: Path) -> None:
+    from leyden.new.write import describe, write_project
+
+    print(describe(directory, write_project(directory)))
+
+
 def _status_job(directory: Path) -> None:
     from leyden.run import describe_state
     from leyden.study.display import print_table
@@ -360,6 +371,7 @@ def _status_job(directory: Path) -> None:
 def _report(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
     """Runs a command; an error becomes one sentence and an exit code."""
     show_warnings()
+    see_own_parts()
     try:
         with Signals() as signals, signals.clearly():
             command(signals)

@@ -1,6 +1,6 @@
 """Command line > **composition** > config: Hydra, asked in our words: it composes, and its errors come to us whole."""
 
-import itertools
+import logging
 import os
 import re
 import sys
@@ -13,9 +13,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from leyden.config import CONFIG_DIRECTORY, Origin, register
+from leyden.config import CONFIG_DIRECTORY, Origin, own_directories, register
 from leyden.errors import Interrupted
 from leyden.signals import Signals
+
+log = logging.getLogger(__name__)
 
 
 def see_own_parts() -> None:
@@ -28,7 +30,7 @@ def with_hydra(job: Callable[[DictConfig], Any], signals: Signals, arguments: Se
     """Composes the config from the command line and calls `job` with it; a multirun goes to its sweeper instead."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole; `explain` makes the sentence
     register(_name_of_study(arguments))
-    see_own_parts()
+    warn_of_hidden_files(arguments)
     whole = sys.argv
     withheld = _on_swept_groups(arguments) if {"-m", "--multirun"} & set(arguments) else []
     shown = [word for word in arguments if word not in withheld]
@@ -49,6 +51,15 @@ def with_hydra(job: Callable[[DictConfig], Any], signals: Signals, arguments: Se
         raise error
 
 
+def warn_of_hidden_files(arguments: Sequence[str]) -> None:
+    """Says which files of the user's own are not read, as ours of the same names come first."""
+    for place in own_directories(arguments):
+        for path in sorted(place.rglob("*.yaml")):
+            ours = CONFIG_DIRECTORY / path.relative_to(place)
+            if ours.is_file() and ours.read_bytes() != path.read_bytes():
+                log.warning("%s is not read: Leyden has one of that name, give yours another", path)
+
+
 def _on_swept_groups(arguments: Sequence[str]) -> list[str]:
     """The overrides inside a group that is swept: Hydra would hold them against the option that it has by default."""
     words = [word for word in arguments if is_override(word)]
@@ -65,9 +76,8 @@ def _on_swept_groups(arguments: Sequence[str]) -> list[str]:
 def _name_of_study(arguments: Sequence[str]) -> str | None:
     """The name that `study=…` gives where no preset has it."""
     named = next((word.partition("=")[2] for word in reversed(arguments) if word.startswith("study=")), None)
-    own: list[str] = [word.partition("=")[2] for word in arguments if word.startswith("--config-dir=")]
-    own += [after for word, after in itertools.pairwise(arguments) if word in ("--config-dir", "-cd")]
-    is_preset = any((Path(place) / "study" / f"{named}.yaml").is_file() for place in [str(CONFIG_DIRECTORY), *own])
+    places = [CONFIG_DIRECTORY, *own_directories(arguments)]
+    is_preset = any((place / "study" / f"{named}.yaml").is_file() for place in places)
     if named is None or is_preset or "," in named:  # of several the plan will tell
         return None
     if not re.fullmatch(r"[^\W\d][\w.-]*", named):

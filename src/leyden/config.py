@@ -5,6 +5,7 @@ Hydra merges recipe files before it locks the tree, so plain YAML lets a misspel
 """
 
 import difflib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 PACKAGE = Path(__file__).resolve().parent
 # In a clone conf/ stands beside src/; in a wheel it is packed into the package.
 CONFIG_DIRECTORY = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
+
+OWN = "conf"  # where the command is typed: options of the user's own
 
 STUDY_KEYS = (
     "plan", "jobs", "devices_per_run", "runs_per_device", "on_error", "retry", "time_limit", "mixed",
@@ -72,6 +75,17 @@ class Config:
     callbacks: dict[str, Any] = field(default_factory=dict)
 
 
+def own_directories(arguments: Sequence[str] = ()) -> list[Path]:
+    """Where options of the user's own lie: conf/ where the command is typed, and what `--config-dir` names.
+
+    In a clone, conf/ is ours.
+    """
+    given = [word.partition("=")[2] for word in arguments if word.startswith("--config-dir=")]
+    given += [after for word, after in itertools.pairwise(arguments) if word in ("--config-dir", "-cd")]
+    places = dict.fromkeys(Path(place).resolve() for place in (OWN, *given))
+    return [place for place in places if place.is_dir() and place != CONFIG_DIRECTORY]
+
+
 def register(study: str | None = None) -> None:
     """Puts the schema where the defaults list of conf/train.yaml finds it (`- schema`).
 
@@ -87,6 +101,20 @@ def register(study: str | None = None) -> None:
     OmegaConf.register_new_resolver("at_most", min, replace=True)
     if study is not None:
         ConfigStore.instance().store(group="study", name=study, node={}, package="_global_", provider="leyden")
+
+
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """The config of `leyden train <overrides>` without a run, not yet resolved: for tests, and for a part of it alone.
+
+    Its `name` goes by nothing, unless one is given: only a run knows what it has chosen.
+    """
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    register()
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
+        return hydra.compose("train", overrides=["name=composed", *overrides])
 
 
 def _direction(metric: str) -> str:

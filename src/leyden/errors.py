@@ -15,7 +15,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from leyden.config import CONFIG_DIRECTORY, Config, suggest
+from leyden.config import CONFIG_DIRECTORY, Config, compose, own_directories, suggest
 
 EXIT_CODE_WHEN_ASKED = 143  # as the shell and schedulers have it of a process that ended on SIGTERM
 
@@ -97,7 +97,8 @@ def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
     if match := re.match(r"Could not override '([^']+)'", lines[0]):
         return f"unknown key '{match[1]}' (on the command line): {_nearest(match[1], arguments)}"
     if match := re.match(r"In '([^']+)': .* raised while composing config", lines[0]):
-        file = CONFIG_DIRECTORY / f"{match[1]}.yaml"
+        files = [place / f"{match[1]}.yaml" for place in (CONFIG_DIRECTORY, *own_directories(arguments))]
+        file = next((path for path in files if path.is_file()), files[0])
         if unknown := re.match(r"Key '([^']+)' not in", lines[1]):
             return f"unknown key '{unknown[1]}' (file {file}): {suggest(unknown[1], root_keys())}"
         return f"{lines[1]} (file {file})"
@@ -131,16 +132,11 @@ def _nearest(path: str, arguments: Sequence[str]) -> str:
 
 def _compose_without(path: str, arguments: Sequence[str]) -> DictConfig:
     """The config of the same command line without what sets `path`; empty when that fails too."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
     words = [word for word in arguments if "=" in word and not word.startswith("-") and word.split("=")[0] != path]
     overrides = OverridesParser.create().parse_overrides(words)
     kept = [word for word, override in zip(words, overrides, strict=True) if not override.is_sweep_override()]
-    GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
-            return compose("train", overrides=kept)
+        return compose(kept)
     except (HydraException, OmegaConfBaseException):
         return OmegaConf.create()
 

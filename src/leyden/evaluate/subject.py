@@ -8,15 +8,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 from torch.nn import functional as F
 
 from leyden.build import instantiate
 from leyden.check import check_groups
-from leyden.config import CONFIG_DIRECTORY, Origin, leaves, register
+from leyden.config import Origin, compose, leaves
 from leyden.data import Batch, ImageDataModule
 from leyden.data.facts import DataFacts
 from leyden.data.sources import TEST
@@ -87,10 +85,7 @@ def compose_data(words: Sequence[str], run: DictConfig | None, facts: DataFacts)
 
 
 def _composed(words: Sequence[str]) -> DictConfig:
-    register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
-        config = compose("train", overrides=["name=evaluate", *words])
+    config = compose(words)
     plain = OmegaConf.to_container(config.data, resolve=False)
     missing = [f"data.{key}" for key, value in leaves(plain) if value == "???"]  # type: ignore[arg-type]
     if missing:

@@ -1,0 +1,1 @@
+"""Command line > **new**: a small project of the user's own, written from a template."""
