@@ -1,3 +1,3 @@
 """Leyden trains image classifiers; read `train.py` first, then `classifier.py`."""
 
-__version__ = "0.0.1"
+__version__ = "0.1.0"
