@@ -278,7 +278,7 @@ def test_lora_adds_the_scaled_product_to_the_named_layers_alone() -> None:
 
 def test_lora_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ValueError, match=r"needs the package peft: pip install -e '\.\[lora\]'"):
+    with pytest.raises(ValueError, match=r"needs the package peft: pip install 'leyden\[lora\]'"):
         begun(Lora(), MLP(1, 8))
 
 

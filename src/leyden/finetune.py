@@ -298,7 +298,7 @@ class Lora(Finetune):
         try:
             from peft import LoraConfig, inject_adapter_in_model
         except ImportError as error:
-            raise ValueError("finetune=lora needs the package peft: pip install -e '.[lora]'") from error
+            raise ValueError("finetune=lora needs the package peft: pip install 'leyden[lora]'") from error
 
         names = "|".join(map(re.escape, self._find_targets(backbone)))
         settings = LoraConfig(

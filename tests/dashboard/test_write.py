@@ -130,5 +130,5 @@ def test_missing_library_is_told_with_its_extra(directory: Path, monkeypatch: py
         if name != "leyden.dashboard.write":
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
-    with pytest.raises(ValueError, match=r"wandb-workspaces: pip install -e '\.\[dashboard\]'"):
+    with pytest.raises(ValueError, match=r"wandb-workspaces: pip install 'leyden\[dashboard\]'"):
         dashboard(directory, dry_run=True)

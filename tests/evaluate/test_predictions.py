@@ -27,7 +27,7 @@ def test_every_answer_is_a_row(
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyarrow" else find(name))
     path = write_table(columns_of(INDICES, ["x.png", "y,z.png"], SINGLE, PROBABILITIES, FACTS), tmp_path)
     table = (pandas.read_parquet if has_parquet else pandas.read_csv)(path)
-    assert ("pip install -e '.[parquet]'" in caplog.text) == (not has_parquet)
+    assert ("pip install 'leyden[parquet]'" in caplog.text) == (not has_parquet)
     assert table["index"].tolist() == [4, 9]
     assert table["path"].tolist() == ["x.png", "y,z.png"]
     assert table["label_name"].tolist() == ["a", "b é"]

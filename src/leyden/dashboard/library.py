@@ -10,6 +10,6 @@ try:
         import wandb_workspaces.workspaces as workspaces
         from wandb_workspaces._graphql import execute_graphql
 except ImportError as error:
-    raise ValueError("leyden dashboard needs the package wandb-workspaces: pip install -e '.[dashboard]'") from error
+    raise ValueError("leyden dashboard needs the package wandb-workspaces: pip install 'leyden[dashboard]'") from error
 
 __all__ = ["execute_graphql", "reports", "workspaces"]

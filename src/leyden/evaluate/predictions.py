@@ -49,7 +49,7 @@ def write_table(columns: dict[str, Any], directory: Path) -> Path:
     """Writes the columns, whole or not at all; returns the file."""
     if importlib.util.find_spec("pyarrow") is None:
         path = directory / f"{STEM}.csv"
-        log.warning("%s: not Parquet, for pyarrow is missing: pip install -e '.[parquet]'", path)
+        log.warning("%s: not Parquet, for pyarrow is missing: pip install 'leyden[parquet]'", path)
         beside = path.with_name(f".{os.getpid()}.{path.name}")
         with beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.writer(file)

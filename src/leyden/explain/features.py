@@ -49,7 +49,7 @@ def on_a_plane(features: NDArray[np.float32]) -> NDArray[np.float64]:
     try:
         from sklearn.manifold import TSNE
     except ImportError as error:
-        raise ValueError("the map of features needs scikit-learn: pip install -e '.[explain]'") from error
+        raise ValueError("the map of features needs scikit-learn: pip install 'leyden[explain]'") from error
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
     method = TSNE(perplexity=perplexity, init="pca", random_state=SEED)
     found: NDArray[np.float64] = method.fit_transform(features).astype(np.float64)

@@ -28,7 +28,7 @@ def integrated_gradients(network: nn.Module, images: Tensor, answers: Tensor) ->
     try:
         from captum.attr import IntegratedGradients
     except ImportError as error:
-        raise ValueError("leyden explain needs the package captum: pip install -e '.[explain]'") from error
+        raise ValueError("leyden explain needs the package captum: pip install 'leyden[explain]'") from error
     found, missed = [], []
     for image, answer in zip(images.split(1), answers.split(1), strict=True):
         score = functools.partial(_score, network, answer)

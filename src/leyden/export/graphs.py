@@ -84,7 +84,7 @@ def require(*packages: str) -> None:
 
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise ValueError(f"ONNX needs the package {package}: pip install -e '.[export]'")
+            raise ValueError(f"ONNX needs the package {package}: pip install 'leyden[export]'")
 
 
 def _missing_operator(error: BaseException | None) -> str | None:

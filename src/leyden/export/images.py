@@ -63,7 +63,7 @@ def photographs(facts: DataFacts, count: int) -> Tensor:
         from sklearn.datasets import load_sample_images
     except ImportError as error:
         raise ValueError(
-            "photographs to compare on need the package scikit-learn: pip install -e '.[export]'"
+            "photographs to compare on need the package scikit-learn: pip install 'leyden[export]'"
         ) from error
     photos = [Image.fromarray(np.asarray(photo)) for photo in load_sample_images()["images"]]
     generator, size, pieces = np.random.default_rng(0), facts.stored_size, []

@@ -63,7 +63,7 @@ def import_fastapi(what: str, extra: str) -> None:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise ValueError(f"the {what} needs the extra {extra}: pip install -e '.[{extra}]'") from error
+        raise ValueError(f"the {what} needs the extra {extra}: pip install 'leyden[{extra}]'") from error
 
 
 def is_loopback(host: str) -> bool:

@@ -37,7 +37,7 @@ class MlflowLogger(Follower):
         try:
             from mlflow import MlflowClient
         except ImportError as error:
-            raise ValueError("logger=mlflow needs the extra of that name: pip install -e '.[mlflow]'") from error
+            raise ValueError("logger=mlflow needs the extra of that name: pip install 'leyden[mlflow]'") from error
         self.directory.mkdir(parents=True, exist_ok=True)
         own = f"sqlite:///{self.directory / 'mlflow.db'}"
         with Lock(self.directory / "mlflow", patience=SECONDS_TO_BEGIN):  # runs that begin together make it once

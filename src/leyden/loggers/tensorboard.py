@@ -19,7 +19,7 @@ class TensorBoardLogger(Follower):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ValueError(
-                "logger=tensorboard needs the extra of that name: pip install -e '.[tensorboard]'"
+                "logger=tensorboard needs the extra of that name: pip install 'leyden[tensorboard]'"
             ) from error
         place = self.run_directory / DIRECTORY
         for earlier in place.glob("events.*"):

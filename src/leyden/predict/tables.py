@@ -27,7 +27,7 @@ def check_format(output: Path) -> None:
         try:
             import pyarrow  # noqa: F401
         except ImportError as error:
-            raise ValueError(f"output={output} needs the extra parquet: pip install -e '.[parquet]'") from error
+            raise ValueError(f"output={output} needs the extra parquet: pip install 'leyden[parquet]'") from error
 
 
 def write_table(rows: Rows, columns: Sequence[str], facts: DataFacts, output: Path) -> None:

@@ -70,7 +70,7 @@ def import_extra() -> None:
         import prometheus_client  # noqa: F401
         import python_multipart  # noqa: F401
     except ImportError as error:
-        raise ValueError("the server needs the extra serve: pip install -e '.[serve]'") from error
+        raise ValueError("the server needs the extra serve: pip install 'leyden[serve]'") from error
 
 
 def name_of(network: Network, source: Path) -> str:
