@@ -96,7 +96,7 @@ QUIET = "logger=csv"  # both sides are runs of ours, and W&B would serve both fr
 RESNET = Case("ResNet-18, 28 x 28, b128", ("backbone=resnet",), 28, 128, num_blocks=5, block=1)
 CNN = Case("CNN, 28 x 28, b256", ("backbone=cnn",), 28, 256, num_blocks=5, block=10)
 EXACT = Case("CNN, 28 x 28, b256", ("backbone=cnn", "augment=flip_crop", "head.dropout=0.1", QUIET), 28, 256, 9, 10)
-LOGGING = Case("CNN, 28 x 28, b64", ("backbone=cnn",), 28, 64, num_blocks=18, block=100)
+LOGGING = Case("CNN, 28 x 28, b64", ("backbone=cnn",), 28, 64, num_blocks=6, block=100)
 SAVING = Case("CNN, 28 x 28, b256", ("backbone=cnn", QUIET), 28, 256, num_blocks=3, block=100)
 MLP = Case("MLP 784-512-512-10, b256", ("backbone=mlp",), 28, 256, num_blocks=9)
 MLP_B64 = Case("MLP 784-512-512-10, b64", ("backbone=mlp",), 28, 64, num_blocks=19)
