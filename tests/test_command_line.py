@@ -293,3 +293,12 @@ def test_what_a_config_may_be_trained_with_is_found_from_the_command_line(
     told = capsys.readouterr().out
     assert "suggested       batch_size=" in told
     assert "a step in all" in told
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
+def test_help_that_is_read_in_part_leaves_no_error(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "leyden", *arguments], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert done.stderr == b""

@@ -4,6 +4,7 @@ Nothing heavy is imported here, so that help, completion and `--cfg job` answer 
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -51,6 +52,8 @@ def main() -> int:
     from leyden import __version__
 
     command, *arguments = sys.argv[1:] or ["--help"]
+    if {"-h", "--help", "help"} & {command, *arguments}:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` reads no further
     if command in ("-h", "--help", "help"):
         print(HELP.format(commands="\n".join(f"  {name:11} {text}" for name, text in COMMANDS.items())), end="")
         return 0
