@@ -47,6 +47,7 @@ from leyden.run import RunRecord, rank, working_directory
 from leyden.signals import Signals
 from leyden.summary import end_pruned, summarise
 from leyden.test_time import calibrate
+from leyden.wandb_names import mode_for_this_machine
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,8 @@ def _run(
 ) -> float | None:
     start = starting_point(config, directory, found, origin)
     if start.is_finished:
-        rest = f" (what W&B may lack of it, `leyden sync {directory}` sends)" if "wandb" in start.record else ""
+        is_online = "wandb" in start.record and mode_for_this_machine() == "online"
+        rest = f" (what W&B may lack of it, `leyden sync {directory}` sends)" if is_online else ""
         print(f"{directory} is {start.record.get('status')}: nothing to do{rest}")
         value: float | None = start.record.get("metrics", {}).get(f"best/{config.monitor}")
         return value
