@@ -9,7 +9,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from hydra.errors import HydraException
@@ -31,6 +31,9 @@ from leyden.finetune import merge_adapters
 from leyden.hardware import choose_accelerator
 from leyden.report.collect import collect
 from leyden.run import is_study, read_record
+
+if TYPE_CHECKING:
+    from leyden.export.opened import Opened
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +122,7 @@ class Trained:
         return float(found)
 
 
-def open_network(source: Path, checkpoint: str = "best", accelerator: str = "auto") -> Network:
+def open_network(source: Path, checkpoint: str = "best", accelerator: str = "auto") -> "Trained | Opened":
     """What answers: the network of a run's directory, of a study's best run, of a checkpoint, or of an export of one
     (.onnx, .pt2, or a directory), also where W&B has it (`wandb:<entity>/<project>/<artefact>:<alias>`).
 

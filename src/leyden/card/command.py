@@ -12,7 +12,6 @@ from leyden.trained import Trained, open_network
 def card(asked: Options, words: list[str]) -> None:
     """`leyden card run=…`: README.md and CITATION."""
     network = open_network(asked.run, asked.checkpoint, accelerator="cpu")
-    assert isinstance(network, Trained | Opened)
     directory = asked.output or _place(network)
     directory.mkdir(parents=True, exist_ok=True)
     told = network.card if isinstance(network, Opened) else card_of(network)

@@ -47,7 +47,6 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
     network = open_network(asked.run.absolute() if asked.run.exists() else asked.run, asked.checkpoint)
     of_data, of_outside = split_words(words)
     output, elsewhere = asked.output.absolute() if asked.output else None, Path.cwd()
-    assert isinstance(network, Trained | Opened)
     here = (network.directory if isinstance(network, Trained) else network.path).absolute()
     checkpoint = network.path.stem if isinstance(network, Trained) and asked.checkpoint == "best" else asked.checkpoint
     with contextlib.chdir(working_directory(here) if here.is_dir() else Path.cwd()):  # its paths may be relative

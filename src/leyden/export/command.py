@@ -104,8 +104,7 @@ def write(network: Trained, format: str, path: Path) -> None:
 def _place(network: Trained) -> Path:
     """`export` in the run's directory, or here where that is a file, or may not be written."""
     directory = network.directory
-    is_open = is_writable(directory)
-    return (directory if is_open else Path()) / "export"
+    return (directory if is_writable(directory) else Path()) / "export"
 
 
 @contextlib.contextmanager
