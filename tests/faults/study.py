@@ -57,6 +57,9 @@ class Study:
     def records(self) -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in (self.directory / STUDY).glob("*/run.json")}
 
+    def num_finished(self) -> int:
+        return sum(json.loads(record)["status"] == "finished" for record in self.records().values())
+
     def processes(self) -> dict[int, bool]:
         """All living processes that work in its directory, and whether each is the process of a run."""
         runs = {json.loads(record)["pid"] for record in self.records().values()}
@@ -136,7 +139,10 @@ def run_campaign(directory: Path, line: list[str], kills: int, seed: int) -> Cou
         longest = before_runs or seconds
         if any(study.processes().values()):
             longest = left * busy / (kills - blows.total())
-        time.sleep(chance.uniform(0, longest))
+        moment = time.monotonic() + chance.uniform(0, longest)
+        most_finished = num_runs * (blows.total() + 1) / (kills + 1)  # however fast the machine has become meanwhile
+        while time.monotonic() < moment and study.is_alive and study.num_finished() < most_finished:
+            time.sleep(0.01)
         if not study.strike(blow, chance):
             study.check()
             if len(study.finished) < num_runs:
