@@ -243,7 +243,7 @@ def step_of_fine_tuning() -> tuple[float, float]:
 def probe(name: str) -> Line:
     """How many times as long a probe takes that runs the backbone in every epoch."""
     each_time, kept = transfer.probe_seconds()
-    against = "the same probe with the backbone run each epoch; the ratio is its time over ours"
+    against = "the same probe with the backbone run each epoch, by time"
     return Line(name, kept, each_time, "s", each_time / kept, 10, False, against)
 
 
