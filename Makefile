@@ -6,7 +6,7 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview lesson quiz test test-slow test-gpu test-network test-slurm test-ray notebooks test-notebooks bench promises faults faults-study dist check format clean
+.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview lesson quiz test test-fast test-slow test-gpu test-network test-slurm test-ray notebooks test-notebooks bench promises faults faults-study dist check format clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,8 +74,12 @@ lesson: $(VENV)/stamp-finetune  ## test what an introduction to deep learning cl
 quiz: setup  ## ask what the course has taught; ARGS=3: its third chapter
 	@$(BIN)/leyden quiz $(ARGS)
 
-test: $(VENV)/stamp-test  ## run the fast tests, two files at a time (minutes)
+test: $(VENV)/stamp-test  ## run all tests but the marked sets, two files at a time (half an hour and more)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+test-fast: $(VENV)/stamp-test  ## run the tests that neither train nor start programs
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
+		-m 'not whole and not slow and not gpu and not network and not slurm and not ray and not notebooks' $(ARGS)
 
 test-slow: $(VENV)/stamp-test  ## run the proofs that take long
 	@$(BIN)/python -m pytest -m slow $(ARGS)

@@ -28,6 +28,16 @@ os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="leyden-tests-")  # no test finds what another session has left
 torch.set_num_threads(1)  # small networks are faster so, and their bits do not depend on the machine's cores
 
+TRAINING = {"train_run", "study", "leyden", "interrupted", "browser"}  # fixtures of what takes seconds
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that train, or start a program or a browser, by their fixtures; others say it themselves."""
+    for item in items:
+        if isinstance(item, pytest.Function) and TRAINING & set(item.fixturenames):
+            item.add_marker("whole")
+
 
 @pytest.fixture(autouse=True)
 def no_service_of_another_test() -> Iterator[None]:

@@ -146,6 +146,7 @@ def stop_in_training(directory: Path, number: int) -> tuple[int, str]:
     return process.returncode, messages
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_ends_cleanly_and_says_how_to_go_on(
     number: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

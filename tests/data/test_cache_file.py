@@ -106,6 +106,7 @@ def builder(tmp_path: Path, pause: float) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.whole
 def test_killed_build_is_no_cache_and_goes_on(files: Files, tmp_path: Path) -> None:
     for number_of_kill in range(3):
         process = builder(tmp_path, 0.01)
@@ -120,6 +121,7 @@ def test_killed_build_is_no_cache_and_goes_on(files: Files, tmp_path: Path) -> N
     assert 0 < len(counted) <= NUM_IMAGES - 60
 
 
+@pytest.mark.whole
 def test_two_builders_decode_each_image_once(files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     process = builder(tmp_path, 0.01)
     assert process.stdout is not None

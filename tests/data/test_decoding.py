@@ -268,6 +268,7 @@ if __name__ == "__main__":
 ENDS = {"exit": ("sys.exit(3)", 3), "kill": ("os.kill(os.getpid(), 9)", -9)}
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])

@@ -16,6 +16,8 @@ from leyden.export.images import photographs
 from leyden.export.opened import Opened, open_export
 from leyden.trained import Trained
 
+pytestmark = pytest.mark.whole
+
 SMALL = {
     "mlp": ["backbone.width=16", "backbone.batch_norm=true"],
     "cnn": ["backbone.widths=[4,8]"],

@@ -21,6 +21,8 @@ from running import TINY, FinishedRun, read_wandb, read_wandb_run
 from studies import Study
 from wandb_server import KEY, Wandb, wandb_server
 
+pytestmark = pytest.mark.whole
+
 OF_WANDB = {"_step", "_runtime", "_timestamp", ROW}
 
 

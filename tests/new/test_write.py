@@ -9,6 +9,8 @@ import pytest
 from leyden import command_line
 from leyden.new.write import FOLDERS, TEMPLATE, package_name, template_files, write_project
 
+pytestmark = pytest.mark.whole
+
 SHORT = ["backbone.width=8", "backbone.depth=1", "epochs=1", "trainer=cpu", "logger=csv", "pictures=false"]
 
 

@@ -20,6 +20,8 @@ from leyden.trained import Trained, probabilities_of, read_for
 from small_runs import small_run, write_images
 from task_sources import MULTI_LABEL, REGRESSION
 
+pytestmark = pytest.mark.whole
+
 Captured = pytest.CaptureFixture[str]
 COUNT = 23
 # The command is killed as it writes its third batch.

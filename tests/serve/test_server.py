@@ -288,6 +288,7 @@ def test_the_page_reaches_no_other_site(address: str) -> None:
     assert httpx.get(f"{address}/docs").status_code == 404
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_answers_who_has_asked_and_ends_with_0(number: signal.Signals, run: Path) -> None:
     command = [sys.executable, "-m", "leyden", "serve", f"run={run}", "port=0", "max_wait_ms=1500"]

@@ -25,6 +25,8 @@ from leyden.study.search import Search
 from leyden.study.storage import open_storage
 from running import TINY, compose_config
 
+pytestmark = pytest.mark.whole
+
 CHOICE, RATE, DROPOUT = (
     "optimizer=adam,sgd",
     "optimizer.lr=tag(log,interval(1e-4,1e-1))",
