@@ -260,6 +260,23 @@ def test_any_network_serves_and_says_what_it_is(network: Trained, address: str) 
     assert "the run has chosen no temperature" in health["probabilities"]
 
 
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/", "/static/page.js"])
+def test_who_asks_for_the_head_alone_gets_it(path: str, address: str) -> None:
+    asked = httpx.head(address + path)
+    assert (asked.status_code, asked.content) == (200, b"")
+    assert asked.headers["content-type"] == httpx.get(address + path).headers["content-type"]
+
+
+def test_another_method_or_path_is_refused_in_a_sentence_as_all_else_is(address: str) -> None:
+    refused = httpx.get(f"{address}/predict")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert refused.json() == {"error": "/predict is not asked by GET, but by POST"}
+    assert httpx.head(f"{address}/predict").status_code == 405
+    refused = httpx.get(f"{address}/nothing")
+    assert refused.status_code == 404
+    assert refused.json() == {"error": "nothing is served at /nothing: ask for one of /, /predict, /health, /metrics"}
+
+
 def test_a_token_is_asked_for(network: Trained) -> None:
     with serving(network, token="right") as address:
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "right"}):

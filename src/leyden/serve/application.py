@@ -30,6 +30,7 @@ STATIC = {
     "page.css": (HERE / "page.css", "text/css"),
     "page.js": (HERE / "page.js", "text/javascript"),
 }
+READING = ["GET", "HEAD"]  # HEAD is how health checks and `curl -I` ask: the server leaves the body away
 SHOWN = 5  # classes of an image, unless a request asks for more or fewer
 PATHS = ("/", "/predict", "/health", "/metrics")  # by which requests are counted; others are one
 POLICY = (
@@ -115,7 +116,8 @@ def make_app(
     service: Service, bodies: Bodies, token: str | None = None, hosts: Collection[str] | None = None
 ) -> "FastAPI":
     """The application; `hosts` are the names that it may be called by, None for any."""
-    from fastapi import FastAPI, HTTPException, Request, Response
+    from fastapi import FastAPI, Request, Response
+    from starlette.exceptions import HTTPException
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -125,6 +127,7 @@ def make_app(
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, token=token, hosts=hosts, measures=service.measures)
+    app.add_exception_handler(HTTPException, _not_served)
 
     @app.post("/predict")
     async def predict(request: Request) -> Response:
@@ -137,23 +140,23 @@ def make_app(
             return _json({"error": refused.reason}, refused.status, headers)
         return _json({"answers": answers})
 
-    @app.get("/health")
+    @app.api_route("/health", methods=READING)
     async def health() -> Response:
         return _json(service.health(), 200 if service.batcher.is_alive else 503)
 
-    @app.get("/metrics")
+    @app.api_route("/metrics", methods=READING)
     async def metrics() -> Response:
         content, kind = service.measures.text()
         return Response(content, headers={"content-type": kind})
 
-    @app.get("/")
+    @app.api_route("/", methods=READING)
     async def page(request: Request) -> Response:
         response = Response((HERE / "page.html").read_bytes(), media_type="text/html")
         if token is not None:
             keep_token(request, response, token)
         return response
 
-    @app.get("/static/{name}")
+    @app.api_route("/static/{name}", methods=READING)
     async def static(name: str) -> Response:
         if name not in STATIC:
             raise HTTPException(404)
@@ -194,6 +197,15 @@ class Guard:
             await self.app(scope, receive, sending)
         else:
             await _json({"error": refusal}, 403, CLOSED)(scope, receive, sending)
+
+
+async def _not_served(request: "Request", error: Any) -> "Response":
+    """What is asked elsewhere than where something is served, or by another method, is told so as all else is."""
+    path, headers = request.url.path, error.headers or {}
+    reason = f"nothing is served at {path}: ask for one of {', '.join(PATHS)}"
+    if "Allow" in headers:
+        reason = f"{path} is not asked by {request.method}, but by {headers['Allow']}"
+    return _json({"error": reason}, error.status_code, headers)
 
 
 def _of_another_site(request: "Request") -> str | None:
