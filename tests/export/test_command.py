@@ -16,7 +16,7 @@ from exports import train_once, untrained
 from leyden import command_line
 from leyden.build import build_data
 from leyden.export import parity
-from leyden.export.command import NAMES
+from leyden.export.command import NAMES, size_of
 from leyden.export.opened import Opened
 from leyden.predictions import read_predictions
 from leyden.trained import ask, open_network
@@ -59,6 +59,12 @@ def test_each_format_answers_as_the_run_was_tested(format: str, moved: Path, cap
     found = answers.outputs[answers.indices.argsort()].softmax(1).max(1)
     assert np.array_equal(found.indices.numpy(), stored.predictions)
     np.testing.assert_allclose(found.values.numpy(), stored.confidences, atol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "words"), [(9_421, "9.2 KiB"), (2**20 - 52, "1,023.9 KiB"), (2**20, "1.0 MiB")])
+def test_what_is_small_is_said_in_kibibytes(size: int, words: str, tmp_path: Path) -> None:
+    (tmp_path / "model.pt2").write_bytes(bytes(size))
+    assert size_of(tmp_path / "model.pt2") == size_of(tmp_path) == words
 
 
 def test_evaluate_takes_an_export_as_it_takes_the_run(moved: Path, tmp_path: Path) -> None:

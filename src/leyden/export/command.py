@@ -55,8 +55,8 @@ def export(asked: Options, words: list[str]) -> None:
                 write_quantized(written, smaller)
                 told = cost(whole, open_export(smaller), real)
             print(f"8 bits          {in_words(told, real.words, len(real.images))}")
-            print(f"                {small}, {_size(small)}")
-    print(f"written         {output}, {_size(output)}")
+            print(f"                {small}, {size_of(small)}")
+    print(f"written         {output}, {size_of(output)}")
     files = files_of(output, asked.format, asked.quantize)
     made = Made("export", "model", asked.format, files, {"format": asked.format, "checkpoint": network.path.stem})
     if place := add(network.record, network.path, logger_of(network.config).artifacts, made):
@@ -141,6 +141,8 @@ def _of_precision(network: Trained, real: RealImages) -> str | None:
     )
 
 
-def _size(path: Path) -> str:
+def size_of(path: Path) -> str:
+    """How large a file is, or a directory of files, in words."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return f"{sum(file.stat().st_size for file in files) / 2**20:,.1f} MiB"
+    size = sum(file.stat().st_size for file in files)
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB"
