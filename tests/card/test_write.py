@@ -1,6 +1,7 @@
 """The card and the citation of a run, against what run.json says of it."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from exports import train_once, untrained
 from leyden import command_line
 from leyden.card.write import card_of, citation_of
 from leyden.export.command import write
+from leyden.predictions import read_predictions
 from leyden.trained import Trained
 from running import FinishedRun
 
@@ -36,6 +38,22 @@ def test_its_figures_are_those_of_the_record(run: FinishedRun) -> None:
     assert "269 validation images chose" in card
     assert "leyden predict run=" in card
     assert "| optimizer | AdamW (lr 0.005" in card
+
+
+def test_it_counts_the_test_images_that_could_be_read(
+    train_run: Callable[..., FinishedRun], write_digits: Callable[..., Path]
+) -> None:
+    directory = write_digits()
+    for path in sorted(directory.rglob("*.png"))[::5]:
+        path.write_bytes(path.read_bytes()[:60])
+    size = ["data.source.image_size=8", "data.source.channels=1", "data.source.mean=[0.3]", "data.source.std=[0.4]"]
+    run = train_run("data=image_folder", f"data.root={directory}", "data.on_error=skip", *size)
+    stored, data = read_predictions(run.directory), run.record["data"]
+    assert stored is not None
+    assert 0 < data["num_test_skipped"] == data["num_test"] - len(stored.predictions)
+    card = card_of(Trained(run.directory))
+    assert f"Of {len(stored.predictions)} test images, looked at once" in card
+    assert f", {len(stored.predictions)} of which were tested" in card
 
 
 def test_its_head_is_yaml_that_leaves_the_licence_open(run: FinishedRun) -> None:

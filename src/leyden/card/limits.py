@@ -17,8 +17,8 @@ def limits(network: Any) -> list[str]:
         f"Of an image it sees the middle square, brought to {facts.image_size} × {facts.image_size} pixels in "
         f"{'grey' if facts.channels == 1 else f'{facts.channels} channels'}: nothing at the ends of the longer side, "
         f"and nothing that is smaller than 1/{facts.image_size} of the shorter one.",
-        f"All figures are of images of {data['name']}, {data['num_test']:,} of which were tested: how it does on "
-        "others was not measured.",
+        f"All figures are of images of {data['name']}, {num_tested(network):,} of which were tested: how it "
+        "does on others was not measured.",
         _weakest(network),
         _of_confidence(network),
         "The intervals say what other test images would change. What another seed or another split would, one run does "
@@ -29,6 +29,12 @@ def limits(network: Any) -> list[str]:
         _of_skipped(record),
     ]  # fmt: skip
     return [sentence for sentence in told if sentence]
+
+
+def num_tested(network: Any) -> int:
+    """How many images the test figures are of: those of the test part, but for files that could not be read."""
+    left_out = network.record.get("data", {}).get("num_test_skipped", 0)
+    return int(network.run["data"]["num_test"]) - int(left_out)
 
 
 def _of_answers(network: Any) -> str:

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import DictConfig, OmegaConf
 
 from leyden import __version__
-from leyden.card.limits import limits
+from leyden.card.limits import limits, num_tested
 from leyden.checkpoint import BEST
 from leyden.metric_names import HEADLINES, is_of_one_class, is_percentage
 
@@ -45,6 +45,7 @@ def card_of(network: Any, format: str | None = None) -> str:
         settings=settings(network.config),
         command=_command(network.run),
         limits=limits(network),
+        num_tested=num_tested(network),
         views=network.test_time.views,
         temperature=network.test_time.temperature,
         version=record.get("versions", {}).get("leyden", __version__),

@@ -276,7 +276,7 @@ class ImageDataModule(pl.LightningDataModule):
         }
 
     def record_skipped(self, path: Path) -> dict[str, int]:
-        """Writes the files that were left out on any rank to a table at `path`; how many they are, as a fact."""
+        """Writes the files that were left out on any rank to a table at `path`; how many of all and of the test."""
         if self.files is None:
             return {}
         skipped = self.skipped
@@ -286,7 +286,9 @@ class ImageDataModule(pl.LightningDataModule):
             skipped = {path: reason for each in ranks for path, reason in each.items()}
         if skipped and (self.trainer is None or self.trainer.is_global_zero):
             write_skipped(skipped, path)
-        return {"num_skipped": len(skipped)}
+        files = self.files
+        test = {os.path.join(files.directory, files.paths[index]) for index in self.test_indices.tolist()}
+        return {"num_skipped": len(skipped), "num_test_skipped": len(skipped.keys() & test)}
 
     def some_training_images(self, num_images: int) -> Batch:
         """Some images to look at, evenly spread over the data set, which may be sorted by class."""
