@@ -154,7 +154,9 @@ def test_a_network_whose_parts_are_not_here_is_one_sentence(
 
 
 def test_a_run_that_cannot_answer_says_why(train_run: Train, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nothing is there; give a run's directory, a study's, or a checkpoint"):
+    with pytest.raises(
+        ValueError, match="nothing is there; give a run's directory, a study's, a checkpoint, an export"
+    ):
         open_network(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="holds no run: give a run's directory"):
         open_network(tmp_path)

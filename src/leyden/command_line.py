@@ -212,7 +212,16 @@ def _of_a_config(help: str, job: Callable[[Signals, DictConfig], Any], arguments
     if any(argument in ("-h", "--help") for argument in arguments):
         print(help)
         return 0
-    return _report(lambda signals: with_hydra(functools.partial(job, signals), signals, arguments), arguments)
+
+    def tidy(signals: Signals, config: DictConfig) -> None:
+        try:
+            job(signals, config)
+        except ValueError:
+            with contextlib.suppress(OSError):  # Hydra has made it, and perhaps nothing is in it
+                Path(HydraConfig.get().runtime.output_dir).rmdir()
+            raise
+
+    return _report(lambda signals: with_hydra(functools.partial(tidy, signals), signals, arguments), arguments)
 
 
 def new(arguments: Sequence[str]) -> int:

@@ -220,7 +220,9 @@ def find_checkpoint(directory: Path, checkpoint: str) -> Path:
             log.warning("checkpoint=%s is not used: %s is one", checkpoint, directory)
         return directory
     if not directory.is_dir():
-        raise ValueError(f"run={directory}: nothing is there; give a run's directory, a study's, or a checkpoint")
+        raise ValueError(
+            f"run={directory}: nothing is there; give a run's directory, a study's, a checkpoint, an export"
+        )
     if checkpoint not in NAMED:
         path = Path(checkpoint)
         if not path.is_file():

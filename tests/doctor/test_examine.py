@@ -83,7 +83,7 @@ def test_set_in_memory_is_examined(
     assert "image/png" in page
 
 
-def test_set_that_cannot_be_split_is_told_in_a_sentence(leyden: Leyden, tmp_path: Path) -> None:
+def test_set_that_cannot_be_split_is_told_in_a_sentence_and_leaves_no_directory(leyden: Leyden, tmp_path: Path) -> None:
     for place in ("train/a", "train/b", "test/a", "test/b"):
         (tmp_path / "set" / place).mkdir(parents=True)
     Image.new("L", (9, 9)).save(tmp_path / "set" / "train" / "a" / "1.png")
@@ -91,6 +91,7 @@ def test_set_that_cannot_be_split_is_told_in_a_sentence(leyden: Leyden, tmp_path
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "examined").exists()
 
 
 def test_names_that_are_no_text_are_shown_and_escaped(
