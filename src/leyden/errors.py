@@ -148,10 +148,13 @@ def root_keys() -> list[str]:
 
 def why_unreadable(error: Exception) -> str:
     """Why an image could not be read, in words that do not repeat its path."""
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
         return "it is no image of a known format"
+    if isinstance(error, Image.DecompressionBombError):  # Pillow speaks of an attack
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return f"its head announces more pixels than the {limit:,} that memory is meant to hold"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__

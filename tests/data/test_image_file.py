@@ -134,7 +134,7 @@ def png_head(width: int, height: int) -> bytes:
 def test_image_that_would_exhaust_memory_is_refused_before_it_takes_any(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png_head(50_000, 50_000))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(ValueError, match=r"its head announces more pixels than .*2500000000 pixels.* limit of \d+"):
+    with pytest.raises(ValueError, match=r"its head announces more pixels than the 178,956,970 that"):
         read_image(str(tmp_path / "a.png"), 64, 3)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kilobytes
 

@@ -49,6 +49,12 @@ def test_same_data_are_warned_of_once_and_others_again(
     assert {path.name for path in cache.iterdir()} == {"one", "other"}
 
 
+def test_files_that_training_has_left_out_already_are_not_told_again(planted: Planted, data: ImageDataModule) -> None:
+    assert "unreadable" in {finding.kind for finding in look(data, None)}
+    data.skipped.update({str(planted.directory / path): "it is no image" for path in planted.texts})
+    assert "unreadable" not in {finding.kind for finding in look(data, None)}
+
+
 def test_images_in_memory_are_passed_over(caplog: pytest.LogCaptureFixture, cache: Path) -> None:
     data = instantiate(compose_config("data=digits").data)
     data.setup("fit")

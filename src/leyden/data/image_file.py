@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from leyden.data.colours import to_grey_or_rgb
+from leyden.errors import why_unreadable
 
 SUFFIXES = frozenset((
     ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
@@ -33,7 +34,7 @@ def open_image(path: str | BinaryIO) -> Image.Image:
     try:
         return Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise ValueError(f"its head announces more pixels than memory is meant to hold: {error}") from error
+        raise ValueError(why_unreadable(error)) from error
 
 
 def read_image(path: str | BinaryIO, image_size: int, channels: int) -> Tensor:

@@ -95,7 +95,7 @@ def duplicates(subject: Subject, groups: Sequence[Indices], kind: str, words: st
             f"{many(sum(map(len, across)), 'image')} in {many(len(across), 'group')} {words} on different sides of "
             f"the split, among them {evaluated:,} to validate or test with ({share:.1%} of these).",
             "What is learnt of one is known of the other, and figures come out too good: keep one of each group, or "
-            "give the images of a group one value in a group column, which keeps them on one side.",
+            "give the images of a group one value in a table's column of groups (data=table): they then stay together.",
             [group.tolist() for group in across],
         )
     if within:

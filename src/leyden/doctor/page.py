@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from leyden.data import ImageDataModule
+from leyden.data.colours import to_grey_or_rgb
 from leyden.doctor.findings import Finding, in_order, many
 from leyden.doctor.subject import PARTS, Subject
 from leyden.report.words import date_in_words
@@ -178,8 +179,15 @@ def _small_copy(index: int, data: ImageDataModule) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # such a one is told, not shown
             path = os.path.join(data.files.directory, data.files.paths[index])
-            with data.files.open_file(path) as stream, Image.open(stream) as file:
-                file.draft("RGB", (2 * PIXELS, 2 * PIXELS))
-                image = ImageOps.exif_transpose(file).convert("RGB")
+            with data.files.open_file(path) as stream:
+                image = upright(stream)
     image.thumbnail((PIXELS, PIXELS))
     return image
+
+
+def upright(stream: BinaryIO) -> Image.Image:
+    """A file's image in RGB, as bright as training sees it: of 16 bits too, which Pillow alone would make white."""
+    with Image.open(stream) as file:
+        file.draft("RGB", (2 * PIXELS, 2 * PIXELS))
+        ImageOps.exif_transpose(file, in_place=True)
+        return to_grey_or_rgb(file, "RGB")

@@ -39,11 +39,12 @@ def warn_once(data: ImageDataModule, fingerprint: str, class_weights: object) ->
 
 
 def look(data: ImageDataModule, class_weights: object) -> list[Finding]:
-    """Headers, sizes, equal files and classes; what an unreadable file means training says itself."""
+    """Headers, sizes, equal files and classes; files that training has left out already are not told again."""
     assert data.files is not None
     subject, files = subject_of(data), data.files
     paths = [os.path.join(files.directory, path) for path in files.paths]
-    facts = _headers(files, paths, np.unique(np.linspace(0, len(paths) - 1, MOST_FILES).astype(int)).tolist())
+    spread = np.unique(np.linspace(0, len(paths) - 1, MOST_FILES).astype(int)).tolist()
+    facts = _headers(files, paths, [index for index in spread if paths[index] not in data.skipped])
     equal = [np.array(group) for group in equal_files(paths)]
     found = [
         *unreadable(subject, facts),
