@@ -296,21 +296,35 @@ def _origin() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return {"versions": versions, **_git()}
+    return {"versions": versions, **_commits()}
 
 
-def _git() -> dict[str, Any]:
-    repository = Path(__file__).resolve().parent
+def _commits() -> dict[str, Any]:
+    """The commit of Leyden's code and, where the run is called in another repository, of what lies there."""
+    code = Path(__file__).resolve()
+    is_tracked = _git(code.parent, "ls-files", "--error-unmatch", code.name)  # not in an environment within a project
+    ours = _git(code.parent, "rev-parse", "--show-toplevel", "HEAD") if is_tracked else None
+    project = _git(Path.cwd(), "rev-parse", "--show-toplevel", "HEAD")
+    if project is not None and ours is not None and project[0] == ours[0]:
+        project = None
+    changed = ["status", "--porcelain", "--untracked-files=no"]
+    own_parts = ["status", "--porcelain", "--untracked-files=all", "--", "*.py", "*.yaml"]  # new ones train too
+    return {
+        "git_commit": ours[1] if ours else None,
+        "git_dirty": bool(_git(code.parent, *changed)) if ours else None,
+        "project_commit": project[1] if project else None,
+        "project_dirty": bool(_git(Path.cwd(), *changed) or _git(Path(project[0]), *own_parts)) if project else None,
+    }
+
+
+def _git(directory: Path, *arguments: str) -> list[str] | None:
+    """The lines that git answers; None where it fails: no repository, no commit in it, or no git."""
     try:
-        commit, status = (
-            subprocess.run(
-                ["git", *arguments], cwd=repository, capture_output=True, text=True, check=True, timeout=10
-            ).stdout.strip()
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        )
-    except (OSError, subprocess.SubprocessError):  # installed from a wheel, or no git
-        return {"git_commit": None, "git_dirty": None}
-    return {"git_commit": commit, "git_dirty": bool(status)}
+        return subprocess.run(
+            ["git", *arguments], cwd=directory, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _now() -> str:

@@ -148,9 +148,14 @@ def _best(record: Mapping[str, Any]) -> str | None:
 
 
 def _commit(record: Mapping[str, Any]) -> str:
-    if not record.get("git_commit"):
-        return ""
-    return f", commit {record['git_commit'][:12]}" + (" with uncommitted changes" if record.get("git_dirty") else "")
+    """Of Leyden's code, and of the project that the run was called in."""
+    told = ""
+    for whose, kind in (("", "git"), ("of the project ", "project")):
+        if commit := record.get(f"{kind}_commit"):
+            told += f", {whose}commit {commit[:12]}" + (
+                " with uncommitted changes" if record.get(f"{kind}_dirty") else ""
+            )
+    return told
 
 
 def _command(run: Mapping[str, Any]) -> str:

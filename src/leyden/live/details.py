@@ -20,6 +20,7 @@ FACTS = (
     "data",
     "seed",
     "git_commit",
+    "project_commit",
     "host",
 )
 

@@ -242,7 +242,8 @@ def exit_code(record: Mapping[str, Any]) -> int:
 
 def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """What of run.json is worth filtering runs by, beside their config."""
-    known = ("device", "precision", "parameters", "versions", "git_commit", "git_dirty", "command", "timings")
+    of_the_code = ("versions", "git_commit", "git_dirty", "project_commit", "project_dirty")
+    known = ("device", "precision", "parameters", *of_the_code, "command", "timings")
     facts = {key: record[key] for key in known if key in record}
     data = record.get("data", {})
     return facts | {"data_fingerprint": data.get("fingerprint"), "attempt": record.get("attempt")}

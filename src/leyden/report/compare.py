@@ -27,7 +27,7 @@ from leyden.study.record import standing
 EXACT_BELOW = 25  # images that the two answer differently: fewer are too few for the chi-squared distribution
 TESTED = tuple(f"test/{name}" for name in HEADLINES.values())
 NOT_SHOWN = ("name", "data.seed", "data.fold", *REPEATS, *FREE)
-CODE = ("git_commit", "git_dirty", "precision")
+CODE = ("git_commit", "git_dirty", "project_commit", "project_dirty", "precision")
 DATA = ("name", "fingerprint", "split_seed")
 
 
