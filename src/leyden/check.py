@@ -112,6 +112,11 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
             yield from _targets(item, f"{path}.{position}")
 
 
+def modules_named(node: Any) -> set[str]:
+    """The outermost modules, or packages, of all that is named below a node."""
+    return {str(target["_target_"]).partition(".")[0] for _, target in _targets(node, "")}
+
+
 def import_target(name: str, path: str, origin: Origin) -> Callable[..., Any]:
     """Imports the class or function that `name` (dotted) stands for, one part after the other.
 

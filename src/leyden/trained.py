@@ -4,10 +4,13 @@ A checkpoint is enough to build it again: the data, which may be gone, is not as
 """
 
 import contextlib
+import importlib.util
 import logging
+import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -18,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from leyden.build import build_classifier
-from leyden.check import check_groups
+from leyden.check import check_groups, modules_named
 from leyden.checkpoint import BEST, LAST, read_checkpoint
 from leyden.classifier import ImageClassifier
 from leyden.config import Origin
@@ -74,6 +77,7 @@ class Trained:
         config = OmegaConf.create(self.run["config"])
         assert isinstance(config, DictConfig)
         self.config = config
+        see_own_parts_of(self.record, config)
         self.facts = facts_of(self.run["data"], config.data.get("margin", 1.0))  # which images in memory have not
         self.device = torch.device(choose_accelerator(accelerator, "device"))
         self.is_averaged = str(config.monitor).startswith("val/ema_")
@@ -189,8 +193,26 @@ def build_again(config: DictConfig, facts: DataFacts, source: Path, version: str
     except (ValueError, TypeError, KeyError, ImportError, HydraException, OmegaConfBaseException) as error:
         raise ValueError(
             f"{source}: its network cannot be built here ({explain(error)}): it was written by Leyden {version}, use "
-            "that version; modules of your own are found where the command is typed"
+            "that version; modules of your own are found where the command is typed, and where the run was"
         ) from error
+
+
+def see_own_parts_of(record: dict[str, Any], config: DictConfig) -> None:
+    """A run's modules that are not found here are taken from where it was called, and that is said."""
+    there = str(record.get("working_directory", ""))
+    lacking = [name for name in sorted(modules_named(config)) if not _is_found(name)]
+    found = [name for name in lacking if there and PathFinder.find_spec(name, [there])]
+    if found:
+        sys.path.append(there)  # behind all that is known here
+        log.warning("%s: not found here, taken from %s, where the run was called", ", ".join(found), there)
+
+
+def _is_found(module: str) -> bool:
+    """Whether it could be imported; a directory that is merely called so, as a project is beside it, does not count."""
+    if module in sys.modules or not module:  # of no name the check tells
+        return True
+    spec = importlib.util.find_spec(module)
+    return spec is not None and spec.origin is not None
 
 
 def best_of_study(directory: Path) -> Path:

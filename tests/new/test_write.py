@@ -1,5 +1,6 @@
 """A written project trains its own backbone, in processes of its own too, and passes its own test."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,24 @@ def test_study_of_the_recipe_runs_and_its_runs_are_gone_on_with_from_elsewhere(p
     done = run(tmp_path, "leyden", "resume", str(runs[0]))
     assert done.returncode == 0, done.stderr
     assert "is finished: nothing to do" in done.stdout
+
+
+def test_run_answers_where_its_backbone_is_not(project: Path, tmp_path: Path) -> None:
+    done = run(project, "leyden", "train", "experiment=wild_birds", "hydra.run.dir=runs/one", *SHORT)
+    assert done.returncode == 0, done.stderr
+    said = f"warning: wild_birds: not found here, taken from {project}, where the run was called"
+    (tmp_path / "wild_birds").mkdir()  # a directory that is merely called so
+    for command in ("evaluate", "card"):
+        done = run(tmp_path, "leyden", command, f"run={project / 'runs/one'}")
+        assert done.returncode == 0, done.stderr
+        assert said in done.stderr.splitlines()
+    assert said not in run(project, "leyden", "card", "run=runs/one").stderr
+    shutil.move(project / "wild_birds", project / "gone")
+    done = run(tmp_path, "leyden", "card", f"run={project / 'runs/one'}")
+    shutil.move(project / "gone", project / "wild_birds")
+    assert done.returncode == 1
+    assert "modules of your own are found where the command is typed, and where the run was" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_its_own_test_passes(project: Path) -> None:
