@@ -152,7 +152,7 @@ def _own_modules() -> set[Path]:
 def _check_same_study(directory: Path, study: Mapping[str, Any], plan: Plan) -> None:
     ways = "give study=<another name> to begin anew, or mixed=true to put them side by side knowingly"
     if study["jobs"] and study["code"] != code_version():
-        raise ValueError(f"{directory} was written by other code of leyden ({study['code']}): {ways}")
+        raise ValueError(f"{directory} was written by other code, of leyden or of your own parts: {ways}")
     swept = {*study["factors"], *plan.factors}
     if "experiment" in swept or "study" in swept:
         return  # a recipe may change anything
