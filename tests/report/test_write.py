@@ -17,6 +17,7 @@ import pytest
 from scipy import stats
 
 from leyden import command_line
+from leyden.report.findings import failures
 from leyden.report.tables import runs_table, settings_table
 from leyden.report.write import write_report
 from running import SHORT
@@ -188,6 +189,14 @@ def test_run_whose_metric_is_nan_is_told_and_left_out(tmp_path: Path) -> None:
     (told,) = report["failures"]
     assert told.startswith("16 runs of 36 finished, but cannot be compared: no number as best/val/accuracy (12 of")
     assert any("12 of 12 with optimizer.lr=0.1" in warning for warning in report["warnings"])
+
+
+def test_reasons_that_differ_in_figures_alone_are_told_once() -> None:
+    reasons = ["nan at step 1 (norm 0.05)", "3.jpg is bad", "nan at step 12 (norm 1e-05)", "4.jpg is bad"]
+    runs: list[Any] = [{"status": "failed", "reason": reason} for reason in reasons]
+    assert failures(runs) == [
+        "Four runs of 4 failed: nan at step 1 (norm 0.05) (2 of them, figures differ); 3.jpg is bad; 4.jpg is bad"
+    ]
 
 
 def test_stopped_runs_are_no_failures_and_a_single_failure_is_not_uneven(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Effects > **findings** > page: sentences that follow from the numbers, and what one should not believe of them."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ UNFINISHED = {
     "failed": "failed", "unreadable": "cannot be read", "interrupted": "interrupted", "running": "still at work",
     "waiting": "not begun", "pruned": "ended early by the search", "unmeasured": "finished, but cannot be compared",
 }  # fmt: skip
+FIGURE = re.compile(r"(?<![\w./-])\d[\d.e+-]*(?!\.?[\w/])")  # no part of a file's name
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -108,13 +110,24 @@ def failures(runs: Sequence[Run]) -> list[str]:
     sentences = []
     for status, how in UNFINISHED.items():
         found = [run for run in runs if run["status"] == status]
-        reasons = Counter(run["reason"] for run in found if run["reason"])
-        told = [f"{reason} ({number} of them)" if number > 1 else reason for reason, number in reasons.most_common()]
+        told = _reasons([run["reason"] for run in found if run["reason"]])
         more = ["…"] if len(told) > MOST_NAMED else []
         if found:
             why = ": " + "; ".join([*told[:MOST_NAMED], *more]) if told else "."
             sentences.append(f"{count(len(found), 'run').capitalize()} of {len(runs)} {how}{why}")
     return sentences
+
+
+def _reasons(reasons: Sequence[str]) -> list[str]:
+    """Each once, the commonest first: those that differ in figures alone, as the gradient norms of NaNs, are one."""
+    alike: dict[str, list[str]] = {}
+    for reason in reasons:
+        alike.setdefault(FIGURE.sub("", reason), []).append(reason)
+    told = []
+    for same in sorted(alike.values(), key=len, reverse=True):
+        others = ", figures differ" if len(set(same)) > 1 else ""
+        told.append(same[0] + (f" ({len(same)} of them{others})" if len(same) > 1 else ""))
+    return told
 
 
 def warnings(
