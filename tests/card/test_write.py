@@ -9,7 +9,7 @@ import yaml
 
 from exports import train_once, untrained
 from leyden import command_line
-from leyden.card.write import card_of, citation_of
+from leyden.card.write import card_of, citation_of, commits_in_words
 from leyden.export.command import write
 from leyden.predictions import read_predictions
 from leyden.trained import Trained
@@ -20,6 +20,13 @@ from running import FinishedRun
 def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     words = ["backbone=mlp", "backbone.width=16", "test_time.temperature=true"]
     return train_once(tmp_path_factory.mktemp("runs") / "a run é", *words)
+
+
+def test_commits_of_leyden_and_of_the_project_are_told_apart() -> None:
+    record = {"git_commit": "1" * 40, "git_dirty": False, "project_commit": "2" * 40, "project_dirty": True}
+    told = f", commit {'1' * 12}, of the project commit {'2' * 12} with uncommitted changes"
+    assert commits_in_words(record) == told
+    assert commits_in_words({"git_commit": None, "git_dirty": None}) == ""
 
 
 def test_its_figures_are_those_of_the_record(run: FinishedRun) -> None:

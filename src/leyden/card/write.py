@@ -49,7 +49,7 @@ def card_of(network: Any, format: str | None = None) -> str:
         views=network.test_time.views,
         temperature=network.test_time.temperature,
         version=record.get("versions", {}).get("leyden", __version__),
-        commit=_commit(record),
+        commit=commits_in_words(record),
         minutes=f"{record['seconds'] / 60:.1f}" if record.get("seconds") else None,
         format=format,
         citation=citation_of(network),
@@ -62,7 +62,7 @@ def citation_of(network: Any) -> str:
     data, name = run["data"], str(network.config.name)
     began = str(record.get("started") or "")[:10]
     title = f"{name}: {architecture(network.config)} trained on {data['name']}"
-    code = f"Leyden {record.get('versions', {}).get('leyden', __version__)}{_commit(record)}"
+    code = f"Leyden {record.get('versions', {}).get('leyden', __version__)}{commits_in_words(record)}"
     headline = HEADLINES[network.facts.task]
     row = next((row for row in results(record) if row[0] == headline), None)
     result = f"test {headline} {row[1]}" + (f" (95 % interval {row[2]})" if row and row[2] else "") if row else ""
@@ -147,7 +147,7 @@ def _best(record: Mapping[str, Any]) -> str | None:
     )
 
 
-def _commit(record: Mapping[str, Any]) -> str:
+def commits_in_words(record: Mapping[str, Any]) -> str:
     """Of Leyden's code, and of the project that the run was called in."""
     told = ""
     for whose, kind in (("", "git"), ("of the project ", "project")):
