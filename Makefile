@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+ALOUD  := $(filter-out --quiet,$(PIP))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview lesson quiz test test-fast test-slow test-gpu test-network test-slurm test-ray notebooks test-notebooks bench promises faults faults-study dist check format clean
@@ -17,7 +18,7 @@ $(VENV)/stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(f"error: Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}: set PYTHON=…" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV): the tested versions of constraints.txt, a few minutes the first time"
-	@$(PIP) -e . -c constraints.txt
+	@$(ALOUD) -e . -c constraints.txt
 	@touch $@
 
 $(VENV)/stamp-test: $(VENV)/stamp

@@ -294,8 +294,9 @@ direction on average for a fraction of the price: **stochastic gradient descent*
 approximation method*; for networks Bottou 1998). The images of one step are a **batch**, a pass over the training
 images is an **epoch**. The share of images that are answered rightly is the **accuracy**.
 
-So that the loop below can be compared with `leyden train`, it takes what the package takes with `seed=0`: the same
-first parameters, and in each epoch the same new order of the images, in whole batches without the few left over.
+The **seed** is the number from which all that is random in a run is drawn: the same seed, the same run. So that the
+loop below can be compared with `leyden train`, it takes what the package takes with `seed=0`: the same first
+parameters, and in each epoch the same new order of the images, in whole batches without the few left over.
 """
 
 # %%
@@ -331,6 +332,8 @@ The settings say what stood above: one hidden layer of 32 nodes, a learning rate
 what is 0 or `false` is for later notebooks. Its numbers have some 7 digits, ours 16. In the end the network of its best
 epoch, counted from 0, meets the test images; its record is a table, `metrics.csv`. In both, the training loss of an
 epoch is the mean over its steps, in which the network still learns, the validation loss that after the last of them.
+Beside the test accuracy stands its **95 % interval**, for other test images would have given another accuracy: it is
+made by a rule whose intervals hold the true one in 95 of 100 cases.
 """
 
 # %%
@@ -381,6 +384,8 @@ r"""
 | epoch | a pass over the training images |
 | accuracy | the share of images that are answered rightly |
 | validation images | images put aside to watch training with; no parameter is changed by them |
+| seed | the number from which all that is random in a run is drawn |
+| 95 % interval | made by a rule whose intervals hold the true number in 95 of 100 cases |
 """
 
 # %% [markdown]

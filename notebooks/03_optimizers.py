@@ -387,7 +387,9 @@ is measured by its own gradients. Adam, which has a running average of the gradi
 ## On real images, each at its own rate
 
 Which is best? The question has no answer at one shared learning rate: each rule's rate has a meaning of its own. So
-`leyden train -m` trains every rule at five rates, with two seeds each: 40 small runs on digits of five epochs.
+`leyden train -m` trains every rule at five rates, with two seeds each: 40 small runs on digits of five epochs. Such a
+**study** ends with a report. Its intervals are over the seeds; variance is a measure of how far the runs' results lie
+apart, of which it says how much goes with one setting, how much with two together (×), and how much is chance.
 """
 
 # %%
@@ -438,6 +440,7 @@ r"""
 | running average | an average in which each new value counts for a fixed share and older ones fade |
 | Adam | running averages of the gradient and of its square, one divided by the root of the other |
 | bias correction | makes up for running averages that begin at zero |
+| study | runs of several settings, compared |
 """
 
 # %% [markdown]

@@ -103,8 +103,8 @@ r"""
 everything can be learnt by heart it falls a second time: **double descent** (Belkin, Hsu, Ma & Mandal 2019,
 *Reconciling modern machine-learning practice and the classical bias–variance trade-off*; for deep networks Nakkiran
 et al. 2020, *Deep double descent*). It shows most clearly where the hidden layer keeps its random weights and the
-output layer is solved for exactly, by least squares; of many solutions, the one with the smallest weights. The
-critical point is then where there are as many nodes as training images.
+output layer is solved for exactly, by least squares: the weights whose squared errors have the smallest sum, and of
+several such, the smallest. The critical point is then where there are as many nodes as training images.
 """
 
 # %%
@@ -320,7 +320,7 @@ display(
 # %% [markdown]
 r"""
 In `leyden`, `optimizer=adamw` is decoupled, `optimizer=adam` is L2 in the loss; `optimizer.weight_decay` sets either.
-Biases and norms do not decay in either.
+In neither do biases decay, nor what scales and shifts a layer's numbers after they were brought to one common size.
 
 ## Words of this notebook
 
@@ -343,10 +343,10 @@ Biases and norms do not decay in either.
 r"""
 ## Exercise
 
-Does the best dropout depend on how many labels there are? Give the study `data.labels_per_class=5,20,80` as a third
-factor in place of the 10 of `settings` (54 runs, a
-few minutes), and read in its report which factors interact. Before it runs, write down what you
-expect.
+Does the best dropout depend on how many labels there are? Give the study
+`data.labels_per_class=5,20,80` as a third setting in place of the 10 of `settings` (54 runs, a few minutes), and read
+in its report of which two settings the one decides how much the other matters (×). Before it runs, write down what
+you expect.
 """
 
 # %% tags=["quiz"]

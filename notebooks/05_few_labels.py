@@ -330,7 +330,7 @@ r"""
 
 Which of `augment=standard`'s operations suits solar cells, and which does not? Look first:
 `leyden preview data=elpv augment=standard`, then `augment=flips_turns`. A cell has no upright; a digit has. Write down
-for each operation whether its invariance is true, and test the one that you doubt most with a study of two levels and
+for each operation whether its invariance is true, and test the one that you doubt most with a study of two values and
 five seeds.
 """
 

@@ -37,3 +37,20 @@ def test_finetune_compares_what_it_has_trained_and_nothing_newer(target: str, gi
     assert place.startswith(f"runs/{target}/")
     assert {f"hydra.run.dir={place}", f"hydra.sweep.dir={place}", *given.split()} < set(trained.split())
     assert place.endswith("/study") == bool(given)
+
+
+def test_first_installation_names_each_package_as_it_comes_to_it(tmp_path: Path) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("there is no make")
+    log, programs = tmp_path / "log", tmp_path / "venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python").write_text(RECORDS.format(log=log), encoding="utf-8")
+    (programs / "python").chmod(0o755)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "constraints.txt").touch()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "-f", str(ROOT / "Makefile"), f"VENV={programs.parent}", "setup"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60, env=kept)
+    (installed,) = log.read_text(encoding="utf-8").splitlines()
+    assert installed.startswith("python -m pip install ")
+    assert "--quiet" not in installed

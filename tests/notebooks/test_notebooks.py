@@ -157,11 +157,16 @@ def test_no_heading_uses_a_word_that_is_explained_later(script: Path) -> None:
         assert not any(uses(word, headings(cell)) for cell in cells(script)[:explained]), word
 
 
+def later_words(script: Path) -> list[str]:
+    """What later notebooks explain, and neither this one nor one before it."""
+    known = {word.lower() for other in SCRIPTS if other <= script for word in glossary(other)}
+    return [word for other in SCRIPTS if other > script for word in glossary(other) if word.lower() not in known]
+
+
 def unknown_words(script: Path) -> list[str]:
     """What later notebooks explain, and what none does."""
     known = {word.lower() for other in SCRIPTS if other <= script for word in glossary(other)}
-    later = [word for other in SCRIPTS if other > script for word in glossary(other)]
-    return [word for word in (*later, *NOT_FROM_SCHOOL) if word.lower() not in known]
+    return [*later_words(script), *(word for word in NOT_FROM_SCHOOL if word not in known)]
 
 
 def found_in(text: str, words: list[str], but: list[str]) -> list[str]:
@@ -184,6 +189,17 @@ def test_no_word_is_used_that_neither_school_nor_an_earlier_notebook_explains(sc
         for found in found_in(f"{headings(cell)}\n{prose(cell)}", unknown_words(script), known)
     ]
     assert not unknown, "\n".join(unknown)
+
+
+@EACH
+def test_no_word_is_used_that_only_a_later_notebook_explains(script: Path) -> None:
+    known = [word for other in SCRIPTS if other <= script for word in glossary(other)]
+    too_early = [
+        f"cell {number}: {found}"
+        for number, cell in enumerate(cells(script))
+        for found in found_in(f"{headings(cell)}\n{prose(cell)}", later_words(script), known)
+    ]
+    assert not too_early, "\n".join(too_early)
 
 
 @FIRST_TWO
