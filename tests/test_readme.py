@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Add a part")[2].partition("\n## ")[0]
+WHOLE = (ROOT / "README.md").read_text(encoding="utf-8")
+README = WHOLE.partition("## Add a part")[2].partition("\n## ")[0]
 Leyden = Callable[..., subprocess.CompletedProcess[str]]
 
 FILES = {
@@ -61,3 +62,15 @@ def test_mistake_in_a_part_of_ones_own_is_named(parts: Path, leyden: Leyden) -> 
     assert done.returncode == 1
     assert "unknown key 'backbone.widht'" in done.stderr
     assert "my_conf/backbone/linear.yaml" in done.stderr
+
+
+def test_run_ends_with_the_lines_and_pictures_that_the_first_page_shows(leyden: Leyden) -> None:
+    done = leyden("train", "backbone=mlp", "epochs=1", "trainer=cpu")
+    assert done.returncode == 0, done.stderr
+    shown = WHOLE.partition("```text\n")[2].partition("```")[0]
+    ended = done.stdout.partition("\ntest accuracy")[1:]
+    said = "".join(ended).lstrip()
+    assert [line[:16] for line in said.splitlines()] == [line[:16] for line in shown.splitlines()]
+    assert [line for line in said.splitlines() if "look at it" in line] == [
+        line for line in shown.splitlines() if "look at it" in line
+    ]

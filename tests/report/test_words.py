@@ -4,6 +4,7 @@ import pytest
 
 from leyden.report.model import Estimate
 from leyden.report.words import (
+    MARKS_IN_WORDS,
     date_in_words,
     in_words,
     level_in_words,
@@ -102,3 +103,9 @@ def test_levels_read_as_typed() -> None:
 
 def test_dates_have_their_month_in_full() -> None:
     assert date_in_words("2026-11-04T09:05+00:00") == "4 November 2026, 09:05"
+
+
+def test_p_is_explained_as_the_chance_of_a_difference_and_not_of_a_setting_being_as_good() -> None:
+    worse = MARKS_IN_WORDS.partition("▽")[2].partition("≈")[0]
+    assert "the chance of so large a difference if all settings were alike" in worse
+    assert "as good" not in worse

@@ -51,7 +51,7 @@ class Setting(TypedDict):
     gap: Estimate | None  # training minus validation accuracy in the last epoch, where there is accuracy
     seconds: float | None  # mean, of a run
     standing: Standing
-    p_value: float | None  # that it is as good as the best, corrected for how many there are
+    p_value: float | None  # of so large a difference from the best if all were alike, corrected for how many there are
     num_overfit: int
     ece: float | None  # mean expected calibration error on test images
 

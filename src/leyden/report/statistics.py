@@ -86,7 +86,7 @@ def not_distinguishable(
     resolution: float,
     direction: Literal["max", "min"] = "max",
 ) -> list[Mark]:
-    """Whether each other setting is worse than the best or tied with it, and the p-value that it is as good.
+    """Whether each other setting is worse than the best or tied with it, and the p-value of the difference.
 
     Settings are values by seed. A setting is worse where its own difference from the best says so, over the seeds that
     both have if these are two or more, else by Welch's test; and where, of more than two settings, it would say so too

@@ -16,9 +16,9 @@ STANDINGS: dict[Standing, tuple[str, str]] = {
 }
 
 MARKS_IN_WORDS = (
-    "★ is the best. ▽ is worse: p, that it is as good, is below 0.05 also when the best was merely the luckiest of all "
-    "settings. ≈ is not told apart from the best, which does not say that it is as good: few seeds, or seeds that "
-    "differ much, hide large differences."
+    "★ is the best. ▽ is worse: p is below 0.05, the chance of so large a difference if all settings were alike and "
+    "the best merely the luckiest. ≈ is not told apart from the best, which does not say that it is as good: few "
+    "seeds, or seeds that differ much, hide large differences."
 )
 
 EFFECTS_IN_WORDS = (
