@@ -16,14 +16,12 @@ from leyden.histograms import read_histograms
 from leyden.loggers import WandbLogger
 from leyden.metric_names import read_numbers
 from leyden.study.job import WANDB_SERVICE
-from leyden.wandb_names import ROW
 from running import TINY, FinishedRun, read_wandb, read_wandb_run
 from studies import Study
+from wandb_files import OF_WANDB, files_of, history, records
 from wandb_server import KEY, Wandb, wandb_server
 
 pytestmark = pytest.mark.whole
-
-OF_WANDB = {"_step", "_runtime", "_timestamp", ROW}
 
 
 @pytest.fixture(autouse=True)
@@ -39,24 +37,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wandb]:
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.setenv("WANDB_MODE", "online")
         yield server
-
-
-def records(run: Path, kind: str) -> list[dict[str, Any]]:
-    """What is of one kind in W&B's file of a run, by W&B's own reader."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
-    said = subprocess.run(command, capture_output=True, check=True, timeout=60, text=True).stdout
-    found = [json.loads(line) for line in said.splitlines()]
-    return [record[kind] for record in found if record["type"] == kind]
-
-
-def history(run: Path) -> list[dict[str, Any]]:
-    """The lines of scalars."""
-    items = [line["item"] for line in records(run, "history")]
-    return [{key: value for key, value in item.items() if key not in OF_WANDB} for item in items if "epoch" in item]
-
-
-def files_of(runs: Path) -> list[Path]:
-    return sorted((runs / "wandb").glob("*run-*"))
 
 
 def start(directory: Path, *words: str) -> subprocess.Popen[str]:

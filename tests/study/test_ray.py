@@ -19,6 +19,7 @@ from leyden.run import read_record
 from leyden.study.job import Ended, Job
 from leyden.study.ray import RayExecutor
 from running import SHORT, FinishedRun, compose_config, differences
+from wandb_files import STRIKES, STRUCK_STUDY, states_at_wandb
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
@@ -177,6 +178,20 @@ def test_study_of_jobs_that_fail_and_die_is_finished_by_the_same_line_with_undis
         if head != "Failing":
             assert differences(FinishedRun(directory), struck) == [], head
     assert attempts == {"Plain": 1, "Failing": 1, "Exiting": 2, "Killed": 2, "Interrupted": 2}
+
+
+def test_job_that_loses_its_place_is_killed_or_fails_is_one_wandb_run_each(leyden: Leyden, tmp_path: Path) -> None:
+    (tmp_path / "strikes.py").write_text(STRIKES, encoding="utf-8")
+    study = tmp_path / "runs" / "digits_mlp" / "struck"
+    for struck in ("failed", "finished"):  # and gone on with
+        done = leyden("train", *STRUCK_STUDY, "hydra/launcher=ray", "jobs=2", timeout=400)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert states_at_wandb(study) == {
+            "optimizer=sgd seed=0": struck, "optimizer=sgd seed=1": struck,
+            "optimizer=adamw seed=0": "finished", "optimizer=adamw seed=1": "failed",
+        }, done.stdout + done.stderr  # fmt: skip
+    attempts = [read_record(path.parent)["attempt"] for path in study.glob("*/run.json")]
+    assert sorted(attempts) == [1, 2, 2, 2]
 
 
 def test_runs_on_one_and_two_devices_share_the_cluster(leyden: Leyden, tmp_path: Path) -> None:

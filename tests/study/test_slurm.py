@@ -20,6 +20,7 @@ from leyden.study.slurm import SlurmExecutor
 from leyden.study.slurm_commands import states
 from running import TINY, FinishedRun, compose_config, differences
 from slurm_cluster import Cluster
+from wandb_files import STRIKES, STRUCK_STUDY, states_at_wandb
 
 pytestmark = pytest.mark.slurm
 
@@ -269,3 +270,19 @@ def test_same_line_as_anywhere_else(cluster: Cluster, tmp_path: Path) -> None:
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert "2 finished" in done.stdout
+
+
+def test_job_that_is_queued_again_killed_or_fails_is_one_wandb_run_each(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "strikes.py").write_text(STRIKES, encoding="utf-8")
+    line = [sys.executable, "-m", "leyden", "train", *STRUCK_STUDY, "hydra/launcher=slurm"]
+    line += ["hydra.launcher.executor.poll_seconds=1", "hydra.launcher.executor.partition=low"]
+    study = tmp_path / "runs" / "digits_mlp" / "struck"
+    for killed in ("failed", "finished"):  # and gone on with
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=2 * PATIENCE)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert states_at_wandb(study) == {
+            "optimizer=sgd seed=0": "finished", "optimizer=sgd seed=1": killed,
+            "optimizer=adamw seed=0": "finished", "optimizer=adamw seed=1": "failed",
+        }, done.stdout + done.stderr  # fmt: skip
+    attempts = [FinishedRun(path.parent).record["attempt"] for path in study.glob("*/run.json")]
+    assert sorted(attempts) == [1, 2, 2, 2]
