@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 
 from leyden.config import CONFIG_DIRECTORY
 from leyden.lock import is_held
-from leyden.study.job import Job
+from leyden.study.job import WANDB_SERVICE, Job
 from leyden.study.slurm import SlurmExecutor
-from leyden.study.slurm_commands import states
+from leyden.study.slurm_commands import outside_of_a_job, states
 from running import TINY, FinishedRun, compose_config, differences
 from slurm_cluster import Cluster
 from wandb_files import STRIKES, STRUCK_STUDY, states_at_wandb
@@ -270,6 +270,20 @@ def test_same_line_as_anywhere_else(cluster: Cluster, tmp_path: Path) -> None:
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert "2 finished" in done.stdout
+
+
+def test_jobs_do_not_inherit_the_wandb_service_of_the_study(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WANDB_SERVICE, "3-1-tcp-localhost-9")
+    told = tmp_path / "told"
+    with outside_of_a_job():
+        command = ["sbatch", "--output=/dev/null", f"--wrap=env > {told}.new && mv {told}.new {told}"]
+        subprocess.run(command, capture_output=True, check=True)
+    assert os.environ[WANDB_SERVICE] == "3-1-tcp-localhost-9"
+    until(told.exists)
+    assert "SLURM_JOB_ID=" in told.read_text()
+    assert f"{WANDB_SERVICE}=" not in told.read_text()
 
 
 def test_job_that_is_queued_again_killed_or_fails_is_one_wandb_run_each(cluster: Cluster, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import signal
 import subprocess
 from collections.abc import Iterable, Iterator
 
+from leyden.study.job import WANDB_SERVICE
+
 log = logging.getLogger(__name__)
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
@@ -75,7 +77,22 @@ def has_gpus(partition: str | None) -> bool:
 
 @contextlib.contextmanager
 def outside_of_a_job() -> Iterator[None]:
-    """Within this, what a job of Slurm that we may be in has in its environment is hidden from jobs of our own."""
+    """Within this, what jobs of our own are not to have is hidden from them.
+
+    That is what a job of Slurm that we may be in has in its environment, and the W&B service of this process, as
+    that of a notebook, which no other node reaches.
+    """
+    service = os.environ.pop(WANDB_SERVICE, None)
+    try:
+        with _without_slurm():
+            yield
+    finally:
+        if service is not None:
+            os.environ[WANDB_SERVICE] = service
+
+
+@contextlib.contextmanager
+def _without_slurm() -> Iterator[None]:
     if "SLURM_JOB_ID" not in os.environ:
         yield
         return
