@@ -28,7 +28,7 @@ def displace():
         os.kill(parent(os.getppid()), signal.SIGKILL)  # Ray's worker, whose child has forked this process
 
 class Strikes(Callback):
-    """In the second epoch one job fails, each time; one loses its place and one its process, each once."""
+    """In the second epoch one job fails; one loses its place and one its process, each once."""
 
     def __init__(self, optimizer: str, seed: int):
         self.job, self.is_displaced = (optimizer.rpartition(".")[2], seed), False
