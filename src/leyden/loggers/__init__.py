@@ -9,12 +9,13 @@ from leyden.loggers.follower import Follower
 from leyden.loggers.metrics_csv import MetricsCsv
 from leyden.loggers.mlflow import MlflowLogger
 from leyden.loggers.tensorboard import TensorBoardLogger
+from leyden.loggers.trackio import TrackioLogger
 from leyden.loggers.weights_and_biases import WandbLogger
 from leyden.run import rank
 
 __all__ = [
-    "Follower", "MetricsCsv", "MlflowLogger", "TensorBoardLogger", "WandbLogger", "begin", "finish",
-    "followers", "wandb_of",
+    "Follower", "MetricsCsv", "MlflowLogger", "TensorBoardLogger", "TrackioLogger", "WandbLogger", "begin",
+    "finish", "followers", "wandb_of",
 ]  # fmt: skip
 
 
