@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,8 @@ import pytest
 import leyden.run
 from leyden import __version__
 from leyden.errors import Interrupted
-from leyden.run import RunRecord, read_record, show_warnings
+from leyden.run import RunRecord, read_record, show_warnings, write_atomically
+from leyden.signals import Signals
 
 
 def test_record_says_running_then_finished(tmp_path: Path) -> None:
@@ -115,6 +117,27 @@ def record_here() -> dict[str, Any]:
 def git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()
+
+
+def test_end_is_recorded_though_a_second_sigint_comes_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, text: str) -> None:
+        if '"status": "interrupted"' in text and signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+            signal.raise_signal(signal.SIGINT)
+        write_atomically(path, text)
+
+    def run(signals: Signals) -> None:
+        with RunRecord(tmp_path, []):
+            monkeypatch.setattr("leyden.run.write_atomically", write)
+            signal.raise_signal(signal.SIGINT)
+            signals.check()
+
+    with Signals() as signals, pytest.raises(Interrupted):
+        run(signals)
+    record = read_record(tmp_path)
+    assert record["status"] == "interrupted"
+    assert record["reason"].startswith("stopped by SIGINT")
 
 
 def test_command_quotes_what_a_shell_would_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

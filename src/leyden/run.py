@@ -161,12 +161,20 @@ class RunRecord:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._record_end(error)
+        except Interrupted:  # by a second SIGINT, while it was written; a third would kill
+            self._record_end(error)
+            raise
+        finally:
+            logging.getLogger().removeHandler(self.log_handler)
+            self.log_handler.close()
+
+    def _record_end(self, error: BaseException | None) -> None:
         if error is None:
             self.update(**self.ending, ended=_now(), seconds=self.seconds)
         else:
             self.record_failure("interrupted" if isinstance(error, Interrupted) else "failed", error)
-        logging.getLogger().removeHandler(self.log_handler)
-        self.log_handler.close()
 
     def record_failure(self, status: str, error: BaseException) -> None:
         """The disk may be what failed: a record that cannot be written must not hide the first error."""
