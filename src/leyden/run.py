@@ -309,24 +309,29 @@ def _origin() -> dict[str, Any]:
 
 def _commits() -> dict[str, Any]:
     """The commit of Leyden's code and, where the run is called in another repository, of what lies there."""
-    code = Path(__file__).resolve()
-    is_tracked = _git(code.parent, "ls-files", "--error-unmatch", code.name)  # not in an environment within a project
-    ours = _git(code.parent, "rev-parse", "--show-toplevel", "HEAD") if is_tracked else None
-    project = _git(Path.cwd(), "rev-parse", "--show-toplevel", "HEAD")
-    if project is not None and ours is not None and project[0] == ours[0]:
-        project = None
-    changed = ["status", "--porcelain", "--untracked-files=no"]
-    own_parts = ["status", "--porcelain", "--untracked-files=all", "--", "*.py", "*.yaml"]  # new ones train too
+    code, nothing = Path(__file__).resolve(), (None, None)
+    tracked = _git(code.parent, "ls-files", "--full-name", "--error-unmatch", code.name)  # not in an environment
+    commit, is_dirty = _commit(code.parent) if tracked else nothing
+    top = _git(Path.cwd(), "rev-parse", "--show-toplevel")
+    is_project = top and not (tracked and Path(top[0], tracked[0]) == code)
+    project_commit, is_project_dirty = _commit(Path.cwd()) if is_project else nothing
+    if top and project_commit and not is_project_dirty:  # new parts train too
+        is_project_dirty = bool(_git(Path(top[0]), "status", "--porcelain", "-uall", "--", "*.py", "*.yaml"))
     return {
-        "git_commit": ours[1] if ours else None,
-        "git_dirty": bool(_git(code.parent, *changed)) if ours else None,
-        "project_commit": project[1] if project else None,
-        "project_dirty": bool(_git(Path.cwd(), *changed) or _git(Path(project[0]), *own_parts)) if project else None,
-    }
+        "git_commit": commit, "git_dirty": is_dirty,
+        "project_commit": project_commit, "project_dirty": is_project_dirty,
+    }  # fmt: skip
+
+
+def _commit(directory: Path) -> tuple[str, bool] | tuple[None, None]:
+    """The commit of a directory's repository, and whether tracked files differ from it."""
+    lines = _git(directory, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    commit = lines[0].split()[-1] if lines else "(initial)"  # as git calls it where there is none
+    return (None, None) if commit == "(initial)" else (commit, any(line[0] != "#" for line in lines or ()))
 
 
 def _git(directory: Path, *arguments: str) -> list[str] | None:
-    """The lines that git answers; None where it fails: no repository, no commit in it, or no git."""
+    """The lines that git answers; None where it fails: no repository, no such file in it, or no git."""
     try:
         return subprocess.run(
             ["git", *arguments], cwd=directory, capture_output=True, text=True, check=True, timeout=10
