@@ -286,8 +286,8 @@ class ImageDataModule(pl.LightningDataModule):
             skipped = {path: reason for each in ranks for path, reason in each.items()}
         if skipped and (self.trainer is None or self.trainer.is_global_zero):
             write_skipped(skipped, path)
-        files = self.files
-        test = {os.path.join(files.directory, files.paths[index]) for index in self.test_indices.tolist()}
+        files, tested = self.files, self.test_indices.tolist() if skipped else []
+        test = {os.path.join(files.directory, files.paths[index]) for index in tested}
         return {"num_skipped": len(skipped), "num_test_skipped": len(skipped.keys() & test)}
 
     def some_training_images(self, num_images: int) -> Batch:
