@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from leyden.loggers import MetricsCsv, MlflowLogger, finish
+from followed import follow_a_run_that_goes_on
+from leyden.loggers import MlflowLogger
 from leyden.metric_names import read_numbers
 
 mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow")
@@ -20,14 +21,7 @@ def test_run_that_goes_on_is_one_with_each_number_once(tmp_path: Path, monkeypat
     run = tmp_path / "mine"
     run.mkdir()
     (run / "config.yaml").write_text("epochs: 2\n")
-    for attempt, status in enumerate(["failed", "finished"]):  # the second goes on where the first has left off
-        follower = MlflowLogger(run, directory=str(tmp_path), name="mine")
-        follower.config = {"epochs": 2, "optimizer": {"lr": 0.1}}
-        logger = MetricsCsv(run / "metrics.csv", [follower])
-        for row in range(3 * attempt, 3 * attempt + 3):
-            logger.log_metrics({"epoch": row, "train/loss": 1 / (row + 1)}, step=10 * row)
-        logger.finalize("success")
-        finish([logger], {"run_id": "abc", "status": status, "reason": None})
+    follow_a_run_that_goes_on(run, lambda: MlflowLogger(run, directory=str(tmp_path), name="mine"))
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("leyden")
     (found,) = client.search_runs([experiment.experiment_id])

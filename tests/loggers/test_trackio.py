@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from leyden.loggers import MetricsCsv, TrackioLogger, finish
+from followed import follow_a_run_that_goes_on
+from leyden.loggers import TrackioLogger
 from leyden.metric_names import read_numbers
 
 
@@ -20,14 +21,7 @@ def test_run_that_goes_on_is_one_with_each_number_once(
     project = f"of-{tmp_path.name}"
     run = tmp_path / "mine"
     run.mkdir()
-    for attempt, status in enumerate(["failed", "finished"]):  # the second goes on where the first has left off
-        follower = TrackioLogger(run, project=project, directory=str(tmp_path), name="digits")
-        follower.config = {"epochs": 2, "optimizer": {"lr": 0.1}}
-        logger = MetricsCsv(run / "metrics.csv", [follower])
-        for row in range(3 * attempt, 3 * attempt + 3):
-            logger.log_metrics({"epoch": row, "train/loss": 1 / (row + 1)}, step=10 * row)
-        logger.finalize("success")
-        finish([logger], {"run_id": "abc", "status": status, "reason": None})
+    follow_a_run_that_goes_on(run, lambda: TrackioLogger(run, project=project, directory=str(tmp_path), name="digits"))
     (found,) = Api().runs(project)
     rows = read_numbers(run / "metrics.csv")
     history = SQLiteStorage.get_logs(project, run=found.name, run_id=found.id)

@@ -2,12 +2,12 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from leyden.lock import Lock
-from leyden.loggers.follower import Follower
+from leyden.loggers.follower import Follower, flattened
 
 TAG = "leyden.run_id"  # by which a run that goes on finds its own
 ROW = "row"  # a metric: the number of the last row that was sent
@@ -79,12 +79,3 @@ class MlflowLogger(Follower):
         for path in [*self.records(), *sorted(self.run_directory.glob("*.png"))]:
             self.client.log_artifact(self.run, str(path))
         self.client.set_terminated(self.run, STATUSES.get(record["status"], "FAILED"))
-
-
-def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings by their dotted keys."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

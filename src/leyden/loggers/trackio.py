@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from leyden.loggers.follower import Follower
-from leyden.loggers.mlflow import flattened
+from leyden.loggers.follower import Follower, flattened
 
 PLACE = "TRACKIO_DIR"  # where Trackio looks, unless it is told
 
