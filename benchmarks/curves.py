@@ -5,14 +5,16 @@ training. `--write` keeps the new ones. Other processors round differently: curv
 """
 
 import argparse
-import csv
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from benchmarks.measure import machine
+from benchmarks.processes import LEYDEN
+from leyden.metric_names import read_numbers
 
 KEPT = Path(__file__).with_name("curves.json")
 RUNS = {
@@ -37,13 +39,13 @@ def curves(*words: str) -> dict[str, list[float]]:
     """Losses per epoch of one run; JSON keeps every bit of them."""
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory, "run")
-        command = [sys.executable, "-m", "leyden", *LINE, *words, f"hydra.run.dir={place}"]
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+        command = [*LEYDEN, *LINE, *words, f"hydra.run.dir={place}"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}  # sums of several threads round otherwise
+        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} failed: {done.stderr}")
-        with (place / "metrics.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    return {column: [float(row[column]) for row in rows if row[column]] for column in COLUMNS}
+        rows = read_numbers(place / "metrics.csv")
+    return {column: [row[column] for row in rows if column in row] for column in COLUMNS}
 
 
 def main() -> int:
