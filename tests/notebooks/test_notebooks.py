@@ -180,25 +180,25 @@ def found_in(text: str, words: list[str], but: list[str]) -> list[str]:
     ]
 
 
-@FIRST_TWO
-def test_no_word_is_used_that_neither_school_nor_an_earlier_notebook_explains(script: Path) -> None:
+def used_too_early(script: Path, words: list[str]) -> list[str]:
+    """Where a notebook uses words that are still to be explained, but not as part of what is known."""
     known = [word for other in SCRIPTS if other <= script for word in glossary(other)]
-    unknown = [
+    return [
         f"cell {number}: {found}"
         for number, cell in enumerate(cells(script))
-        for found in found_in(f"{headings(cell)}\n{prose(cell)}", unknown_words(script), known)
+        for found in found_in(f"{headings(cell)}\n{prose(cell)}", words, known)
     ]
+
+
+@FIRST_TWO
+def test_no_word_is_used_that_neither_school_nor_an_earlier_notebook_explains(script: Path) -> None:
+    unknown = used_too_early(script, unknown_words(script))
     assert not unknown, "\n".join(unknown)
 
 
 @EACH
 def test_no_word_is_used_that_only_a_later_notebook_explains(script: Path) -> None:
-    known = [word for other in SCRIPTS if other <= script for word in glossary(other)]
-    too_early = [
-        f"cell {number}: {found}"
-        for number, cell in enumerate(cells(script))
-        for found in found_in(f"{headings(cell)}\n{prose(cell)}", later_words(script), known)
-    ]
+    too_early = used_too_early(script, later_words(script))
     assert not too_early, "\n".join(too_early)
 
 
