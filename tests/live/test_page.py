@@ -185,6 +185,28 @@ def test_groups_are_of_all_runs_of_a_large_study(runs: Path, open_page: Any) -> 
     assert page.said == []
 
 
+def test_choice_made_while_an_answer_is_under_way_is_shown_whole(runs: Path, open_page: Any) -> None:
+    write_study(runs / "mine", {"optimizer": ["sgd", "adam"]}, lambda optimizer: 0.9, seeds=range(35), epochs=3)
+    page = open_page()
+    wait_for_length(page, 3)
+    page.evaluate("""() => {
+        window.legends = [];
+        const legend = document.querySelector("#legend");
+        new MutationObserver(() => legends.push(legend.innerText)).observe(legend, { childList: true });
+    }""")
+    held: list[Any] = []
+    page.route("**/api/metrics?*", lambda route: held.append(route))
+    while not held:
+        page.wait_for_timeout(20)
+    page.locator("#group").select_option("optimizer")
+    for route in held:
+        route.continue_()
+    page.unroute("**/api/metrics?*")
+    wait_until(page, "document.querySelectorAll('#legend li').length === 2")
+    page.wait_for_timeout(200)
+    assert [legend.count("mean of 35 runs") for legend in page.evaluate("legends")] == [2]
+
+
 def test_what_is_chosen_stays_in_the_address(runs: Path, open_page: Any) -> None:
     write_study(runs / "mine", {"optimizer": ["sgd", "adam"]}, lambda optimizer: 0.9, seeds=[0])
     write_run(runs / "one", rate=0.1)

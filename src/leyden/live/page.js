@@ -260,12 +260,14 @@
 
   let shownAs = ""; // what the charts were made of, beside their rows
   async function showChosen() {
+    const asked = JSON.stringify(choice);
     const runs = chosenRuns();
     const isOfOneStudy = areOfOneStudy(runs);
     const drawn = runs.slice(0, isOfOneStudy && choice.group ? MOST_TOGETHER : MOST_DRAWN);
     byId("chosen").hidden = !runs.length;
     await askSettings(drawn);
     const isNew = await askRows(drawn);
+    if (JSON.stringify(choice) !== asked) return; // another choice was made meanwhile: the next turn shows it
     const series = curves.seriesOf(drawn, choice.group, theme());
     view.colours = new Map(runs.map((run) => [run.path, ""]));
     for (const one of series) for (const run of one.runs) view.colours.set(run.path, one.colour);
@@ -291,9 +293,10 @@
 
   // One question after the other: what is newer is never overwritten by what is older.
   let turn = Promise.resolve();
-  function change() {
+  function change(isAnew = false) {
     writeAddress();
     turn = turn.then(async () => {
+      if (isAnew) rows.clear(); // not earlier: an answer under way goes on with rows that are there
       try {
         await showChosen();
         showTable();
@@ -338,12 +341,11 @@
   for (const kind of KINDS) {
     byId(kind).addEventListener("change", (event) => {
       choice[kind] = event.target.checked;
-      rows.clear();
-      change();
+      change(true);
     });
   }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { shownAs = ""; change(); });
-  addEventListener("hashchange", () => { readAddress(); rows.clear(); change(); });
+  addEventListener("hashchange", () => { readAddress(); change(true); });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) poll(); });
   readAddress();
   poll();
