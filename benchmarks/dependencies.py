@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "dependencies.md"
 REPEATS = 3
 MEBIBYTE = 2**20
-FOR_WORK_ON_LEYDEN = ("test", "bench")  # extras that want what others do, and tools of their own
+FOR_WORK_ON_LEYDEN = ("test", "bench", "mutation")  # extras that want what others do, and tools of their own
 
 
 def requirements() -> dict[str, list[str]]:

@@ -1,5 +1,7 @@
 """Loading: each image once, the order a function of seed and epoch, ranks share a batch between them."""
 
+import json
+
 import pytest
 import torch
 
@@ -72,16 +74,27 @@ def test_ranks_together_see_the_batches_of_one_process(weights: torch.Tensor | N
         assert torch.equal(whole, torch.cat(parts))
 
 
-def test_resumed_loader_goes_on_in_the_epoch_it_was_stopped_in_only() -> None:
+@pytest.mark.parametrize("batch_size", [1, 2, 9, 17, 51, 101, 102, 103])
+def test_batches_are_those_of_a_plain_slice(batch_size: int) -> None:
+    order = INDICES.tolist()
+    batches = [order[begin : begin + batch_size] for begin in range(0, len(order), batch_size)]
+    assert [batch.indices.tolist() for batch in loader(batch_size)] == batches
+    assert len(loader(batch_size)) == len(batches)
+
+
+@pytest.mark.parametrize("num_batches", [1, 2, 7, 9, 10])
+@pytest.mark.parametrize("epoch", [0, 3, 1000])
+def test_resumed_loader_goes_on_in_the_epoch_it_was_stopped_in_only(epoch: int, num_batches: int) -> None:
     stopped, resumed = loader(seed=0), loader(seed=0)
-    stopped.sampler.set_epoch(3)
+    assert stopped.state_dict() == {"epoch": 0, "next_batch": 0}
+    stopped.sampler.set_epoch(epoch)
     batches = iter(stopped)
-    for _ in range(7):
+    for _ in range(num_batches):
         next(batches)
-    resumed.load_state_dict(stopped.state_dict())
-    resumed.sampler.set_epoch(3)
+    resumed.load_state_dict(json.loads(json.dumps(stopped.state_dict())))
+    resumed.sampler.set_epoch(epoch)
     assert [batch.indices.tolist() for batch in resumed] == [batch.indices.tolist() for batch in batches]
-    resumed.sampler.set_epoch(4)
+    resumed.sampler.set_epoch(epoch + 1)
     assert len(list(resumed)) == len(resumed)
 
 
@@ -114,6 +127,13 @@ def test_weights_of_which_none_can_be_drawn_are_refused(wrong: float) -> None:
     with pytest.raises(ValueError, match="there is none to draw"):
         sampling_weights(weights, classes, "mine")
     assert sampling_weights(None, None, "mine") is None
+
+
+def test_classes_weigh_alike_and_their_images_among_themselves_as_before() -> None:
+    weights, classes = torch.tensor([1.0, 3.0, 5.0, 2.0, 2.0]).double(), torch.tensor([0, 0, 2, 1, 1])
+    assert sampling_weights(weights, classes, "mine").tolist() == [0.25, 0.75, 1.0, 0.5, 0.5]  # type: ignore[union-attr]
+    assert sampling_weights(None, classes, "mine").tolist() == [0.5, 0.5, 1.0, 0.5, 0.5]  # type: ignore[union-attr]
+    assert sampling_weights(weights, None, "mine") is weights
 
 
 def test_image_of_weight_zero_is_never_drawn() -> None:
