@@ -22,7 +22,7 @@ PARTS = {
     ),
     "checkpoint": Part(
         ("src/leyden/checkpoint.py", "src/leyden/callbacks/checkpoints.py"),
-        ("tests/test_checkpoint.py", "tests/test_resume_decisions.py", "tests/test_resume.py"),
+        ("tests/test_checkpoint.py", "tests/callbacks/test_checkpoints.py", "tests/test_resume_decisions.py"),
     ),
     "identity": Part(("src/leyden/study/plan.py",), ("tests/study/test_plan.py",)),
     "statistics": Part(
