@@ -66,6 +66,8 @@ def identity(composer: Composer, *overrides: str) -> str:
     ("first", "second"),
     [
         (["head.dropout=0"], ["head.dropout=0.0"]),
+        (["head.dropout=0"], ["head.dropout=-0.0"]),
+        (["optimizer.betas=[0,0.999]"], ["optimizer.betas=[-0.0,0.999]"]),
         (["optimizer.lr=1e-4"], ["optimizer.lr=0.0001"]),
         ([], ["optimizer=adamw", "seed=0"]),
         (["seed=1", "head.dropout=0.5"], ["head.dropout=0.5", "seed=1"]),
