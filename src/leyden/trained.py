@@ -4,6 +4,7 @@ A checkpoint is enough to build it again: the data, which may be gone, is not as
 """
 
 import contextlib
+import csv
 import importlib.util
 import logging
 import sys
@@ -29,9 +30,11 @@ from leyden.data import Batch
 from leyden.data.facts import DataFacts, facts_of
 from leyden.data.image_file import read_image
 from leyden.data.sources import Task
+from leyden.draw import CLASSES_FILE
 from leyden.errors import explain
 from leyden.finetune import merge_adapters
 from leyden.hardware import choose_accelerator
+from leyden.metrics import MultiLabelMetrics
 from leyden.report.collect import collect
 from leyden.run import is_study, read_record
 
@@ -92,6 +95,16 @@ class Trained:
         with torch.inference_mode(), self.precision():
             normalised = self.classifier.augment.normalize(images.to(self.device))
             return self.test_time.answer(self.classifier, normalised).float().cpu()
+
+    def kept_thresholds(self) -> Tensor:
+        """Of several labels: from which logits [K] on one is given, by the table of its test or its checkpoint."""
+        path = self.directory / CLASSES_FILE
+        if self.path.name == BEST and self.record and path.is_file():  # of the weights that were tested, no others
+            with path.open(newline="", encoding="utf-8") as file:
+                return torch.tensor([float(row["threshold"]) for row in csv.DictReader(file)]).logit()
+        own = self.classifier.test_metrics
+        assert isinstance(own, MultiLabelMetrics)
+        return own.thresholds.logits.cpu() / self.test_time.temperature
 
     def precision(self) -> contextlib.AbstractContextManager[Any]:
         """The precision that the run was tested in, where the device has it."""

@@ -21,7 +21,7 @@ from leyden.evaluate.options import Options
 from leyden.evaluate.page import write_page
 from leyden.evaluate.predictions import columns_of, write_table
 from leyden.evaluate.quality import worst_classes
-from leyden.evaluate.subject import Subject, open_outside, open_subject
+from leyden.evaluate.subject import Subject, open_outside, open_subject, split_words
 from leyden.examples import write_examples
 from leyden.export.opened import Opened
 from leyden.loggers.lineage import Made, add, logger_of
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 LARGE_PAGE = 20 * 2**20  # bytes
-PLACES = ("root", "directory", "file", "path", "index_directory")  # keys of data whose values may be paths
 
 
 def evaluate(asked: Options, words: Sequence[str]) -> None:
@@ -75,19 +74,6 @@ def as_made(made: Evaluation, page: Path) -> Made:
     files = {name: page.parent / name for name in names}
     used = {key: data[key] for key in ("name", "fingerprint")}
     return Made("evaluation", "evaluation", made.subject.name, files, what, used, metrics)
-
-
-def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words for the data, and those for other data (`ood`) as words for data; paths that exist become absolute."""
-    found: tuple[list[str], list[str]] = [], []
-    for word in words:
-        key, _, value = word.partition("=")
-        if key.split(".")[-1] in PLACES and Path(value).expanduser().exists():
-            value = str(Path(value).expanduser().absolute())
-            value = json.dumps(value, ensure_ascii=False) if re.search(r"[^A-Za-z0-9_/.-]", value) else value
-        is_outside = key.split(".")[0] == "ood"
-        found[is_outside].append(f"{re.sub('^ood', 'data', key)}={value}")
-    return found
 
 
 def _open(network: Network, words: Sequence[str], asked: Options) -> Subject:

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from leyden.checkpoint import BEST
 from leyden.data.facts import DataFacts
-from leyden.draw import CLASSES_FILE
 from leyden.evaluate.calibration import number
 from leyden.intervals import class_f1s, percentiles, resamples, wilson
 from leyden.metrics import MultiLabelMetrics, RegressionMetrics, metrics_for
@@ -60,23 +58,10 @@ def _choose(metric: Metric, network: Network, validation: Answers | None) -> boo
             columns = zip(validation.outputs.numpy().T, validation.labels.numpy().T, strict=True)
             metric.thresholds.logits.copy_(torch.tensor([best_threshold(*column) for column in columns]))
         elif isinstance(network, Trained):
-            metric.thresholds.logits.copy_(kept_thresholds(network))
+            metric.thresholds.logits.copy_(network.kept_thresholds())
         elif (told := getattr(network, "thresholds", None)) is not None:  # by an export, as probabilities
             metric.thresholds.logits.copy_(torch.tensor(told).logit())
     return True
-
-
-def kept_thresholds(network: Trained) -> Tensor:
-    """The thresholds that a run tested with [K], as its table of classes has them, or its checkpoint."""
-    import csv
-
-    path = network.directory / CLASSES_FILE
-    if network.path.name == BEST and network.record and path.is_file():  # of the weights that were tested, no others
-        with path.open(newline="", encoding="utf-8") as file:
-            return torch.tensor([float(row["threshold"]) for row in csv.DictReader(file)]).logit()
-    own = network.classifier.test_metrics
-    assert isinstance(own, MultiLabelMetrics)
-    return own.thresholds.logits.cpu() / network.test_time.temperature
 
 
 def _classes(outcome: Outcome, facts: DataFacts) -> list[Row]:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from leyden.errors import explain as in_a_sentence
 from leyden.errors import why_unreadable
-from leyden.evaluate.command import split_words
-from leyden.evaluate.subject import batches, open_subject
+from leyden.evaluate.subject import batches, open_subject, split_words
 from leyden.examples import DIRECTORY as EXAMPLES
 from leyden.explain.drawing import filters, first_filters, overlays
 from leyden.explain.features import Points, points_of

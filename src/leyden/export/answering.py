@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from leyden import __version__
 from leyden.augment.geometry import cut_centre
 from leyden.data.facts import DataFacts, facts_of
-from leyden.evaluate.quality import kept_thresholds
 from leyden.test_time import TestTime
 from leyden.trained import Trained, modules_of, probabilities_of
 
@@ -72,7 +71,7 @@ def describe(network: Trained) -> dict[str, Any]:
         "run": run,
     }
     if facts.task == "multi_label":  # a class is among the answers from this probability on
-        told["thresholds"] = kept_thresholds(network).sigmoid().tolist()
+        told["thresholds"] = network.kept_thresholds().sigmoid().tolist()
     return json.loads(json.dumps(told))
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from leyden.checkpoint import BEST
 from leyden.data.facts import DataFacts
 from leyden.data.sources import Task
-from leyden.evaluate.quality import kept_thresholds
 from leyden.trained import Network, Trained, probabilities_of
 
 log = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ def thresholds_of(network: Network) -> list[float]:
             log.warning("no thresholds came with the network: an image has the labels whose probability is 0.5 or more")
             return [0.5] * network.facts.num_classes
         return [float(threshold) for threshold in found]
-    kept: list[float] = kept_thresholds(network).double().sigmoid().tolist()
+    kept: list[float] = network.kept_thresholds().double().sigmoid().tolist()
     return kept
 
 

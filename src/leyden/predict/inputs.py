@@ -4,6 +4,7 @@ No list of all is held: a folder is read directory by directory, a table row by 
 """
 
 import fnmatch
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -126,9 +127,4 @@ def _at_least_one(paths: Iterator[str], otherwise: str) -> Iterator[str]:
     first = next(paths, None)
     if first is None:
         raise ValueError(otherwise)
-    return _with(first, paths)
-
-
-def _with(first: str, others: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from others
+    return itertools.chain([first], paths)
