@@ -154,7 +154,7 @@ def test_two_runs_of_several_labels_are_compared_over_their_test_images(train_ru
     first, second = train_run(*MULTI_LABEL, "epochs=4"), train_run(*MULTI_LABEL, "epochs=1", "seed=1")
     text = compare(first.directory, second.directory)
     expected = first.metrics["test/mean_average_precision"] - second.metrics["test/mean_average_precision"]
-    assert f"difference in test/mean_average_precision: {100 * expected:.1f} %, 95 % interval " in text
+    assert f"difference in test/mean_average_precision: {100 * expected:.1f} points, 95 % interval " in text
     assert "paired over 359 test images" in text
     assert "McNemar" not in text
 

@@ -37,7 +37,7 @@ def make_report(
         "metric": {"selection": "val/accuracy", "reported": "test/accuracy", "direction": "max", "is_share": is_share},
         "answer": [
             f"With three seeds, {settings[0]['label']} is best on val/accuracy: test/accuracy 98.9 % ± 0.3; not "
-            "distinguishable from the next (difference 0.4 %, 95 % interval −0.2 % to 1.0 %).",
+            "distinguishable from the next (difference 0.4 points, 95 % interval −0.2 to 1.0).",
             "Optimizer.lr explains 62 % of the variance of val/accuracy, optimizer 21 %.",
             "Four runs of 36 overfit, the earliest from epoch 5 on.",
         ],

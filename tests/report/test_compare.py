@@ -54,8 +54,11 @@ def answer(directory: Path, right: np.ndarray) -> None:
     write_predictions(directory, labels, (labels + ~right) % 10, np.full(len(right), 0.9))
 
 
-def percents(line: str) -> list[float]:
-    return [float(number.replace("−", "-")) for number in re.findall(r"(−?[\d.]+) %(?! interval)", line)]
+def points(line: str) -> list[float]:
+    """Difference, low and high of a line about shares."""
+    found = re.search(r": (−?[\d.]+) points, 95 % interval (−?[\d.]+) to (−?[\d.]+), p", line)
+    assert found is not None, line
+    return [float(number.replace("−", "-")) for number in found.groups()]
 
 
 def test_best_settings_of_studies_are_paired_over_their_seeds(studies: tuple[Path, Path]) -> None:
@@ -65,7 +68,7 @@ def test_best_settings_of_studies_are_paired_over_their_seeds(studies: tuple[Pat
     first, second = (accuracies(study, range(3, 6)) for study in studies)
     expected = stats.ttest_rel(first, second).confidence_interval()
     difference = np.mean(first) - np.mean(second)
-    assert percents(line) == pytest.approx([100 * x for x in (difference, expected.low, expected.high)], abs=0.0501)
+    assert points(line) == pytest.approx([100 * x for x in (difference, expected.low, expected.high)], abs=0.0501)
     assert "paired over 3 seeds" in line
     assert text.count("McNemar's test") == 3
 
@@ -86,7 +89,7 @@ def test_other_seeds_are_compared_by_welchs_test(studies: tuple[Path, Path], tmp
     first, second = accuracies(studies[0], range(3, 6)), accuracies(other, range(4, 8))
     expected = stats.ttest_ind(first, second, equal_var=False).confidence_interval()
     line = next(line for line in text.splitlines() if line.startswith("difference"))
-    assert percents(line)[1:] == pytest.approx([100 * expected.low, 100 * expected.high], abs=0.0501)
+    assert points(line)[1:] == pytest.approx([100 * expected.low, 100 * expected.high], abs=0.0501)
     assert "Welch" in line
     assert "McNemar" not in text
 
@@ -101,7 +104,7 @@ def test_two_runs_are_paired_over_their_test_images(studies: tuple[Path, Path]) 
     line = next(line for line in text.splitlines() if line.startswith("difference"))
     expected = stats.ttest_rel(first.astype(float), second.astype(float))
     low, high = expected.confidence_interval()
-    assert percents(line)[1:] == pytest.approx([100 * low, 100 * high], abs=0.0501)
+    assert points(line)[1:] == pytest.approx([100 * low, 100 * high], abs=0.0501)
     discordant = int((first & ~second).sum()), int((second & ~first).sum())
     assert f"{discordant[0]} are right in the first alone, {discordant[1]} in the second alone" in text
     assert "seed: 0 → 1" in text
@@ -218,6 +221,6 @@ def test_really_trained_runs_are_compared(train_run: Callable[..., FinishedRun])
     difference = np.mean(first.predictions == first.labels) - np.mean(second.predictions == second.labels)
     assert difference == pytest.approx(one.metrics["test/accuracy"] - other.metrics["test/accuracy"], abs=1e-6)
     line = next(line for line in text.splitlines() if line.startswith("difference"))
-    assert percents(line)[0] == pytest.approx(100 * difference, abs=0.0501)
+    assert points(line)[0] == pytest.approx(100 * difference, abs=0.0501)
     assert "  optimizer.lr: 0.01 → 0.0001" in text
     assert "code and machine: the same\ndata: the same" in text

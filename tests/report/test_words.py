@@ -6,6 +6,7 @@ from leyden.report.model import Estimate
 from leyden.report.words import (
     MARKS_IN_WORDS,
     date_in_words,
+    difference_in_words,
     in_words,
     level_in_words,
     p_in_words,
@@ -99,6 +100,22 @@ def test_levels_read_as_typed() -> None:
     assert [level_in_words(level) for level in (None, True, 3, 0.1 + 0.2, "adam")] == [
         "null", "true", "3", "0.3", "adam",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("difference", "is_share", "words"),
+    [
+        ((0.021, 0.004, 0.038), True, "2.1 points, 95 % interval 0.4 to 3.8"),
+        ((-0.021, -0.043, 0.001), True, "−2.1 points, 95 % interval −4.3 to 0.1"),
+        ((0.0003, -0.0002, 0.0008), True, "0.03 points, 95 % interval −0.02 to 0.08"),
+        ((0.021, None, None), True, "2.1 points"),
+        ((0.0213, 0.004, 0.0386), False, "0.0213, 95 % interval 0.00400 to 0.0386"),
+    ],
+)
+def test_difference_of_shares_is_told_in_points(
+    difference: tuple[float, float | None, float | None], is_share: bool, words: str
+) -> None:
+    assert difference_in_words(*difference, is_share) == words
 
 
 def test_dates_have_their_month_in_full() -> None:

@@ -20,7 +20,7 @@ from leyden.report.findings import count
 from leyden.report.model import Estimate
 from leyden.report.settings import fold_seeds
 from leyden.report.statistics import Difference, difference, estimate
-from leyden.report.words import in_words, p_in_words, value_in_words
+from leyden.report.words import difference_in_words, in_words, p_in_words, value_in_words
 from leyden.run import is_study, read_record
 from leyden.study.record import standing
 
@@ -167,11 +167,8 @@ def _result(side: Side, metric: str, is_share: bool) -> str:
     interval = side.runs[0].record.get("intervals", {}).get(metric)
     if not interval:
         return told
-    return f"{told}, 95 % interval {_range(interval[0], interval[1], is_share)} over the test images"
-
-
-def _range(low: float, high: float, is_share: bool) -> str:
-    return f"{value_in_words(low, is_share)} to {value_in_words(high, is_share)}"
+    low, high = (value_in_words(end, is_share) for end in interval)
+    return f"{told}, 95 % interval {low} to {high} over the test images"
 
 
 def _differences(
@@ -216,10 +213,8 @@ def _over_images(first: Predictions, second: Predictions) -> tuple[str, Differen
 
 
 def _told(metric: str, found: Difference, is_share: bool, how: str) -> str:
-    told = f"difference in {metric}: {value_in_words(found.mean, is_share)}"
-    if found.low is None or found.high is None or found.p_value is None:
-        return f"{told} ({how})"
-    return f"{told}, 95 % interval {_range(found.low, found.high, is_share)}, {p_in_words(found.p_value)} ({how})"
+    told = f"difference in {metric}: {difference_in_words(found.mean, found.low, found.high, is_share)}"
+    return f"{told} ({how})" if found.p_value is None else f"{told}, {p_in_words(found.p_value)} ({how})"
 
 
 def _has_right_answers(answers: Sequence[Predictions | None]) -> bool:

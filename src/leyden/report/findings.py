@@ -12,7 +12,7 @@ from leyden.report.curves import FEWEST_EPOCHS
 from leyden.report.model import Factor, Importance, Metric, Power, Report, Response, Run, Setting
 from leyden.report.settings import NO_FACTORS, is_counted, reported, resolution
 from leyden.report.statistics import SIGNIFICANCE, difference, seeds_needed
-from leyden.report.words import in_words, level_in_words, p_in_words, value_in_words
+from leyden.report.words import difference_in_words, in_words, level_in_words, p_in_words
 
 STOPPED = "stopped by"  # the user: no failure
 MOST_NAMED = 3  # reasons in one sentence
@@ -44,11 +44,9 @@ def _best(settings: Sequence[Setting], metric: Metric, power: Power | None, noun
     if power is None:
         few = best if best["selection"]["n"] == 1 else second
         return f"{head}; with one {noun} of {few['label']} nothing says whether that is noise."
-    interval, is_told = "", False
-    if power["low"] is not None and power["high"] is not None:
-        low, high = (value_in_words(bound, share) for bound in (power["low"], power["high"]))
-        interval, is_told = f", 95 % interval {low} to {high}", power["low"] > 0 or power["high"] < 0
-    told = f"difference {value_in_words(power['difference'], share)}{interval}"
+    low, high = power["low"], power["high"]
+    is_told = low is not None and high is not None and (low > 0 or high < 0)
+    told = f"difference {difference_in_words(power['difference'], low, high, share)}"
     tied = [setting for setting in settings[1:] if setting["standing"] == "tied"]
     if second["standing"] != "tied":
         others = f"; but not distinguishable from {count(len(tied), 'other setting')}" if tied else ""
@@ -204,7 +202,7 @@ def _small_validation(collection: Collection, settings: Sequence[Setting]) -> st
     half = (high - low) / 2
     if half <= abs(first - second):
         return None
-    apart, width = value_in_words(abs(first - second), True), value_in_words(half, True)
+    apart, width = (difference_in_words(value, None, None, True) for value in (abs(first - second), half))
     return (
         f"{num_images:,} validation images tell an accuracy only to ± {width} (95 %); the two best settings lie "
         f"{apart} apart there: which of them is chosen is mostly chance."

@@ -131,7 +131,7 @@ def _worth(curves: Sequence[LabelCurve], reference: int, by: Factor | None, metr
             sentences.append(f"With no amount tried is {way} on average as good on {metric} as {against}.")
             continue
         apart = curve["differences"][fewest]
-        told = difference_in_words(apart, is_share)
+        told = difference_in_words(apart["mean"], apart["low"], apart["high"], is_share)
         reached = in_words(curve["estimates"][fewest], is_share)
         sentences.append(
             f"Of the amounts tried, {curve['images'][fewest]:,.0f} labelled images are enough for {way} to be on "

@@ -164,7 +164,7 @@ def labels_table(labels: LabelEfficiency) -> Table:
                 Cell(f"{images:,.0f}", images),
                 Cell(in_words(estimate, labels["is_share"]), estimate["mean"]),
             ]
-            is_itself = curve is reference and images == reference["images"][-1]
-            told = NOTHING if is_itself else difference_in_words(apart, labels["is_share"])
+            told = difference_in_words(apart["mean"], apart["low"], apart["high"], labels["is_share"])
+            told = NOTHING if curve is reference and images == reference["images"][-1] else told
             rows.append([*row, Cell(told, apart["mean"])] if is_compared else row)
     return Table([*columns, Column(f"difference from {whole}", True)] if is_compared else columns, rows)

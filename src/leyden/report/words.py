@@ -50,16 +50,16 @@ def in_words(estimate: Estimate, is_share: bool) -> str:
     return f"{_number(scale * estimate['mean'], decimals)}{unit} ± {_number(scale * half, decimals)}"
 
 
-def difference_in_words(apart: Estimate, is_share: bool) -> str:
+def difference_in_words(mean: float, low: float | None, high: float | None, is_share: bool) -> str:
     """`2.1 points, 95 % interval 0.4 to 3.8`, of two shares in points; no interval of one value a side."""
 
     def told(value: float) -> str:
-        return _number(100 * value, 1) if is_share else value_in_words(value, False)
+        return _number(100 * value, _decimals_of_share(abs(mean))) if is_share else value_in_words(value, False)
 
-    words = f"{told(apart['mean'])} points" if is_share else told(apart["mean"])
-    if apart["low"] is None or apart["high"] is None:
+    words = f"{told(mean)} points" if is_share else told(mean)
+    if low is None or high is None:
         return words
-    return f"{words}, 95 % interval {told(apart['low'])} to {told(apart['high'])}"
+    return f"{words}, 95 % interval {told(low)} to {told(high)}"
 
 
 def value_in_words(value: float, is_share: bool) -> str:
