@@ -23,9 +23,9 @@ SERVE = "import sys; from pathlib import Path; from leyden.live import serve; se
 class Answer:
     """What a server says to one request, sent as it is: no client tidies the path."""
 
-    def __init__(self, address: str, path: str, **headers: str) -> None:
+    def __init__(self, address: str, path: str, method: str = "GET", **headers: str) -> None:
         connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
-        connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
         self.status, self.headers, self.content = response.status, response.headers, response.read()
         connection.close()
@@ -113,6 +113,15 @@ def test_an_answer_that_is_known_is_not_sent_again(address: str) -> None:
     first = Answer(address, "/api/runs")
     again = Answer(address, "/api/runs", If_None_Match=first.headers["ETag"])
     assert (again.status, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("path", ["/", "/static/page.css", "/api/runs", "/files/digits/one/learning_curves.png"])
+def test_head_is_answered_as_get_is_without_the_content(address: str, path: str) -> None:
+    whole, head = Answer(address, path), Answer(address, path, "HEAD")
+    assert (head.status, head.content) == (200, b"")
+    assert [head.headers[name] for name in ("ETag", "Content-Length")] == [
+        whole.headers[name] for name in ("ETag", "Content-Length")
+    ]
 
 
 def test_rows_follow_those_that_the_page_has(runs: Path, address: str) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 if TYPE_CHECKING:
     from fastapi import Request, Response
 
+READING = ["GET", "HEAD"]  # HEAD is how health checks and `curl -I` ask: the server leaves the body away
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from leyden.live.access import (
+    READING,
     address_of,
     ignoring,
     import_fastapi,
@@ -94,14 +95,14 @@ def make_app(runs_directory: Path, token: str | None = None, hosts: Collection[s
             response.headers.setdefault(name, value)
         return response
 
-    @app.get("/")
+    @app.api_route("/", methods=READING)
     def page(request: Request) -> Response:
         response = _answer(request, _source(HERE / "page.html"), "text/html")
         if token is not None:
             keep_token(request, response, token)
         return response
 
-    @app.get("/static/{name}")
+    @app.api_route("/static/{name}", methods=READING)
     def static(request: Request, name: str) -> Response:
         if name == "plotly.js":
             return _answer(request, _plotly(), TYPES[".js"])
@@ -127,11 +128,11 @@ def _add_questions(app: "FastAPI", runs: Runs) -> None:
         except (LookupError, OSError) as error:
             raise HTTPException(404, "there is no such run or file") from error
 
-    @app.get("/api/runs")
+    @app.api_route("/api/runs", methods=READING)
     def listing(request: Request) -> Response:
         return _answer_json(request, asked(runs.listing))
 
-    @app.get("/api/metrics")
+    @app.api_route("/api/metrics", methods=READING)
     def metrics(
         request: Request,
         run: Annotated[list[str], Query(max_length=MOST_RUNS)],
@@ -145,15 +146,15 @@ def _add_questions(app: "FastAPI", runs: Runs) -> None:
         found = [asked(runs.rows, path, version, classes, layers) for path, version in places]
         return _answer_json(request, found)
 
-    @app.get("/api/settings")
+    @app.api_route("/api/settings", methods=READING)
     def settings(request: Request, run: Annotated[list[str], Query(max_length=MOST_RUNS)]) -> Response:
         return _answer_json(request, asked(runs.settings, run))
 
-    @app.get("/api/run/{path:path}")
+    @app.api_route("/api/run/{path:path}", methods=READING)
     def one_run(request: Request, path: str) -> Response:
         return _answer_json(request, asked(lambda: details(runs.root, runs.directory(path))))
 
-    @app.get("/files/{path:path}")
+    @app.api_route("/files/{path:path}", methods=READING)
     def file(request: Request, path: str) -> Response:
         place = asked(to_show, runs.root, path)
         response = _answer(request, asked(place.read_bytes), TYPES[place.suffix])

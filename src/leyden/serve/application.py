@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from leyden.live.access import keep_token, refusal_of
+from leyden.live.access import READING, keep_token, refusal_of
 from leyden.predict.answers import Answer, Answering, calibration_of
 from leyden.serve.batching import Batcher, Busy
 from leyden.serve.bodies import Bodies, Refused, Upload, decode
@@ -30,7 +30,6 @@ STATIC = {
     "page.css": (HERE / "page.css", "text/css"),
     "page.js": (HERE / "page.js", "text/javascript"),
 }
-READING = ["GET", "HEAD"]  # HEAD is how health checks and `curl -I` ask: the server leaves the body away
 SHOWN = 5  # classes of an image, unless a request asks for more or fewer
 PATHS = ("/", "/predict", "/health", "/metrics")  # by which requests are counted; others are one
 POLICY = (
