@@ -1,5 +1,6 @@
 """Jobs are composed as Hydra composes them, and identified by what their results depend on."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,48 @@ def test_plan_keeps_what_all_jobs_share(composer: Composer) -> None:
     assert plan.settings["epochs"] == 5
     assert "seed" not in plan.settings
     assert "optimizer._target_" not in plan.settings
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["optimizer.lr=-1", "seed=0,1,2"], "{-1}"),
+        (["optimizer.lr=-1", "seed=0"], "{-1}"),
+        (["optimizer.lr=-1,-2", "seed=0"], "2 of the 2 runs … {-1} [optimizer.lr=-1]; {-2} [optimizer.lr=-2]"),
+        (["optimizer.lr=-1,1", "seed=0"], "1 of the 2 runs … {-1} [optimizer.lr=-1]"),
+        (
+            ["optimizer.lr=-1,0.1,-2", "seed=0,1,2"],
+            "6 of the 9 runs … {-1} [optimizer.lr=-1 seed=0 and 2 more]; {-2} [optimizer.lr=-2 seed=0 and 2 more]",
+        ),
+        (
+            ["optimizer.lr=-1,-2,-3,-4,-5,-6,-7"],
+            "7 of the 7 runs … {-1} [optimizer.lr=-1]; {-2} [optimizer.lr=-2]; {-3} [optimizer.lr=-3]; "
+            "{-4} [optimizer.lr=-4]; {-5} [optimizer.lr=-5]; and 2 other reasons",
+        ),
+        (
+            ["optimizer.lr=-1,-2,-3,-4,-5"],
+            "5 of the 5 runs … {-1} [optimizer.lr=-1]; {-2} [optimizer.lr=-2]; {-3} [optimizer.lr=-3]; "
+            "{-4} [optimizer.lr=-4]; {-5} [optimizer.lr=-5]",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_runs_are_counted_and_each_reason_is_said_once(
+    overrides: list[str], said: str, composer: Composer
+) -> None:
+    said = said.replace(" … ", " cannot be made, so none was started: ")
+    said = re.sub(r"{(-\d)}", r"optimizer.lr=\1 is out of range: give a number above 0", said)
+    with pytest.raises(ValueError, match=r"optimizer\.lr=-1 is out of range") as caught:
+        make_plan(composer, composer.parser.parse_overrides(["name=test", *overrides]))
+    assert str(caught.value) == said
+
+
+def test_command_of_a_sweep_has_what_finds_its_files_and_not_its_place(tmp_path: Path) -> None:
+    register()
+    search = f"hydra.searchpath=[file://{tmp_path}]"
+    words = ["name=test", "hydra.mode=MULTIRUN", "hydra.sweep.dir=/elsewhere", search, "hydra.verbose=true"]
+    with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        composer = Composer(loader, loader.load_configuration("train", words, RunMode.MULTIRUN), tmp_path)
+        assert composer.command_line(["seed=0,1"]) == [search, "hydra.verbose=true", "seed=0,1"]
+        assert composer.make_job(["name=test"]).options == (search,)
