@@ -15,36 +15,40 @@ from running import FinishedRun
 from task_sources import MULTI_LABEL, REGRESSION, TESTS
 
 Leyden = Callable[..., subprocess.CompletedProcess[str]]
+Train = Callable[..., FinishedRun]
 VIT = ["backbone=vit", "backbone.width=24", "backbone.depth=2"]  # without batch norm, which sees a rank's share
 MLP = ["backbone=mlp", "backbone.width=32"]
+WEIGHTED = ["loss.class_weights=[1,9,1,1,5,1,1,1,20,1]"]
 COMMON = ["epochs=2", "logger=csv", "trainer.accelerator=cpu"]
 
 
-def run(leyden: Leyden, directory: Path, *overrides: str, **environment: str) -> FinishedRun:
-    done = leyden("train", f"hydra.run.dir={directory}", *overrides, *COMMON, **environment)
+def run_in_two(leyden: Leyden, directory: Path, *overrides: str, **environment: str) -> FinishedRun:
+    done = leyden("train", f"hydra.run.dir={directory}", "trainer=ddp", *overrides, *COMMON, **environment)
     assert done.returncode == 0, done.stderr
     return FinishedRun(directory)
 
 
+# Class weights and the freezing of layers are in the others too; sampling and stages are beside them (make test-slow).
 @pytest.mark.parametrize(
     "extra",
     [
-        [],
-        ["augment=strong", "callbacks.ema.decay=0.9"],
-        ["loss.class_weights=[1,9,1,1,5,1,1,1,20,1]", "data.sampler=balanced"],
-        ["finetune=gradual", "finetune.num_stages=2"],
-        ["finetune=lora", "callbacks.ema.decay=0.9"],
-        ["loss=focal", "loss.class_weights=[1,9,1,1,5,1,1,1,20,1]", "loss.label_smoothing=0.1"],
+        pytest.param([], id="plain"),
+        pytest.param(["augment=strong", "callbacks.ema.decay=0.9"], id="strong and ema"),
+        pytest.param(["finetune=lora", "callbacks.ema.decay=0.9"], id="lora"),
+        pytest.param([*WEIGHTED, "loss=focal", "loss.label_smoothing=0.1"], id="focal and weighted"),
+        pytest.param([*WEIGHTED, "data.sampler=balanced"], id="weighted", marks=pytest.mark.slow),
+        pytest.param(["finetune=gradual", "finetune.num_stages=2"], id="gradual", marks=pytest.mark.slow),
     ],
-    ids=["plain", "strong and ema", "weighted", "gradual", "lora", "focal and weighted"],
 )
-def test_two_processes_give_the_weights_of_one(leyden: Leyden, tmp_path: Path, extra: list[str]) -> None:
+def test_two_processes_give_the_weights_of_one(
+    leyden: Leyden, train_run: Train, tmp_path: Path, extra: list[str]
+) -> None:
     # Mixing pairs images within a rank's share and dropout draws per rank, so neither can agree: both stay out.
     extra = [*extra, "augment.mix=null"] if extra else extra
     # Not AdamW: attention's key biases have no gradient but rounding errors, which it would scale up to whole steps.
     common = [*VIT, "optimizer=sgd", "trainer.precision=32", "callbacks.layers.every_n_steps=5", *extra]
-    one = run(leyden, tmp_path / "one", "trainer=cpu", *common)
-    two = run(leyden, tmp_path / "two", "trainer=ddp", *common)
+    one = train_run(*common)
+    two = run_in_two(leyden, tmp_path / "two", *common)
     expected = one.checkpoint()["state_dict"]
     for name, value in two.checkpoint()["state_dict"].items():
         torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-4)
@@ -56,7 +60,7 @@ def test_two_processes_give_the_weights_of_one(leyden: Leyden, tmp_path: Path, e
 
 
 def test_evaluation_counts_every_image_once(leyden: Leyden, tmp_path: Path) -> None:
-    two = run(leyden, tmp_path / "two", "trainer=ddp", "batch_size=100")
+    two = run_in_two(leyden, tmp_path / "two", "batch_size=100")
     assert two.record["status"] == "finished"
     accuracy, num_test = two.metrics["test/accuracy"], two.record["data"]["num_test"]
     assert num_test == 359  # odd: no two ranks share it evenly
@@ -67,11 +71,13 @@ def test_evaluation_counts_every_image_once(leyden: Leyden, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("task", [MULTI_LABEL, REGRESSION], ids=["several labels", "numbers"])
-def test_two_processes_gather_the_metrics_of_one(leyden: Leyden, tmp_path: Path, task: list[str]) -> None:
+def test_two_processes_gather_the_metrics_of_one(
+    leyden: Leyden, train_run: Train, tmp_path: Path, task: list[str]
+) -> None:
     settings = [*task, *MLP, "trainer.precision=32", "callbacks.ema.decay=0.9"]
     path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-    one = run(leyden, tmp_path / "one", "trainer=cpu", *settings, PYTHONPATH=path)
-    two = run(leyden, tmp_path / "two", "trainer=ddp", *settings, PYTHONPATH=path)
+    one = train_run(*settings)
+    two = run_in_two(leyden, tmp_path / "two", *settings, PYTHONPATH=path)
     assert two.metrics == pytest.approx(one.metrics, rel=1e-4)
     assert two.record["intervals"].keys() == one.record["intervals"].keys()
 

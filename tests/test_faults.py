@@ -21,6 +21,7 @@ def test_one_of_each_quick_fault_is_survived_exactly() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_end_with_the_uninterrupted_bits() -> None:
     done = campaign("--only", "^kill -9 at any moment$", "--injections", "20", "--seed", "4")
     assert done.returncode == 0, done.stdout + done.stderr
