@@ -9,7 +9,9 @@ from leyden.intervals import (
     intervals,
     multi_label_intervals,
     paired_precision_difference,
+    percentiles,
     regression_intervals,
+    resamples,
     spearman_interval,
     wilson,
 )
@@ -165,3 +167,23 @@ def test_few_resamples_are_enough_of_very_many_scores(monkeypatch: pytest.Monkey
     many = multi_label_intervals(*arguments)["mean_average_precision"]
     monkeypatch.setattr("leyden.intervals.MOST_SUMMED_SCORES", 1)
     assert multi_label_intervals(*arguments)["mean_average_precision"] == pytest.approx(many, abs=0.02)
+
+
+def test_percentiles_hold_the_middle_95_of_100() -> None:
+    assert percentiles(np.arange(1001.0)) == (25, 975)
+
+
+def test_p_of_a_paired_difference_is_twice_its_tail_among_the_resamples() -> None:
+    generator = np.random.default_rng(1)
+    scores, labels = draw_several(generator, 300)
+    other = scores + 0.3 * generator.normal(size=scores.shape)
+    _, _, p_value = paired_precision_difference(labels, scores, other)
+    differences = [
+        average_precision_score(labels, scores, sample_weight=weights)
+        - average_precision_score(labels, other, sample_weight=weights)
+        for part in resamples(300)
+        for weights in part
+    ]
+    tail = min(sum(np.array(differences) <= 0), sum(np.array(differences) >= 0))
+    assert 0 < tail < 400
+    assert p_value == pytest.approx(2 * (tail + 1) / 1001)

@@ -154,3 +154,22 @@ def test_stored_images_are_not_changed() -> None:
     before = batch.images.clone()
     augmentation(OPERATIONS, mix=Mix())(batch, 0, 0)
     assert torch.equal(batch.images, before)
+
+
+def test_bytes_are_parts_of_255_to_operations_that_need_floats() -> None:
+    batch = batch_of(1, 2)
+    shown, _ = augmentation({"grey": Greyscale(0.0)}).show(batch, epoch=0)
+    torch.testing.assert_close(shown, batch.images / 255)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1])
+@pytest.mark.parametrize(
+    "operation",
+    [Blur, Greyscale, HorizontalFlip, RandomErasing, VerticalFlip],
+    ids=lambda operation: operation.__name__,
+)
+def test_probability_out_of_range_is_refused(operation: type[Operation], wrong: float) -> None:
+    with pytest.raises(ValueError, match=f"probability={wrong} is out of range: give a number from 0 to 1"):
+        operation(probability=wrong)  # type: ignore[call-arg]
+    for possible in (0, 1):
+        operation(probability=possible)  # type: ignore[call-arg]

@@ -32,3 +32,8 @@ def test_erased_area_ratio_and_frequency_are_those_asked_for() -> None:
     assert 0.048 < area.min() < 0.052 < 0.098 < area.max() < 0.102
     assert 0.48 < ratio.min() < 0.52 < 1.94 < ratio.max() < 2.06
     assert ((drawn["top"] + drawn["height"]) <= 1000).all()
+    assert ((drawn["left"] + drawn["width"]) <= 1000).all()
+    assert ((drawn["top"] + drawn["height"])[on] == 1000).any()
+    assert ((drawn["left"] + drawn["width"])[on] == 1000).any()
+    for drawn_of in drawn.values():
+        assert (drawn_of[~on] == 0).all()

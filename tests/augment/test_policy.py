@@ -92,3 +92,19 @@ def test_geometry_goes_both_ways() -> None:
     drawn = policy.draw(uniform(1, torch.arange(5000), policy.num_draws), torch.empty(1, 1, 28, 28))
     turns = drawn["magnitude"][drawn["operation"] == NAMES.index("rotate")]
     assert turns.unique().tolist() == [-30.0, 30.0]
+
+
+def test_blends_are_factors_about_1_and_geometry_goes_both_ways() -> None:
+    policy, images = RandAugment(1, 20), torch.zeros(1, 3, 32, 32)
+    choice, strength = torch.arange(len(NAMES))[None], torch.full((1, len(NAMES)), 20)
+    table = policy.magnitudes(32, 32)[:, 20].tolist()
+    for sign in (0.2, 0.7):
+        found = policy._parameters(choice, strength, torch.full((1, len(NAMES)), sign), images)[0].tolist()
+        direction = -1 if sign < 0.5 else 1
+        for name, parameter, magnitude in zip(NAMES, found, table, strict=True):
+            if name in ("brightness", "contrast", "saturation", "sharpness"):
+                assert parameter == pytest.approx(1 + direction * magnitude), name
+            elif name.startswith(("shear", "translate", "rotate")):
+                assert parameter == direction * magnitude, name
+            else:
+                assert parameter == magnitude, name

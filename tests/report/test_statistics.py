@@ -4,10 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from pandas import DataFrame
 from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
-from leyden.report.statistics import difference, estimate, not_distinguishable, seeds_needed
+from leyden.report.statistics import _seeds_matter, difference, estimate, not_distinguishable, seeds_needed
 
 # Student 1908, "The probable error of a mean": additional hours of sleep by two drugs.
 SLEEP = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0], [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
@@ -183,3 +186,42 @@ def test_mean_of_shares_alike_by_rounding_has_the_noise_of_rounding() -> None:
     assert found["high"] is not None
     assert found["high"] - 0.9 == pytest.approx(stats.t.ppf(0.975, 2) * 0.01 / math.sqrt(12) / math.sqrt(3))
     assert estimate([0.8, 0.9, 1.0], resolution=0.01) == estimate([0.8, 0.9, 1.0])
+
+
+@pytest.mark.parametrize("varying", [0, 1])
+def test_side_alike_by_rounding_has_the_variance_of_rounding(varying: int) -> None:
+    sides = [[0.91, 0.91, 0.91], [0.91, 0.91, 0.91]]
+    sides[varying] = [0.88, 0.90, 0.92]
+    found = difference(sides[0], sides[1], is_paired=False, resolution=0.03)
+    rounding, other = 0.03**2 / 12 / 3, np.var(sides[varying], ddof=1) / 3
+    freedom = (rounding + other) ** 2 / (rounding**2 / 2 + other**2 / 2)
+    low, high = stats.t.interval(0.95, freedom, found.mean, math.sqrt(rounding + other))
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("is_paired", [True, False])
+@pytest.mark.parametrize("unit", [0.001, 100])
+def test_seeds_needed_do_not_depend_on_the_unit(unit: float, is_paired: bool) -> None:
+    first, second = np.array([1.0, 2.0, 4.0]), np.array([0.5, 2.5, 0.0])
+    needed = seeds_needed(first, second, is_paired)
+    assert needed is not None
+    assert seeds_needed(unit * first, unit * second, is_paired) == needed
+
+
+@pytest.mark.parametrize(("num_settings", "num_seeds"), [(2, 3), (4, 2), (5, 6)])
+def test_seeds_matter_where_the_analysis_of_variance_says_so(num_settings: int, num_seeds: int) -> None:
+    generator, found = np.random.default_rng(0), []
+    for _ in range(60):
+        seeds = generator.uniform(0, 2) * generator.normal(size=num_seeds)
+        values = seeds + generator.normal(size=(num_settings, 1)) + generator.normal(size=(num_settings, num_seeds))
+        rows, columns = np.indices(values.shape)
+        table = DataFrame({"value": values.ravel(), "setting": rows.ravel(), "seed": columns.ravel()})
+        expected = anova_lm(ols("value ~ C(setting) + C(seed)", table).fit())["PR(>F)"]["C(seed)"] < 0.05
+        assert _seeds_matter(np.column_stack([values, [math.nan] * num_settings])) == expected
+        found.append(expected)
+    assert 0 < sum(found) < 60
+
+
+def test_seeds_do_not_matter_of_one_setting_or_one_seed() -> None:
+    assert not _seeds_matter(np.array([[1.0, 2.0, 3.0]]))
+    assert not _seeds_matter(np.array([[1.0], [2.0]]))
