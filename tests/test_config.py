@@ -27,13 +27,15 @@ def test_options_of_ones_own_lie_in_conf_and_where_the_command_line_says(
     assert own_directories() == []
 
 
-def test_value_may_go_by_what_was_chosen_of_a_group(leyden: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_value_may_go_by_what_was_chosen_of_a_group(
+    leyden: Callable[..., subprocess.CompletedProcess[str]], command: Callable[..., tuple[int, str, str]]
+) -> None:
     rate = "optimizer.lr='${by_choice:finetune,{full: 0.01, gradual: 0.02}}'"
     done = leyden("train", "--cfg", "job", "--resolve", "--package", "optimizer", rate, "finetune=gradual")
     assert "lr: 0.02" in done.stdout
-    done = leyden("train", rate, "finetune=bitfit")
-    assert done.returncode == 1
-    assert "by_choice has no value for finetune=bitfit: it has full, gradual" in done.stderr
+    code, _, error = command(rate, "finetune=bitfit")
+    assert code == 1
+    assert "by_choice has no value for finetune=bitfit: it has full, gradual" in error
     epochs = "epochs='${by_choice:data.labels_per_class,{5: 100, null: 12}}'"
     for labels, passes in {"5": 100, "null": 12}.items():
         done = leyden("train", "--cfg", "job", "--resolve", epochs, f"data.labels_per_class={labels}")
@@ -52,8 +54,8 @@ def test_value_may_go_by_what_was_chosen_of_a_group(leyden: Callable[..., subpro
     ],
 )
 def test_choice_of_what_is_not_there_is_refused(
-    leyden: Callable[..., subprocess.CompletedProcess[str]], expression: str, message: str
+    command: Callable[..., tuple[int, str, str]], expression: str, message: str
 ) -> None:
-    done = leyden("train", f"optimizer.lr='${{{expression}}}'")
-    assert done.returncode == 1
-    assert message in done.stderr
+    code, _, error = command(f"optimizer.lr='${{{expression}}}'")
+    assert code == 1
+    assert message in error

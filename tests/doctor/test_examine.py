@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from doctor.planted import Planted, plant
+from leyden import command_line
 from running import SHORT
 
 Leyden = Callable[..., subprocess.CompletedProcess[str]]
@@ -20,7 +21,6 @@ Leyden = Callable[..., subprocess.CompletedProcess[str]]
 def words(directory: Path, tmp_path: Path, *more: str) -> list[str]:
     place = f"hydra.run.dir={tmp_path / 'examined'}"
     return [
-        "doctor",
         "data=image_folder",
         f"data.root={directory}",
         place,
@@ -28,6 +28,18 @@ def words(directory: Path, tmp_path: Path, *more: str) -> list[str]:
         *SHORT,
         *more,
     ]
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Leyden:
+    """`leyden doctor` in this process, in tmp_path."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        code = command_line.doctor(arguments)
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture
@@ -44,7 +56,7 @@ def report(tmp_path: Path) -> Callable[[], tuple[dict[str, dict], str]]:
 def test_planted_faults_end_in_exit_code_1_and_a_page(
     planted: Planted, leyden: Leyden, tmp_path: Path, report: Callable[[], tuple[dict[str, dict], str]]
 ) -> None:
-    done = leyden(*words(planted.directory, tmp_path))
+    done = leyden("doctor", *words(planted.directory, tmp_path))
     findings, page = report()
     assert done.returncode == 1
     assert done.stderr == ""
@@ -62,9 +74,9 @@ def test_planted_faults_end_in_exit_code_1_and_a_page(
 
 
 def test_files_to_be_skipped_leave_training_possible(
-    planted: Planted, leyden: Leyden, tmp_path: Path, report: Callable[[], tuple[dict[str, dict], str]]
+    planted: Planted, doctor: Leyden, tmp_path: Path, report: Callable[[], tuple[dict[str, dict], str]]
 ) -> None:
-    done = leyden(*words(planted.directory, tmp_path, "data.on_error=skip"))
+    done = doctor(*words(planted.directory, tmp_path, "data.on_error=skip"))
     findings, _ = report()
     assert done.returncode == 0, done.stderr
     assert findings["unreadable"]["severity"] == "warning"
@@ -72,9 +84,9 @@ def test_files_to_be_skipped_leave_training_possible(
 
 
 def test_set_in_memory_is_examined(
-    leyden: Leyden, tmp_path: Path, report: Callable[[], tuple[dict[str, dict], str]]
+    doctor: Leyden, tmp_path: Path, report: Callable[[], tuple[dict[str, dict], str]]
 ) -> None:
-    done = leyden("doctor", "data=digits", *SHORT, f"hydra.run.dir={tmp_path / 'examined'}")
+    done = doctor("data=digits", *SHORT, f"hydra.run.dir={tmp_path / 'examined'}")
     findings, page = report()
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("digits: 1,169 training, 269 validation, 359 test")
@@ -83,11 +95,11 @@ def test_set_in_memory_is_examined(
     assert "image/png" in page
 
 
-def test_set_that_cannot_be_split_is_told_in_a_sentence_and_leaves_no_directory(leyden: Leyden, tmp_path: Path) -> None:
+def test_set_that_cannot_be_split_is_told_in_a_sentence_and_leaves_no_directory(doctor: Leyden, tmp_path: Path) -> None:
     for place in ("train/a", "train/b", "test/a", "test/b"):
         (tmp_path / "set" / place).mkdir(parents=True)
     Image.new("L", (9, 9)).save(tmp_path / "set" / "train" / "a" / "1.png")
-    done = leyden(*words(tmp_path / "set", tmp_path))
+    done = doctor(*words(tmp_path / "set", tmp_path))
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
@@ -95,12 +107,12 @@ def test_set_that_cannot_be_split_is_told_in_a_sentence_and_leaves_no_directory(
 
 
 def test_names_that_are_no_text_are_shown_and_escaped(
-    leyden: Leyden, tmp_path: Path, report: Callable[[], tuple[dict[str, dict], str]]
+    doctor: Leyden, tmp_path: Path, report: Callable[[], tuple[dict[str, dict], str]]
 ) -> None:
     planted = plant(tmp_path / "set")
     strange = tmp_path / "set" / "train" / "china"
     (strange / "<b>\udcff\n&.png").write_bytes(b"none")
-    done = leyden(*words(planted.directory, tmp_path))
+    done = doctor(*words(planted.directory, tmp_path))
     _, page = report()
     assert done.returncode == 1
     assert "&lt;b&gt;" in page
