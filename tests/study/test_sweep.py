@@ -62,6 +62,16 @@ def test_new_factor_keeps_the_runs_at_its_old_value(study: Study) -> None:
     ]  # fmt: skip
 
 
+def test_factor_that_a_later_line_fixes_is_told_of_its_runs(study: Study) -> None:
+    assert study("study=mine", "seed=0", "head.dropout=0,0.5") == 0
+    assert study("study=mine", "seed=0,1", "head.dropout=0.5") == 0
+    assert "finished   1" in study.out
+    assert sorted((row["seed"], row["head.dropout"]) for row in study.results) == [
+        ("0", "0"), ("0", "0.5"), ("1", "0.5"),
+    ]  # fmt: skip
+    assert "0.5           2 " in study.out  # runs of that setting, in the table
+
+
 def test_paths_loggers_and_workers_do_not_make_another_run(study: Study) -> None:
     assert study("study=mine", "seed=0,1") == 0
     assert study("study=mine", "seed=0,1", "jobs=1", "logger=wandb", "debug=true") == 0

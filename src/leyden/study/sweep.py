@@ -212,10 +212,15 @@ def _write_report(directory: Path) -> None:
         print(f"report     {os.path.relpath(directory / REPORT_FILE)}")
 
 
-def _write_results(directory: Path, rows: Mapping[str, Row]) -> None:
-    """A disk that is full for a moment is not worth the end of all runs."""
+def _write_results(directory: Path, rows: dict[str, Row]) -> None:
+    """Writes a row of each job, with all its factors: those of other command lines may be mere settings of this one.
+
+    A disk that is full for a moment is not worth the end of all runs.
+    """
+    study = read_study(directory)
+    rows |= {job.id: rows[job.id]._replace(job=job) for job in planned_jobs(study) if job.id in rows}
     try:
-        write_results(directory, read_study(directory)["factors"], list(rows.values()))
+        write_results(directory, study["factors"], list(rows.values()))
     except OSError as error:
         log.warning("%s could not be written: %s", directory / RESULTS_FILE, error.strerror)
 
