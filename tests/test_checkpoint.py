@@ -22,10 +22,12 @@ from leyden.checkpoint import (
     DamagedCheckpoint,
     WholeFiles,
     checksum_path,
+    describe,
     file_digest,
     newest_whole,
     put_in_order,
     read_checkpoint,
+    read_tensors,
     write_checkpoint,
 )
 
@@ -188,7 +190,7 @@ def test_state_without_the_best_weights_it_speaks_of_is_not_gone_on_from(
     state = STATE | {"callbacks": {"Checkpoints": {"best_step": 14}}, "global_step": 21}
     write_checkpoint(state, tmp_path / LAST)
     assert newest_whole(tmp_path).state is None
-    for other in ({"global_step": 7}, {"global_step": 14, "run": {"run_id": "b"}}):
+    for other in ({"global_step": 7}, *({"global_step": 14, "run": {"run_id": name}} for name in "Ab")):
         write_checkpoint(STATE | other, tmp_path / BEST)
         assert newest_whole(tmp_path).state is None
     assert "the best weights that it speaks of are not here" in caplog.text
@@ -209,6 +211,44 @@ def test_best_weights_come_back_from_their_copy(damage: str, tmp_path: Path) -> 
     assert read_checkpoint(tmp_path / BEST)["global_step"] == 14
     assert (tmp_path / "best.ckpt.damaged").is_file()
     assert read_checkpoint(tmp_path / BEST_COPY)["global_step"] == 14
+
+
+def test_only_the_best_weights_have_a_copy(tmp_path: Path) -> None:
+    for name in (LAST, BEST):
+        assert not (tmp_path / BEST_COPY).exists()
+        WholeFiles().save_checkpoint(STATE, tmp_path / name)
+    assert (tmp_path / BEST_COPY).read_bytes() == (tmp_path / BEST).read_bytes()
+
+
+def test_checkpoint_is_removed_with_its_checksum_where_it_has_one(tmp_path: Path) -> None:
+    for _ in range(2):  # and nothing where there is none
+        WholeFiles().remove_checkpoint(tmp_path / LAST)
+        write_checkpoint(STATE, tmp_path / LAST)
+    WholeFiles().remove_checkpoint(tmp_path / LAST)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_found_is_step_0_in_a_run_s_record(tmp_path: Path) -> None:
+    assert newest_whole(tmp_path).describe() == {"file": None, "step": 0, "damaged": []}
+    written(tmp_path, 7)
+    assert newest_whole(tmp_path).describe() == {"file": LAST, "step": 7, "damaged": []}
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".pt", ".pth"])
+def test_weights_that_torch_wrote_before_its_archives_are_read(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix}"
+    torch.save({"weight": torch.arange(3)}, path, _use_new_zipfile_serialization=False)
+    assert read_tensors(path)["weight"].tolist() == [0, 1, 2]
+    path.replace(tmp_path / LAST)
+    with pytest.raises(DamagedCheckpoint):  # ours are archives
+        read_tensors(tmp_path / LAST)
+
+
+def test_size_of_each_file_is_told_in_mebibytes(tmp_path: Path) -> None:
+    write_checkpoint(STATE | {"state_dict": {"weight": torch.zeros(2_000_000)}}, tmp_path / BEST)
+    row = describe(tmp_path).splitlines()[1].split()
+    assert row[:3] == [BEST, "3", "7"]
+    assert float(row[3]) == pytest.approx(8_000_000 / 2**20, abs=0.1)
 
 
 def test_half_written_files_are_swept_away(tmp_path: Path) -> None:
