@@ -53,25 +53,6 @@ def test_finished_runs_are_not_run_again_and_new_levels_are_added(study: Study) 
     assert {row["attempt"] for row in study.results} == {"1"}
 
 
-def test_new_factor_keeps_the_runs_at_its_old_value(study: Study) -> None:
-    assert study("study=mine", "seed=0,1") == 0
-    assert study("study=mine", "seed=0,1", "head.dropout=0,0.5") == 0
-    assert "finished   2" in study.out
-    assert sorted((row["seed"], row["head.dropout"]) for row in study.results) == [
-        ("0", "0"), ("0", "0.5"), ("1", "0"), ("1", "0.5"),
-    ]  # fmt: skip
-
-
-def test_factor_that_a_later_line_fixes_is_told_of_its_runs(study: Study) -> None:
-    assert study("study=mine", "seed=0", "head.dropout=0,0.5") == 0
-    assert study("study=mine", "seed=0,1", "head.dropout=0.5") == 0
-    assert "finished   1" in study.out
-    assert sorted((row["seed"], row["head.dropout"]) for row in study.results) == [
-        ("0", "0"), ("0", "0.5"), ("1", "0.5"),
-    ]  # fmt: skip
-    assert "0.5           2 " in study.out  # runs of that setting, in the table
-
-
 def test_paths_loggers_and_workers_do_not_make_another_run(study: Study) -> None:
     assert study("study=mine", "seed=0,1") == 0
     assert study("study=mine", "seed=0,1", "jobs=1", "logger=wandb", "debug=true") == 0
@@ -346,13 +327,6 @@ def test_runs_that_decode_files_fork_their_workers_as_a_run_of_its_own_does(
     for row in study.results:
         printed = (Path(row["directory"]) / "output.txt").read_text(encoding="utf-8")
         assert f"workers begin by {multiprocessing.get_start_method()}" in printed
-
-
-def test_group_that_becomes_a_factor_is_told_of_all_runs(study: Study) -> None:
-    assert study("study=mine", "seed=0,1") == 0
-    assert study("study=mine", "seed=0", "optimizer=sgd,adam") == 0
-    found = sorted((row["optimizer"], row["seed"]) for row in study.results)
-    assert found == [("adam", "0"), ("adamw", "0"), ("adamw", "1"), ("sgd", "0")]
 
 
 def test_search_with_a_run_that_fails_ends_with_1(study: Study) -> None:
