@@ -134,7 +134,22 @@ def test_random_resized_crop_draws_the_area_and_ratio_it_was_given() -> None:
     ratio = drawn["width"] / drawn["height"]
     assert 0.29 < area.min() < 0.31 < 0.49 < area.max() < 0.51
     assert 0.78 < ratio.min() < 0.82 < 1.22 < ratio.max() < 1.28
-    assert (drawn["top"] + drawn["height"]).max() <= 200
+    for begin, length in (("top", "height"), ("left", "width")):
+        assert (drawn[begin].min(), (drawn[begin] + drawn[length]).max()) == (0, 200)
+        place = drawn[begin] / (200 - drawn[length])  # between the two edges
+        assert abs(place.mean() - 0.5) < 0.02
+
+
+def test_parameters_of_affine_are_drawn_evenly_and_each_by_itself() -> None:
+    bounds = {"angle": 60, "shift_x": 40, "shift_y": 20, "scale": 0.3, "shear_x": 20, "shear_y": 20}
+    drawn = Affine(degrees=60, translate=0.2, scale=(0.7, 1.3), shear=20).draw(
+        draws(6, 5000), torch.empty(1, 1, 100, 200)
+    )
+    drawn["scale"] -= 1
+    values = torch.stack([drawn[name] / bound for name, bound in bounds.items()])
+    assert ((values >= -1) & (values <= 1)).all()
+    assert (values.std(1) - 3**-0.5).abs().max() < 0.02  # of an even distribution from -1 to 1
+    assert (torch.corrcoef(values) - torch.eye(6)).abs().max() < 0.06
 
 
 def test_affine_equals_torchvisions(images: Tensor) -> None:
