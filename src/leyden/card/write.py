@@ -35,7 +35,7 @@ def card_of(network: Any, format: str | None = None) -> str:
         data=network.run["data"],
         run=network.run,
         record=record,
-        is_timm=_is_timm(network.config),
+        is_timm=str(network.config.backbone["_target_"]).endswith(".TimmBackbone"),
         architecture=architecture(network.config),
         classes=_names(facts.class_names),
         results=results(record),
@@ -166,10 +166,6 @@ def _command(run: Mapping[str, Any]) -> str:
 def _weights(run: Mapping[str, Any]) -> str | None:
     told = (run.get("transfer") or {}).get("weights")
     return None if told in (None, "new") else str(told).partition(":")[0]
-
-
-def _is_timm(config: DictConfig) -> bool:
-    return str(config.backbone["_target_"]).endswith(".TimmBackbone")
 
 
 def _latex(text: str) -> str:

@@ -75,7 +75,7 @@ def compare(first: Path, second: Path) -> str:
     lines += [
         _mcnemar(repeat, found, pairs[repeat], shows_split)
         for repeat, found in answers.items()
-        if _has_right_answers(found)
+        if all(one is None or one.is_single_label for one in found)
     ]
     if pairs and sides[0].data.get("split_seed") != sides[1].data.get("split_seed"):
         lines.append(
@@ -215,10 +215,6 @@ def _over_images(first: Predictions, second: Predictions) -> tuple[str, Differen
 def _told(metric: str, found: Difference, is_share: bool, how: str) -> str:
     told = f"difference in {metric}: {difference_in_words(found.mean, found.low, found.high, is_share)}"
     return f"{told} ({how})" if found.p_value is None else f"{told}, {p_in_words(found.p_value)} ({how})"
-
-
-def _has_right_answers(answers: Sequence[Predictions | None]) -> bool:
-    return all(found is None or found.is_single_label for found in answers)
 
 
 def _mcnemar(

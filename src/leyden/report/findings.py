@@ -219,14 +219,13 @@ def _repeats(collection: Collection, settings: Sequence[Setting]) -> str | None:
 
 def _folds(collection: Collection) -> str | None:
     """No estimate of a variance over folds or splits is unbiased (Bengio & Grandvalet 2004; Nadeau & Bengio 2003)."""
-    for noun, found in (("Folds", {run.fold for run in collection.finished}), ("Splits", _splits(collection))):
+    for noun, found in (
+        ("Folds", {run.fold for run in collection.finished}),
+        ("Splits", {run.split_seed for run in collection.finished}),
+    ):
         if len(found) > 1:
             return f"{noun} learn from the same images in part: intervals over them are narrower than they should be."
     return None
-
-
-def _splits(collection: Collection) -> set[int | None]:
-    return {run.split_seed for run in collection.finished}
 
 
 def power(collection: Collection, settings: Sequence[Setting]) -> Power | None:
