@@ -59,6 +59,21 @@ def test_accuracy_interval_covers_the_truth_as_often_as_it_says() -> None:
     assert 0.93 < covered / 2000 < 0.97
 
 
+def test_calibration_interval_is_as_wide_as_resampling_moves_the_bins() -> None:
+    generator = np.random.default_rng(0)
+    labels, predictions, confidences, losses = draw(generator, 400)
+    surplus, bins = confidences - (labels == predictions), np.digitize(confidences, np.linspace(0, 1, 16))
+    moves = []
+    for _ in range(2000):
+        chosen = generator.integers(400, size=400)
+        of_bins = [surplus[chosen][bins[chosen] == each].sum() - surplus[bins == each].sum() for each in range(17)]
+        moves.append(np.abs(of_bins).sum() / 400)
+    error = sum(abs(surplus[bins == each].sum()) for each in range(17)) / 400
+    expected = error - np.percentile(moves, 95), error + np.percentile(moves, 95)
+    low, high = intervals(labels, predictions, confidences, losses, "abcd")["ece"]
+    assert (low, high) == pytest.approx((max(0, expected[0]), expected[1]), abs=0.004)
+
+
 @pytest.mark.parametrize(("num_images", "shift"), [(360, 0.0), (360, 0.02), (360, 0.1), (5000, 0.01)])
 def test_calibration_interval_covers_the_truth(num_images: int, shift: float) -> None:
     """Confidences above the accuracy by `shift` in every bin: their calibration error is `shift`."""
