@@ -202,3 +202,13 @@ def test_p_of_a_paired_difference_is_twice_its_tail_among_the_resamples() -> Non
     tail = min(sum(np.array(differences) <= 0), sum(np.array(differences) >= 0))
     assert 0 < tail < 400
     assert p_value == pytest.approx(2 * (tail + 1) / 1001)
+
+
+@pytest.mark.parametrize("num_images", [1, 7, 3001, 70_001])
+@pytest.mark.parametrize("num_resamples", [1, 200, 999])
+def test_resamples_are_as_many_as_asked_for_and_draw_as_many_images_as_there_are(
+    num_images: int, num_resamples: int
+) -> None:
+    parts = list(resamples(num_images, num_resamples))
+    assert sum(map(len, parts)) == num_resamples
+    assert all((part.sum(1) == num_images).all() for part in parts)
