@@ -225,3 +225,13 @@ def test_seeds_matter_where_the_analysis_of_variance_says_so(num_settings: int, 
 def test_seeds_do_not_matter_of_one_setting_or_one_seed() -> None:
     assert not _seeds_matter(np.array([[1.0, 2.0, 3.0]]))
     assert not _seeds_matter(np.array([[1.0], [2.0]]))
+
+
+def test_seeds_needed_of_pairs_are_those_of_their_differences() -> None:
+    first, second = np.array([1.0, 2.0, 4.0, 3.0]), np.array([0.5, 1.9, 3.0, 2.4])
+    needed = seeds_needed(first, second, is_paired=True)
+    assert needed is not None
+    assert needed == seeds_needed(first - second, np.zeros(4), is_paired=True)
+    unpaired = seeds_needed(first, second, is_paired=False)
+    assert unpaired is not None
+    assert needed < unpaired
