@@ -38,7 +38,7 @@ STATE = {key: {} for key in checkpoint.STATE} | {
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoints" / "last.ckpt"
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
     write_checkpoint(STATE, path)
     state = read_checkpoint(path)
     assert torch.equal(state["state_dict"]["weight"], torch.arange(1000.0))
