@@ -107,11 +107,11 @@ def test_grid_is_the_product_in_the_order_of_the_command_line() -> None:
 
 
 def test_plan_keeps_what_all_jobs_share(composer: Composer) -> None:
-    words = ["name=test", "optimizer=sgd,adam", "seed=0,1", "epochs=5"]
+    words = ["name=test", "optimizer=sgd,adam", "seed=0,1", "epochs=5", "steps=1000", "head.dropout=0.25"]
     plan = make_plan(composer, composer.parser.parse_overrides(words))
     assert len({job.id for job in plan.jobs}) == 4
     assert plan.factors == {"optimizer": ["sgd", "adam"], "seed": [0, 1]}
-    assert plan.settings["epochs"] == 5
+    assert [plan.settings[key] for key in ("epochs", "steps", "head.dropout")] == [5, 1000, 0.25]
     assert "seed" not in plan.settings
     assert "optimizer._target_" not in plan.settings
 
@@ -159,3 +159,8 @@ def test_command_of_a_sweep_has_what_finds_its_files_and_not_its_place(tmp_path:
         composer = Composer(loader, loader.load_configuration("train", words, RunMode.MULTIRUN), tmp_path)
         assert composer.command_line(["seed=0,1"]) == [search, "hydra.verbose=true", "seed=0,1"]
         assert composer.make_job(["name=test"]).options == (search,)
+
+
+@pytest.mark.parametrize(("devices", "processes"), [("2", 2), ("1", 1), ("auto", 1)])
+def test_job_has_as_many_processes_as_devices(devices: str, processes: int, composer: Composer) -> None:
+    assert composer.make_job(["name=test", f"trainer.devices={devices}"]).devices == processes
