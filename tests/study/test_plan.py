@@ -112,7 +112,8 @@ def test_plan_keeps_what_all_jobs_share(composer: Composer) -> None:
     assert len({job.id for job in plan.jobs}) == 4
     assert plan.factors == {"optimizer": ["sgd", "adam"], "seed": [0, 1]}
     assert [plan.settings[key] for key in ("epochs", "steps", "head.dropout")] == [5, 1000, 0.25]
-    assert "seed" not in plan.settings
+    assert plan.settings["backbone"] == "cnn"  # an option that was chosen
+    assert not {"seed", "optimizer", "study"} & plan.settings.keys()
     assert "optimizer._target_" not in plan.settings
 
 
