@@ -165,3 +165,8 @@ def test_command_of_a_sweep_has_what_finds_its_files_and_not_its_place(tmp_path:
 @pytest.mark.parametrize(("devices", "processes"), [("2", 2), ("1", 1), ("auto", 1)])
 def test_job_has_as_many_processes_as_devices(devices: str, processes: int, composer: Composer) -> None:
     assert composer.make_job(["name=test", f"trainer.devices={devices}"]).devices == processes
+
+
+def test_runs_of_a_study_draw_no_pictures_unless_they_are_asked_to(composer: Composer) -> None:
+    assert composer.make_job(["name=test"]).config["pictures"] is False
+    assert composer.make_job(["name=test", "pictures=true"]).config["pictures"] is True
