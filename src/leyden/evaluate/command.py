@@ -1,6 +1,7 @@
 """Options > **evaluate** > page: opens the network and the images, measures, writes the results and says the first."""
 
 import contextlib
+import functools
 import json
 import logging
 import re
@@ -18,7 +19,7 @@ from leyden.evaluate.corruptions import chosen, severities
 from leyden.evaluate.draw import draw_pictures
 from leyden.evaluate.evaluation import Evaluation, Wanted, evaluation_of
 from leyden.evaluate.options import Options
-from leyden.evaluate.page import write_page
+from leyden.evaluate.page import told, write_page
 from leyden.evaluate.predictions import columns_of, write_table
 from leyden.evaluate.quality import worst_classes
 from leyden.evaluate.subject import Subject, open_outside, open_subject, split_words
@@ -145,35 +146,27 @@ def write(
 def in_words(made: Evaluation, path: Path) -> str:
     """The result in a few lines, as at the end of a run."""
     facts, headline = made.facts, made.facts["headline"]
-
-    def told(found: Any, is_share: bool) -> str:
-        value = value_in_words(found["value"], is_share)
-        if found["interval"] is None:
-            return value
-        low, high = (value_in_words(end, is_share) for end in found["interval"])
-        return f"{value}  (95 % interval {low} to {high})"
-
+    in_full = functools.partial(told, interval="95 % interval ")
     data = facts["data"]
     name = f"{data['split']} {headline}".replace("_", " ")
     lines = [("images", f"{data['images']:,} of {data['name']}, {data['split']}")]
-    lines.append((name, told(facts["metrics"][headline], is_percentage(headline))))
+    lines.append((name, in_full(facts["metrics"][headline], is_percentage(headline))))
     if worst := worst_classes(facts["classes"]):
         recalls = [f"{row['class']} {value_in_words(row['recall']['value'], True)}" for row in worst]
         lines.append(("weakest", f"{', '.join(recalls)} (recall)"))
     if "calibration" in facts and "ece" in facts["calibration"]["before"]:
         found = facts["calibration"]
-        after = value_in_words(found["after"]["ece"]["value"], True)
-        lines.append(
-            ("calibration", f"{told(found['before']['ece'], True)}, {after} at temperature {found['temperature']:.3g}")
-        )
+        before, after = (found[when]["ece"] for when in ("before", "after"))
+        cooled = f"{value_in_words(after['value'], True)} at temperature {found['temperature']:.3g}"
+        lines.append(("calibration", f"{in_full(before, True)}, {cooled}"))
     if "selective" in facts:
-        lines.append(("at 99 % right", f"answers {told(facts['selective']['coverage_at_99'], True)} of the images"))
+        lines.append(("at 99 % right", f"answers {in_full(facts['selective']['coverage_at_99'], True)} of the images"))
     if "corruptions" in facts:
         found = facts["corruptions"]
         is_share = found["cost"] != "mae"
-        lines.append(("corrupted", f"mean {found['cost']} {told(found['mean_corruption_error'], is_share)}"))
+        lines.append(("corrupted", f"mean {found['cost']} {in_full(found['mean_corruption_error'], is_share)}"))
     for score, area in facts.get("outside", {}).get("auroc", {}).items():
-        lines.append(("other data", f"AUROC {told(area, False)} by {score.replace('_', ' ')}"))
+        lines.append(("other data", f"AUROC {in_full(area, False)} by {score.replace('_', ' ')}"))
     lines += [("skipped", f"{part}: {reason}") for part, reason in made.skipped.items()]
     lines.append(("look at it", str(path)))
     return "\n" + "\n".join(f"{label:15} {text}" for label, text in lines)

@@ -81,13 +81,13 @@ def _addresses(section: Section, facts: Facts, directory: Path) -> list[tuple[st
     return found
 
 
-def told(found: Facts, is_share: bool) -> str:
-    """A value with its interval in words."""
+def told(found: Facts, is_share: bool, interval: str = "") -> str:
+    """A value with its interval in words; `interval` says before it which one."""
     value = value_in_words(found["value"], is_share)
     if found["interval"] is None:
         return value
     low, high = (value_in_words(end, is_share) for end in found["interval"])
-    return f"{value} ({low} to {high})"
+    return f"{value} ({interval}{low} to {high})"
 
 
 def answer(facts: Facts) -> str:
