@@ -6,6 +6,7 @@ Timings on a shared machine drift; a ratio of two that were taken one after the 
 import os
 import platform
 import statistics
+import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -40,7 +41,8 @@ class Line:
 
     def record(self) -> dict[str, Any]:
         """The row as results.json holds it."""
-        return asdict(self) | {"met": self.met, "machine": machine(), "date": f"{date.today()}"}
+        where = {"machine": machine(), "date": f"{date.today()}", "commit": commit()}
+        return asdict(self) | {"met": self.met, **where}
 
 
 def compare(
@@ -68,6 +70,12 @@ def machine() -> str:
     """The processor, its cores and the versions that decide."""
     name = hardware.describe_device("cpu")["name"]
     return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def commit() -> str:
+    """The commit of the code that is measured, marked where files have changed since."""
+    described = ["git", "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]
+    return subprocess.run(described, cwd=RESULTS.parent, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def show(line: Line) -> str:

@@ -17,14 +17,15 @@ from benchmarks.measure import RESULTS
 KEPT = Path(__file__).with_name("promises.yaml")
 PAGE = Path(__file__).parents[1] / "docs" / "promises.md"
 QUICK = ("start:", "throughput: digits", "memory: growth from epoch", "augmentation:", "report: 36 runs")  # 5 minutes
-COLUMNS = ("promise", "command", "figure", "met", "date")
+COLUMNS = ("promise", "command", "figure", "met", "measured")
 HEADER = f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"
 INTRODUCTION = """\
 # Promises, and whether they hold
 
-What Leyden promises, the command that measures it, and the last figure that command gave, on an AMD EPYC with two cores
-where nothing else is said. A promise that is not met says by how much. `make promises` measures the quick ones again
-and writes this page anew, from [benchmarks/results.json](../benchmarks/results.json) and
+What Leyden promises, the command that measures it, the last figure that command gave, and when, where and of which
+commit it did: of the lines of `make bench` the one that was measured, of the others the one that wrote the figure
+down. A promise that is not met says by how much. `make promises` measures the quick ones again and writes this page
+anew, from [benchmarks/results.json](../benchmarks/results.json) and
 [benchmarks/promises.yaml](../benchmarks/promises.yaml).
 """
 
@@ -35,7 +36,7 @@ def page() -> str:
     parts = [INTRODUCTION]
     for title, promises in chapters.items():
         rows = [
-            _row(each["promise"], f"`{each['command']}`", each["figure"], each["met"], each["date"])
+            _row(each["promise"], f"`{each['command']}`", each["figure"], each["met"], _measured(each))
             for each in promises
         ]
         parts.append("\n".join([f"## {title}\n", HEADER, *rows]) + "\n")
@@ -46,7 +47,7 @@ def page() -> str:
 
 
 def _cells(record: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
-    """A line of results.json as promise, command, figure, met, date."""
+    """A line of results.json as `COLUMNS`."""
     sign = "≤" if record["at_most"] else "≥"
     is_plain = "the ratio is" in record["against"]  # a figure or a difference, in the line's own unit
     unit = f" {record['unit']}" if is_plain else ""
@@ -58,8 +59,13 @@ def _cells(record: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
         f"`python -m benchmarks '{record['name']}'`",
         f"{record['ratio']:.3g}{unit}",
         met,
-        record.get("date", ""),
+        _measured(record),
     )
+
+
+def _measured(record: Mapping[str, Any]) -> str:
+    """When and where a figure was measured, and of which commit."""
+    return f"{record['date']}, {record['machine'].partition(',')[0]}, `{record['commit']}`"
 
 
 def _row(*cells: object) -> str:
