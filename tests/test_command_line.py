@@ -186,6 +186,7 @@ def test_sigterm_anywhere_in_training_is_an_interruption(hook: str, leyden: Leyd
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
 
 
+@pytest.mark.whole
 def test_interruption_without_checkpoints_says_that_nothing_is_saved(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     process = subprocess.Popen(
@@ -285,6 +286,7 @@ def test_find_says_what_can_be_found(arguments: list[str], code: int, capsys: py
     assert "usage: leyden find lr" in capsys.readouterr().out
 
 
+@pytest.mark.whole
 def test_what_a_config_may_be_trained_with_is_found_from_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

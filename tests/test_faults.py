@@ -16,6 +16,7 @@ def campaign(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "tests.faults", *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.whole
 def test_one_of_each_quick_fault_is_survived_exactly() -> None:
     done = campaign("--quick")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -64,6 +64,7 @@ def test_wheel_of_the_sdist_is_the_wheel(distributions: Sequence[Path], tmp_path
     assert contents[0] == contents[1]
 
 
+@pytest.mark.whole
 def test_wheel_trains_from_an_empty_directory(distributions: Sequence[Path], tmp_path: Path) -> None:
     """The packages that it needs are those of this environment, but for leyden itself."""
     venv.create(tmp_path / "venv", symlinks=True)

@@ -20,6 +20,7 @@ def asked(tmp_path: Path, *words: str) -> Any:
     return parse([*words, "--runs", str(tmp_path / "runs")])
 
 
+@pytest.mark.whole
 def test_lesson_runs_what_is_missing_and_writes_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
