@@ -22,6 +22,7 @@ from leyden.options import help_of, parse
 from leyden.run import is_study, membership, rank, show_warnings
 from leyden.signals import Signals
 
+HELP = {"-h", "--help"}
 RESUME_HELP = """Go on with a run that was stopped, from its last checkpoint, with its own config.
 
 usage: leyden resume <run directory> [epochs=40] [data.num_workers=4] …
@@ -48,7 +49,7 @@ usage: leyden profile [data=…] [backbone=…] [optimizer=…] …
 
 It trains 60 steps, and keeps nothing but a directory below runs/ with profile.json and, of a few steps more, trace.json
 for https://ui.perfetto.dev. {OF_TRAIN}"""
-FOUND = {"lr": "learning_rate", "batch_size": "batch_size"}
+FOUND = {"lr": "find.learning_rate.find_learning_rate", "batch_size": "find.batch_size.find_batch_size"}
 FIND_HELP = """Find a learning rate, or the batch sizes that fit, for the config that the other words choose.
 
 usage: leyden find lr [data=…] [backbone=…] [optimizer=…] …
@@ -83,7 +84,7 @@ def train_composed(settings: Mapping[str, Any], directory: Path, origin: Origin)
 
 def preview(arguments: Sequence[str]) -> int:
     """`leyden preview …`: a picture of what the chosen augmentation does to the chosen data."""
-    return _of_a_config(PREVIEW_HELP, _preview_job, arguments)
+    return _of_a_config(PREVIEW_HELP, "preview.preview", arguments)
 
 
 def doctor(arguments: Sequence[str]) -> int:
@@ -91,27 +92,27 @@ def doctor(arguments: Sequence[str]) -> int:
     if arguments and not arguments[0].startswith("-") and not is_override(arguments[0]):
         what = "Tell which labels may be wrong, by the stored answers of a run or of a study over folds."
         return _about_directory(what, "doctor", _doctor_directory_job, arguments)
-    return _of_a_config(DOCTOR_HELP, _doctor_job, arguments)
+    return _of_a_config(DOCTOR_HELP, "doctor.examine.examine", arguments)
 
 
 def find(arguments: Sequence[str]) -> int:
     """`leyden find lr …`, `leyden find batch_size …`: what the chosen config may be trained with."""
     if not arguments or arguments[0] not in FOUND:
         print(FIND_HELP)
-        return 0 if arguments and arguments[0] in ("-h", "--help") else 1
-    return _of_a_config(FIND_HELP, functools.partial(_find_job, arguments[0]), arguments[1:])
+        return 0 if HELP & {*arguments} else 1
+    return _of_a_config(FIND_HELP, FOUND[arguments[0]], arguments[1:])
 
 
 def profile(arguments: Sequence[str]) -> int:
     """`leyden profile …`: where the time of the chosen config's training steps goes."""
-    return _of_a_config(PROFILE_HELP, _profile_job, arguments)
+    return _of_a_config(PROFILE_HELP, "profile.profile", arguments)
 
 
 def resume(arguments: Sequence[str]) -> int:
     """`leyden resume <run directory>`: goes on from its last checkpoint with its own config."""
-    if not arguments or arguments[0].startswith("-"):
+    if not arguments or arguments[0].startswith("-") or HELP & {*arguments}:
         print(RESUME_HELP)
-        return 0 if arguments and arguments[0] in ("-h", "--help") else 1
+        return 0 if HELP & {*arguments} else 1
     directory = Path(arguments[0]).resolve()
     if is_study(directory):
         return _report(lambda signals: _resume_study(signals, directory, arguments[1:]), arguments)
@@ -163,14 +164,15 @@ def of_a_run(command: str, arguments: Sequence[str]) -> int:
     `command` has the function of the command's name, called with the options and those words.
     """
     options = importlib.import_module(f"leyden.{command}.options")
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or HELP & {*arguments}:
         print(help_of(options.Options, command, options.ALSO_HELP))
         return 0 if arguments else 1
 
     def job(signals: Signals) -> None:
         asked, words = parse(options.Options, arguments, options.ALSO)
+        function = getattr(importlib.import_module(f"leyden.{command}.command"), command)
         with signals.at_once():
-            getattr(importlib.import_module(f"leyden.{command}.command"), command)(asked, words)
+            function(asked, words)
 
     return _report(job, arguments)
 
@@ -179,7 +181,7 @@ def sync(arguments: Sequence[str]) -> int:
     """`leyden sync [directory …]`: sends to W&B what it does not have of runs yet."""
     if any(argument.startswith("-") for argument in arguments):
         print(SYNC_HELP)
-        return 0 if arguments[0] in ("-h", "--help") else 1
+        return 0 if HELP & {*arguments} else 1
     return _report(lambda signals: _sync_job(signals, [Path(word) for word in arguments or ("runs",)]), arguments)
 
 
@@ -188,7 +190,7 @@ def lesson(arguments: Sequence[str]) -> int:
     from leyden.lesson import command
 
     def job(signals: Signals) -> None:
-        command.teach(asked, functools.partial(with_hydra, functools.partial(_train_job, signals), signals))
+        command.teach(asked, functools.partial(with_hydra, functools.partial(_train_job, signals), signals), signals)
 
     asked = command.parse(arguments)
     return _report(job, arguments)
@@ -207,21 +209,26 @@ def draw(arguments: Sequence[str]) -> int:
     return _about_directory("Draw the pictures of a run, or of all runs of a study.", "draw", _draw_job, arguments)
 
 
-def _of_a_config(help: str, job: Callable[[Signals, DictConfig], Any], arguments: Sequence[str]) -> int:
-    """A command whose words compose a config, as those of `leyden train` do."""
-    if any(argument in ("-h", "--help") for argument in arguments):
+def _of_a_config(help: str, function: str, arguments: Sequence[str]) -> int:
+    """A command whose words compose a config, as those of `leyden train` do, for a function of ours, by its address."""
+    if HELP & {*arguments}:
         print(help)
         return 0
 
-    def tidy(signals: Signals, config: DictConfig) -> None:
+    def job(signals: Signals, config: DictConfig) -> None:
+        module, _, name = f"leyden.{function}".rpartition(".")
+        work, directory = getattr(importlib.import_module(module), name), Path(HydraConfig.get().runtime.output_dir)
         try:
-            job(signals, config)
+            with signals.at_once():
+                is_right = work(config, directory, origin_of_keys())
         except ValueError:
             with contextlib.suppress(OSError):  # Hydra has made it, and perhaps nothing is in it
-                Path(HydraConfig.get().runtime.output_dir).rmdir()
+                directory.rmdir()
             raise
+        if is_right is False:  # says the doctor; others return what they have found
+            raise SystemExit(1)
 
-    return _report(lambda signals: with_hydra(functools.partial(tidy, signals), signals, arguments), arguments)
+    return _report(lambda signals: with_hydra(functools.partial(job, signals), signals, arguments), arguments)
 
 
 def new(arguments: Sequence[str]) -> int:
@@ -242,8 +249,13 @@ def _about_directories(
     is_too_many = most is not None and len(arguments) > most
     if len(arguments) < fewest or is_too_many or any(argument.startswith("-") for argument in arguments):
         print(f"{what}\n\nusage: leyden {usage}")
-        return 0 if arguments and arguments[0] in ("-h", "--help") else 1
-    return _report(lambda signals: job(*map(Path, arguments)), arguments)
+        return 0 if HELP & {*arguments} else 1
+
+    def at_once(signals: Signals) -> None:
+        with signals.at_once():
+            job(*map(Path, arguments))
+
+    return _report(at_once, arguments)
 
 
 def _train_job(signals: Signals, config: DictConfig) -> Any:
@@ -257,34 +269,6 @@ def _train_job(signals: Signals, config: DictConfig) -> Any:
         word = "plan=true" if config.plan else f"study={origin.choices['study']}"
         raise ValueError(f"{word} is for a study of several runs: add -m")
     return train_one(config, directory, origin, signals)
-
-
-def _preview_job(signals: Signals, config: DictConfig) -> None:
-    from leyden.preview import preview as preview_one
-
-    with signals.at_once():
-        preview_one(config, Path(HydraConfig.get().runtime.output_dir), origin_of_keys())
-
-
-def _doctor_job(signals: Signals, config: DictConfig) -> None:
-    from leyden.doctor.examine import examine
-
-    with signals.at_once():
-        if not examine(config, Path(HydraConfig.get().runtime.output_dir), origin_of_keys()):
-            raise SystemExit(1)
-
-
-def _find_job(what: str, signals: Signals, config: DictConfig) -> None:
-    function = getattr(importlib.import_module(f"leyden.find.{FOUND[what]}"), f"find_{FOUND[what]}")
-    with signals.at_once():
-        function(config, Path(HydraConfig.get().runtime.output_dir), origin_of_keys())
-
-
-def _profile_job(signals: Signals, config: DictConfig) -> None:
-    from leyden.profile import profile as profile_one
-
-    with signals.at_once():
-        profile_one(config, Path(HydraConfig.get().runtime.output_dir), origin_of_keys())
 
 
 def _doctor_directory_job(directory: Path) -> None:
@@ -313,6 +297,8 @@ def _resume_study(signals: Signals, directory: Path, changes: Sequence[str]) -> 
                 with_hydra(functools.partial(_train_job, signals), signals, arguments)
             except ValueError as error:  # the others go on
                 errors.append(error)
+    for other in errors[1:]:
+        print(f"error: {explain(other, changes)}", file=sys.stderr)
     if errors:
         raise errors[0]
 

@@ -29,7 +29,8 @@ def draw(directory: Path) -> list[Path]:
     """
     if not is_study(directory):
         return draw_run(directory)
-    runs = sorted(path.parent for path in directory.glob(f"*/{PREDICTIONS_FILE}"))
+    tested = sorted(path.parent for path in directory.glob(f"*/{PREDICTIONS_FILE}"))
+    runs = [run for run in tested if "metrics" in read_record(run)]  # one that trains longer is tested anew
     if not runs:
         raise ValueError(f"{directory} has no finished run yet")
     return [picture for run in runs for picture in draw_run(run)]
@@ -44,6 +45,8 @@ def draw_run(directory: Path) -> list[Path]:
     record, predictions = read_record(directory), read_predictions(directory)
     if predictions is None:
         raise ValueError(f"{directory} has no {PREDICTIONS_FILE}: its run is {record['status']}, not finished")
+    if "metrics" not in record:
+        raise ValueError(f"{directory} was tested before it went on: its run is {record['status']}, not finished")
     metrics = record["metrics"]
     curves = directory / "learning_curves.png"
     learning_curves(directory / "metrics.csv", curves, metrics, metrics.get("best/epoch"))

@@ -107,7 +107,7 @@ def regression_intervals(values: Array, labels: Array, deviation: float) -> dict
 
 
 def spearman_interval(correlation: float, num_images: int) -> Interval:
-    """The 95 % interval of a rank correlation; of fewer than four images, or a perfect one, nothing is known."""
+    """The 95 % interval of a rank correlation: all there is of fewer than four images, none of a perfect one."""
     if num_images < 4:
         return -1.0, 1.0
     if abs(correlation) >= 1:

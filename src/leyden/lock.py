@@ -12,15 +12,20 @@ from types import TracebackType
 from typing import Self
 
 LOCK_FILE = ".lock"
+CONTENTION = (BlockingIOError, PermissionError)  # how systems say that another process holds a lock
 PATIENCE, SECONDS_BETWEEN_TRIES = 0.5, 0.05  # someone may only have asked who holds it
+
+
+class Held(ValueError):
+    """Another process holds a lock."""
 
 
 class Lock:
     """Holds the lock of a run directory, which it makes, while it is a context manager.
 
     Raises:
-        ValueError: on entering, when the directory cannot be written or another process is at work in it, still
-            after `patience` seconds.
+        Held: on entering, when another process is at work in the directory, still after `patience` seconds.
+        ValueError: on entering, when the directory cannot be written, or no file in it be locked.
     """
 
     def __init__(self, directory: Path, patience: float = PATIENCE) -> None:
@@ -41,13 +46,19 @@ class Lock:
             try:
                 fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except OSError as error:
+            except CONTENTION as error:
                 if time.monotonic() - begun > self.patience:
                     os.close(self.descriptor)
-                    raise ValueError(
+                    raise Held(
                         f"another process is at work in {self.directory}: wait for its end, or give another directory"
                     ) from error
                 time.sleep(SECONDS_BETWEEN_TRIES)
+            except OSError as error:
+                os.close(self.descriptor)
+                raise ValueError(
+                    f"{self.directory} lies where files cannot be locked ({error.strerror}): "
+                    "give another place with runs_dir=…"
+                ) from error
         return self
 
     def __exit__(
@@ -64,8 +75,10 @@ def is_held(directory: Path) -> bool:
         return False
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except CONTENTION:
         return True
+    except OSError:  # where nothing can be locked nobody is at work
+        return False
     finally:
         os.close(descriptor)
     return False

@@ -31,7 +31,14 @@ def wait_for_ranks(trainer: Trainer, run: RunRecord) -> None:
         trainer.strategy.barrier()
         torch.distributed.destroy_process_group()  # gloo's threads would outlive the interpreter and abort it
     for number, process in enumerate(_processes(trainer), start=1):
-        if process.wait(timeout=SECONDS_FOR_RANKS_TO_END):
+        try:
+            code = process.wait(timeout=SECONDS_FOR_RANKS_TO_END)
+        except TimeoutExpired as error:
+            raise ChildProcessError(
+                f"rank {number} of this run (process {process.pid}) has not ended {SECONDS_FOR_RANKS_TO_END} s after "
+                "all was done: end it by hand"
+            ) from error
+        if code:
             raise _failure_of(number, process, run.directory)
 
 
@@ -57,12 +64,18 @@ def _told_by_others(run: RunRecord) -> str | None:
     give_up = time.monotonic() + SECONDS_TO_SEE_A_RANK_DIE
     while run.main_process and time.monotonic() < give_up:
         for path in sorted(run.directory.glob("error_rank*.txt")):
-            lines = path.read_text(encoding="utf-8").strip().splitlines() or [""]
-            if lines[-1] and not _is_lost_connection(RuntimeError(lines[-1])):
+            told = _last_line(path)
+            if told and not _is_lost_connection(RuntimeError(told)):
                 number = path.stem.removeprefix("error_rank")
-                return f"rank {number} of this run ended before its time: {lines[-1]}"
+                return f"rank {number} of this run ended before its time: {told}"
         time.sleep(0.1)
     return None
+
+
+def _last_line(path: Path) -> str:
+    """What a rank's error was; nothing where it could not write that, or not yet."""
+    lines = path.read_text(encoding="utf-8").strip().splitlines() if path.is_file() else []
+    return lines[-1] if lines else ""
 
 
 def _processes(trainer: Trainer) -> list[Popen[Any]]:
@@ -97,9 +110,6 @@ def _failure_of(number: int, process: Popen[Any], directory: Path) -> BaseExcept
     code = process.returncode
     if code in (-signal.SIGTERM, EXIT_CODE_WHEN_ASKED):
         return Interrupted(signal.SIGTERM)
-    path = rank_error_path(directory, number)
-    if path.is_file():
-        how = path.read_text(encoding="utf-8").strip().splitlines()[-1]
-    else:
-        how = f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    end = f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    how = _last_line(rank_error_path(directory, number)) or end
     return ChildProcessError(f"rank {number} of this run (process {process.pid}) ended before its time: {how}")

@@ -54,21 +54,22 @@ def starting_point(config: DictConfig, directory: Path, found: Found, origin: Or
     record = record_or_nothing(directory)
     if found.state is not None:
         record.setdefault("run_id", found.state["run"]["run_id"])
-    if rank() > 0:  # the first rank has seen to all that follows
-        return Start(record, found, is_finished=False)
-    is_finished = record.get("status") in ("finished", "pruned")
-    is_begun = is_finished or found.is_any
+    stored = config_of(found) or written_config(directory)
+    is_ended = record.get("status") in ("finished", "pruned")
+    is_longer = stored is not None and config.trainer.get("max_epochs") != stored.trainer.get("max_epochs")
+    is_finished = is_ended and not is_longer
+    if rank() > 0:  # the first rank sees to all that follows; those that a scheduler starts end by themselves
+        return Start(record, found, is_finished)
+    is_begun = is_ended or found.is_any
     if is_begun and config.resume != "auto":
         raise ValueError(
             f"{directory} holds a run already ({record.get('status', 'its record is lost')}): "
             "give resume=auto to go on with it, or another directory"
         )
-    stored = config_of(found) or written_config(directory)
     if is_begun and stored is not None:
         _check_settings(stored, config, origin)
-        if config.trainer.get("max_epochs") != stored.trainer.get("max_epochs"):
+        if is_longer:
             _check_longer(stored, config, found)
-            is_finished = False
             if found.state and not found.state["global_step"]:
                 found = Found(None, None, found.damaged)  # no step is taken yet, and the schedule has begun as another
     put_in_order(directory / "checkpoints", found)

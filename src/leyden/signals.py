@@ -49,9 +49,9 @@ class Signals:
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
         """Within this a signal raises where it comes, for work that may be left at any point."""
-        self.check()
         self.is_patient = False
         try:
+            self.check()
             yield
         finally:
             self.is_patient = True

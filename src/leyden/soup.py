@@ -25,6 +25,7 @@ from leyden.data import ImageDataModule
 from leyden.errors import command
 from leyden.finetune import Lora
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
+from leyden.lock import Lock
 from leyden.metric_names import direction
 from leyden.report.collect import Found, collect
 from leyden.run import RunRecord, is_study, working_directory
@@ -62,9 +63,10 @@ def cook(directories: Sequence[Path]) -> Path:
     _check(runs, configs, monitor, place)
     config = configs[0]
     assert isinstance(config, DictConfig)
-    config.logger, config.resume = None, "never"
+    config.logger, config.resume = {}, "never"
     config.trainer.devices, config.trainer.strategy = 1, "auto"
-    with contextlib.chdir(working_directory(runs[0].directory)), RunRecord(place, runs[0].overrides) as record:
+    there = working_directory(runs[0].directory)
+    with Lock(place), contextlib.chdir(there), RunRecord(place, runs[0].overrides) as record:
         record.begin(config, {}, is_new=True)
         kitchen = Kitchen(config, record, monitor)
         chosen, value = kitchen.choose(runs, sign)

@@ -85,7 +85,8 @@ def _run(
     if start.is_finished:
         is_online = "wandb" in start.record and mode_for_this_machine() == "online"
         rest = f" (what W&B may lack of it, `leyden sync {directory}` sends)" if is_online else ""
-        print(f"{directory} is {start.record.get('status')}: nothing to do{rest}")
+        if rank() == 0:
+            print(f"{directory} is {start.record.get('status')}: nothing to do{rest}")
         value: float | None = start.record.get("metrics", {}).get(f"best/{config.monitor}")
         return value
     run = RunRecord(directory, origin.overrides, start.record, origin.choices)

@@ -12,6 +12,7 @@ from leyden.errors import Interrupted
 from leyden.lesson import command
 from leyden.lesson.command import parse, teach
 from leyden.lesson.judge import Evidence
+from leyden.signals import Signals
 
 SMALL = ["backbone.width=8", "epochs=2", "trainer=cpu", "jobs=1", "backbone.activation=identity,relu", "seed=0,1"]
 
@@ -56,7 +57,7 @@ def test_study_that_cannot_be_run_keeps_no_other_back(tmp_path: Path, capsys: py
     with pytest.raises(
         ValueError, match=r"2 of 3 claims are not tested: learning_rate, dropout; .*lesson\.html says why"
     ):
-        teach(asked(tmp_path, "dropout", "layers", "learning_rate"), run_study)
+        teach(asked(tmp_path, "dropout", "layers", "learning_rate"), run_study, Signals())
     assert ran == ["study=lesson_optimizers", "study=lesson_dropout"]
     html = (tmp_path / "runs" / "lesson" / "lesson.html").read_text(encoding="utf-8")
     assert "have not begun. The data are not there" in html
@@ -68,14 +69,14 @@ def test_interrupted_lesson_writes_what_there_is(tmp_path: Path) -> None:
         raise Interrupted(2)
 
     with pytest.raises(Interrupted):
-        teach(asked(tmp_path, "dropout"), run_study)
+        teach(asked(tmp_path, "dropout"), run_study, Signals())
     assert "have not begun" in (tmp_path / "runs" / "lesson" / "lesson.html").read_text(encoding="utf-8")
 
 
 def test_each_study_is_run_once_with_the_seeds_that_fast_has(tmp_path: Path) -> None:
     ran: list[Sequence[str]] = []
     with pytest.raises(ValueError, match="are not tested"):
-        teach(asked(tmp_path, "capacity", "labels", "curves", "--fast"), ran.append)
+        teach(asked(tmp_path, "capacity", "labels", "curves", "--fast"), ran.append, Signals())
     assert [words[1] for words in ran] == ["study=lesson_capacity", "study=lesson_labels"]
     assert all("seed=0,1,2" in words for words in ran)
 

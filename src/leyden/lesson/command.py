@@ -8,6 +8,7 @@ from pathlib import Path
 from leyden.errors import explain
 from leyden.lesson.claims import Claim, Lesson, choose, read_lesson
 from leyden.lesson.judge import NAME, Evidence, judge, words_of
+from leyden.signals import Signals
 
 FAST_SEEDS = "seed=0,1,2"
 PAGE = "lesson.html"
@@ -28,7 +29,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(list(arguments))
 
 
-def teach(asked: argparse.Namespace, run_study: RunStudy) -> None:
+def teach(asked: argparse.Namespace, run_study: RunStudy, signals: Signals) -> None:
     """Runs and measures what is missing of the claims that are asked for, and writes the page, also when interrupted.
 
     Raises:
@@ -38,7 +39,7 @@ def teach(asked: argparse.Namespace, run_study: RunStudy) -> None:
     chosen = choose(lesson, asked.claims, asked.fast)
     reasons: dict[str, str] = {}
     try:
-        _run(chosen, asked, run_study, reasons)
+        _run(chosen, asked, run_study, signals, reasons)
     finally:
         page, untested = write(lesson, chosen, asked.runs, asked.fast, reasons)
         print(f"lesson     {os.path.relpath(page)}")
@@ -63,7 +64,13 @@ def write(
     return path, [one.claim.id for one in judged if one.verdict is None and one.claim.id in wanted]
 
 
-def _run(chosen: Sequence[Claim], asked: argparse.Namespace, run_study: RunStudy, reasons: dict[str, str]) -> None:
+def _run(
+    chosen: Sequence[Claim],
+    asked: argparse.Namespace,
+    run_study: RunStudy,
+    signals: Signals,
+    reasons: dict[str, str],
+) -> None:
     """Runs each study once, then makes the measurements; what cannot be run keeps nothing else back."""
     studies = {claim.study: claim for claim in chosen if claim.study}
     for number, (study, claim) in enumerate(studies.items()):
@@ -78,4 +85,5 @@ def _run(chosen: Sequence[Claim], asked: argparse.Namespace, run_study: RunStudy
     for claim in chosen:
         if claim.measure:
             print(f"measuring  {claim.id}", flush=True)
-            evidence.measure(claim)
+            with signals.at_once():
+                evidence.measure(claim)
