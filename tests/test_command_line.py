@@ -1,5 +1,6 @@
 """The command line: bad input gets one sentence and a failed run; signals end cleanly; help answers at once."""
 
+import functools
 import json
 import os
 import shlex
@@ -305,3 +306,28 @@ def test_help_that_is_read_in_part_leaves_no_error(arguments: list[str]) -> None
     done = subprocess.run([sys.executable, "-m", "leyden", *arguments], stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("words", [["evaluate", "run=x"], ["report", "runs/x"], ["resume", "x"], ["sync", "x"]])
+def test_help_is_given_wherever_it_is_asked_for(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    name, *arguments = [*words, "--help"]
+    of_a_run = functools.partial(command_line.of_a_run, name)
+    assert getattr(command_line, name, of_a_run)(arguments) == 0
+    assert f"leyden {name}" in capsys.readouterr().out
+
+
+def test_signal_ends_a_command_about_directories_where_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def report(*directories: Path) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        print("went on")
+
+    monkeypatch.setattr(command_line, "_report_job", report)
+    assert command_line.report([str(tmp_path)]) == 143
+    assert "went on" not in capsys.readouterr().out
+
+
+def test_checkpoints_of_what_is_no_run_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.checkpoints([str(tmp_path)]) == 1
+    assert f"error: {tmp_path} holds no run" in capsys.readouterr().err

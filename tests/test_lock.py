@@ -1,12 +1,13 @@
 """The lock of a run directory: one holder, freed by whatever ends it, never inherited."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from leyden.lock import LOCK_FILE, Lock, is_held
+from leyden.lock import LOCK_FILE, Held, Lock, is_held
 
 HOLD = """
 import pathlib, subprocess, sys
@@ -25,7 +26,7 @@ def test_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> 
         assert holder.stdout is not None
         child = holder.stdout.readline().strip()
         assert is_held(tmp_path)
-        with pytest.raises(ValueError, match="another process is at work in"), Lock(tmp_path):
+        with pytest.raises(Held, match="another process is at work in"), Lock(tmp_path):
             pass
         holder.kill()
         holder.wait()
@@ -54,3 +55,14 @@ def test_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     ):
         pass
     assert not (tmp_path / LOCK_FILE).exists()
+
+
+def test_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    with pytest.raises(ValueError, match=r"files cannot be locked \(No locks available\): give another") as caught:
+        Lock(tmp_path).__enter__()
+    assert not isinstance(caught.value, Held)
+    assert not is_held(tmp_path)

@@ -5,7 +5,7 @@ import torch
 from sklearn.metrics import confusion_matrix, precision_recall_curve
 
 from leyden.draw import read_matrix
-from leyden.metrics import metrics_for
+from leyden.metrics import MultiLabelMetrics, metrics_for
 from leyden.outcomes import OUTCOMES
 
 NAMES = ("a", "b", "c")
@@ -43,3 +43,16 @@ def test_means_of_metrics_lie_within_their_intervals() -> None:
         for name, value in metrics.compute().items():
             low, high = found.intervals[name]
             assert low <= value <= high, (task, name)
+
+
+def test_thresholds_of_any_size_are_read_as_they_were() -> None:
+    metrics = metrics_for("multi_label", NAMES)[1]
+    assert isinstance(metrics, MultiLabelMetrics)
+    metrics.thresholds.logits.copy_(torch.tensor([-3.0, 12.0, 25.0]))
+    labels = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
+    logits = 30 * labels - 10
+    metrics.update(logits, labels)
+    classes = OUTCOMES["multi_label"](metrics, logits, labels, NAMES).classes
+    assert classes is not None
+    kept = torch.tensor([float(str(row[-1])) for row in classes], dtype=torch.float64)
+    torch.testing.assert_close(kept.logit().float(), metrics.thresholds.logits, rtol=1e-5, atol=0)

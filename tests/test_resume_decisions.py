@@ -257,3 +257,12 @@ def test_run_goes_on_from_another_directory_with_any_number_of_workers(
     assert command_line.resume([str(run.directory), workers]) == 0
     assert differences(whole, run) == []
     assert Path.cwd() == Path("/")
+
+
+def test_every_rank_of_a_finished_run_finds_nothing_to_do(
+    command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a scheduler starts them again, each by itself."""
+    assert command("epochs=1")[0] == 0
+    monkeypatch.setenv("RANK", "1")
+    assert command("epochs=1", "resume=auto")[:2] == (0, "")

@@ -1,20 +1,15 @@
 """The run's record: truthful while it runs, when it ends, when it fails; readable at every instant."""
 
 import contextlib
-import json
 import logging
-import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import leyden.run
 from leyden import __version__
 from leyden.errors import Interrupted
 from leyden.run import RunRecord, read_record, show_warnings, write_atomically
@@ -57,66 +52,6 @@ def test_second_attempt_counts_and_keeps_facts(tmp_path: Path) -> None:
         pass
     record = read_record(tmp_path)
     assert (record["attempt"], record["parameters"], record["status"], record["reason"]) == (2, 7, "finished", None)
-
-
-def test_commit_of_the_users_project_stands_beside_that_of_leyden(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert record_here()["project_commit"] is None  # no repository
-    git("init", "--quiet")
-    assert record_here()["project_commit"] is None  # no commit in it
-    (tmp_path / "parts.py").touch()
-    (tmp_path / ".gitignore").write_text("runs/\n", encoding="utf-8")
-    git("add", ".")
-    git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "--quiet", "--message=begin")
-    clean = record_here()
-    assert clean["project_commit"] == git("rev-parse", "HEAD")
-    assert clean["project_dirty"] is False
-    assert clean["git_commit"] != clean["project_commit"]
-    (tmp_path / "notes.txt").touch()  # nothing that trains
-    assert record_here()["project_dirty"] is False
-    (tmp_path / "conf").mkdir()
-    (tmp_path / "conf" / "new.yaml").touch()
-    assert record_here()["project_dirty"] is True
-
-
-def test_in_its_own_repository_leyden_is_no_project_of_the_users(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(Path(__file__).parent)
-    with RunRecord(tmp_path, []) as run:
-        pass
-    assert run.facts["project_commit"] is None
-
-
-def test_leyden_installed_within_a_project_does_not_pass_off_its_commit(tmp_path: Path) -> None:
-    shutil.copytree(Path(leyden.run.__file__).parents[1] / "leyden", tmp_path / "site-packages" / "leyden")
-    (tmp_path / ".gitignore").write_text("site-packages/\n", encoding="utf-8")
-    with contextlib.chdir(tmp_path):
-        git("init", "--quiet")
-        git("add", ".")
-        git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "--quiet", "--message=begin")
-        commit = git("rev-parse", "HEAD")
-    asked = "from leyden.run import _commits; import json; print(json.dumps(_commits()))"
-    words = [sys.executable, "-c", asked]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site-packages")}
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=60)
-    assert json.loads(done.stdout) == {
-        "git_commit": None, "git_dirty": None, "project_commit": commit, "project_dirty": False,
-    }  # fmt: skip
-
-
-def record_here() -> dict[str, Any]:
-    """What a run says that is called in the current directory."""
-    with RunRecord(Path("runs"), []) as run:
-        pass
-    return run.facts
-
-
-def git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10)
-    return done.stdout.strip()
 
 
 def test_end_is_recorded_though_a_second_sigint_comes_while_it_is_written(

@@ -71,6 +71,14 @@ def test_soup_is_the_greedy_mean_and_is_tested_as_a_run_is(
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert soup.record["metrics"]["test/accuracy"] == pytest.approx(accuracy(expected, first, "test"))
     assert soup.record["status"] == "finished"
+    assert soup.record["choices"] == by_name[chosen[0]].record["choices"]
+    assert command_line.resume([str(place)]) == 0
+    assert "is finished: nothing to do" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="is there already"):
+        cook([run.directory for run in runs])
+    (place / "run.json").write_text(json.dumps(soup.record | {"status": "interrupted"}), encoding="utf-8")
+    assert cook([run.directory for run in runs]) == place
+    assert FinishedRun(place).record["metrics"] == soup.record["metrics"]
 
 
 def test_renewed_batch_norm_has_the_mean_statistics_of_training_batches() -> None:
@@ -105,10 +113,10 @@ def test_soup_that_is_no_better_than_its_best_run_says_so(
 ) -> None:
     record = {"metrics": {"best/val/accuracy": 0.7}}
     runs = [Ingredient(Found(name, Path(name), "finished", {}, 0, record=record), {}) for name in ("one", "other")]
-    warn_of_no_gain("val/accuracy", runs, value, 1)
+    warn_of_no_gain("val/accuracy", runs, value)
     assert words in caplog.text
     assert bool(words) == bool(caplog.text)
-    warn_of_no_gain("val/accuracy", runs[:1], 0.7, 1)
+    warn_of_no_gain("val/accuracy", runs[:1], 0.7)
     assert "no other run made the mean better: the soup is one alone" in caplog.text
 
 

@@ -63,11 +63,9 @@ def main() -> int:
     if command in ("-sc", "--shell-completion"):
         return complete(arguments)
     if command not in COMMANDS:
-        from difflib import get_close_matches
+        from leyden.config import suggest
 
-        near = get_close_matches(command, COMMANDS, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(COMMANDS)}"
-        print(f"error: unknown command '{command}': {hint}", file=sys.stderr)
+        print(f"error: unknown command '{command}': {suggest(command, list(COMMANDS))}", file=sys.stderr)
         return 1
     from leyden import command_line
 

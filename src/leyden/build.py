@@ -20,6 +20,7 @@ from pytorch_lightning.profilers import PassThroughProfiler, Profiler
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
+from leyden.augment import Augmentation
 from leyden.callbacks import Checkpoints, Ema, Heartbeat, Layers, Pruning, StepBoundary
 from leyden.callbacks.trial import trial_of
 from leyden.check import check_monitor, import_target
@@ -91,10 +92,9 @@ def build_classifier(config: DictConfig, data: ImageDataModule | DataFacts) -> I
         head = Number(head)
     finetune.begin(backbone, head, None if config.steps else config.epochs)
     warn_of_stages_that_never_come(finetune, config.trainer.get("max_epochs"))
-    of_data = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std}
     of_classes = {} if data.task == "regression" else {"num_classes": data.num_classes}
     classifier = ImageClassifier(
-        augment=instantiate(config.augment, **of_data, seed=config.seed, image_size=data.image_size),
+        augment=build_augment(config, data),
         backbone=backbone.to(memory_format=torch.channels_last),  # convolutions are up to 1.6 times as fast so
         head=head,
         loss=instantiate(config.loss, **of_classes),
@@ -109,6 +109,13 @@ def build_classifier(config: DictConfig, data: ImageDataModule | DataFacts) -> I
     )
     classifier.loaded = loaded
     return classifier
+
+
+def build_augment(config: DictConfig, data: ImageDataModule | DataFacts) -> Augmentation:
+    """The augmentation of these images, which draws by the run's seed."""
+    facts = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std, "image_size": data.image_size}
+    augment: Augmentation = instantiate(config.augment, **facts, seed=config.seed)
+    return augment
 
 
 def warn_of_what_makes_no_sense(finetune: Finetune, config: DictConfig) -> None:

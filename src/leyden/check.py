@@ -36,10 +36,7 @@ PASSED_BY_TRAIN = {
     "trainer": {"callbacks", "logger", "plugins"},
     "logger": {"run_directory"},
 }
-GROUPS = (
-    "data", "augment", "backbone", "head", "loss", "finetune", "optimizer", "schedule", "test_time", "trainer",
-    "logger", "callbacks",
-)  # fmt: skip
+GROUPS = tuple(item.name for item in fields(Config) if item.default_factory is dict)
 
 
 def check(config: DictConfig, origin: Origin | None = None, groups: Sequence[str] = GROUPS) -> None:

@@ -208,14 +208,18 @@ def newest_whole(directory: Path, run_id: str | None = None) -> Found:
         ValueError: a checkpoint is of another run than `run_id`, or of another format.
     """
     damaged: list[Path] = []
-    bests = [_read_or_name(directory / name, WEIGHTS, run_id, damaged) for name in (BEST, BEST_COPY)]
+    bests = [  # one network at a time is in memory
+        (best["run"]["run_id"], best["global_step"])
+        for name in (BEST, BEST_COPY)
+        if (best := _read_or_name(directory / name, WEIGHTS, run_id, damaged)) is not None
+    ]
     for name in (LAST, PREVIOUS):
         state = _read_or_name(directory / name, STATE, run_id, damaged)
         if state is None:
             continue
         step = state["callbacks"].get("Checkpoints", {}).get("best_step")
-        ours = [best for best in bests if best is not None and best["run"]["run_id"] == state["run"]["run_id"]]
-        if step is None or any(best["global_step"] >= step for best in ours):
+        ours = [best_step for best_run, best_step in bests if best_run == state["run"]["run_id"]]
+        if step is None or any(best_step >= step for best_step in ours):
             return Found(directory / name, state, damaged)
         log.warning("%s: the best weights that it speaks of are not here", directory / name)
     return Found(None, None, damaged)

@@ -1,4 +1,4 @@
-"""Data > batch > **augment > backbone > head > loss > metrics** > checkpoint: the whole step in sight; read this first.
+"""Data > batch > **augment > backbone > head > loss > metrics** > checkpoint: the whole step in sight.
 
 Shapes: B images of a batch, C channels, H x W pixels, K classes. Where several labels are learnt, labels are [B, K]
 as logits are; where a number is, both are [B].

@@ -19,7 +19,7 @@ from leyden.composition import is_override, origin_of_keys, see_own_parts, with_
 from leyden.config import Origin
 from leyden.errors import Interrupted, explain
 from leyden.options import help_of, parse
-from leyden.run import is_study, membership, rank, show_warnings
+from leyden.run import describe_state, is_study, membership, rank, show_warnings
 from leyden.signals import Signals
 
 HELP = {"-h", "--help"}
@@ -258,7 +258,7 @@ def _about_directories(
     return _report(at_once, arguments)
 
 
-def _train_job(signals: Signals, config: DictConfig) -> Any:
+def _train_job(signals: Signals, config: DictConfig) -> None:
     from leyden.train import train as train_one
 
     signals.check()  # libraries take seconds to import, and break where that is interrupted
@@ -268,7 +268,7 @@ def _train_job(signals: Signals, config: DictConfig) -> Any:
             directory.rmdir()
         word = "plan=true" if config.plan else f"study={origin.choices['study']}"
         raise ValueError(f"{word} is for a study of several runs: add -m")
-    return train_one(config, directory, origin, signals)
+    train_one(config, directory, origin, signals)
 
 
 def _doctor_directory_job(directory: Path) -> None:
@@ -305,8 +305,9 @@ def _resume_study(signals: Signals, directory: Path, changes: Sequence[str]) -> 
 
 def _checkpoints_job(directory: Path) -> None:
     from leyden.checkpoint import describe
-    from leyden.run import describe_state
 
+    if not any((directory / name).exists() for name in ("run.json", "checkpoints")):
+        raise ValueError(f"{directory} holds no run: give the directory of one, as its end names it")
     print(f"{directory}: {describe_state(directory)}")
     print(describe(directory / "checkpoints"))
 
@@ -351,7 +352,6 @@ def _new_job(directory: Path) -> None:
 
 
 def _status_job(directory: Path) -> None:
-    from leyden.run import describe_state
     from leyden.study.display import print_table
     from leyden.study.record import rows_of
 
@@ -374,7 +374,7 @@ def _report(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
         if rank() == 0:  # all ranks stop together
             print(stopped, file=sys.stderr)
         return stopped.exit_code
-    except SystemExit as ended:  # argparse has printed what is wrong with an option
+    except SystemExit as ended:  # whoever raised it has said why
         return 1 if ended.code else 0
     except Exception as error:
         if any(argument.lstrip("+") == "debug=true" for argument in arguments):

@@ -176,16 +176,19 @@ class Origin:
 
     def is_given(self, path: str) -> bool:
         """Whether the user gave a key a value, on the command line or in a recipe."""
-        if any(override.lstrip("+~").split("=", 1)[0] == path for override in self.overrides):
+        if self._override(path) is not None:
             return True
         recipe = f"experiment/{self.choices.get('experiment')}.yaml"
         return any(_sets(directory / recipe, path) for directory in self.directories)
 
+    def _override(self, path: str) -> str | None:
+        """The override of a key; of two, the later one counts."""
+        return next((word for word in reversed(self.overrides) if word.lstrip("+~").split("=", 1)[0] == path), None)
+
     def of(self, path: str) -> str:
         """The override or file that sets `path` (dotted), as words for the end of a message."""
-        for override in reversed(self.overrides):  # of two, the later one counts
-            if override.lstrip("+~").split("=", 1)[0] == path:
-                return f" (override {override})"
+        if (override := self._override(path)) is not None:
+            return f" (override {override})"
         group = path.split(".")[0]
         for file, inner in [
             (f"experiment/{self.choices.get('experiment')}.yaml", path),
@@ -209,18 +212,20 @@ def _sets(file: Path, path: str) -> bool:
     return True
 
 
-def suggest(word: str, known: Sequence[str]) -> str:
-    """ "did you mean 'x'?", or the known words where none is near."""
+def suggest(word: str, known: Sequence[str], otherwise: str | None = None) -> str:
+    """The hint "did you mean 'x'?"; where no known word is near, `otherwise`, or all of them."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"
+    if otherwise:
+        return otherwise
     return f"expected one of {', '.join(sorted(known))}" if known else "there are none"
 
 
-def leaves(node: Mapping[Any, Any] | DictConfig, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(node: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """Each plain value or list of a config with its dotted path."""
     for key, value in node.items():
-        if isinstance(value, DictConfig | Mapping):
+        if isinstance(value, Mapping):  # a DictConfig is one
             yield from leaves(value, f"{path}{key!s}.")
         else:
             yield f"{path}{key!s}", value

@@ -1,7 +1,7 @@
 """Run directory > **draw** > pictures: learning curves and what suits the task, from what a run has recorded."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from leyden.run import is_study, read_record, write_atomically
 MATRIX_FILE = "confusion_matrix.csv"  # of one class per image
 CLASSES_FILE = "classes.csv"  # of any number of labels
 CURVES_FILE = "precision_recall.csv"  # of each class against the others
-CLASSES_HEADER = ("class", "test_images", "average_precision", "low", "high", "threshold")
 
 
 def draw(directory: Path) -> list[Path]:
@@ -77,12 +76,7 @@ def draw_run(directory: Path) -> list[Path]:
 def write_matrix(matrix: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
     """Writes a confusion matrix [K, K] as a table: a row per true class, a column per predicted one."""
     rows = [["true", *class_names], *([name, *counts] for name, counts in zip(class_names, matrix, strict=True))]
-    write_atomically(path, "".join(",".join(_quoted(cell) for cell in row) + "\n" for row in rows))
-
-
-def _quoted(cell: object) -> str:
-    text = str(cell)
-    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') else text
+    _write_table(rows, path)
 
 
 def read_matrix(path: Path) -> tuple[NDArray[np.int64], list[str]]:
@@ -99,8 +93,7 @@ def write_curves(curves: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], path: 
         for name, points in curves.items()
         for precision, recall in zip(*points, strict=True)
     ]
-    table = [("class", "recall", "precision"), *rows]
-    write_atomically(path, "".join(",".join(_quoted(cell) for cell in row) + "\n" for row in table))
+    _write_table([("class", "recall", "precision"), *rows], path)
 
 
 def read_curves(path: Path) -> dict[str, tuple[list[float], list[float]]]:
@@ -119,8 +112,8 @@ def write_classes(rows: Sequence[tuple[str, int, float, float, float, float]], p
     """Writes a row per class: how many test images it is on, its average precision with the 95 % interval of that, and
     the probability from which on the answer is yes.
     """
-    table = [CLASSES_HEADER, *rows]
-    write_atomically(path, "".join(",".join(_quoted(cell) for cell in row) + "\n" for row in table))
+    header = ("class", "test_images", "average_precision", "low", "high", "threshold")
+    _write_table([header, *rows], path)
 
 
 def read_classes(path: Path) -> list[tuple[str, float, float, float]]:
@@ -128,3 +121,13 @@ def read_classes(path: Path) -> list[tuple[str, float, float, float]]:
     with path.open(newline="", encoding="utf-8") as file:
         rows = [*csv.DictReader(file)]
     return [(row["class"], float(row["average_precision"]), float(row["low"]), float(row["high"])) for row in rows]
+
+
+def _write_table(rows: Iterable[Sequence[object]], path: Path) -> None:
+    """Writes rows as CSV; Python's own writer leaves a carriage return in a name without quotes."""
+    write_atomically(path, "".join(",".join(map(_quoted, row)) + "\n" for row in rows))
+
+
+def _quoted(cell: object) -> str:
+    text = str(cell)
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') else text

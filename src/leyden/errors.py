@@ -79,7 +79,7 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
 
 
 def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
@@ -100,9 +100,10 @@ def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
     if match := re.match(r"In '([^']+)': .* raised while composing config", lines[0]):
         files = [place / f"{match[1]}.yaml" for place in (CONFIG_DIRECTORY, *own_directories(arguments))]
         file = next((path for path in files if path.is_file()), files[0])
-        if unknown := re.match(r"Key '([^']+)' not in", lines[1]):
+        why = (lines[1:] or lines)[0]
+        if unknown := re.match(r"Key '([^']+)' not in", why):
             return f"unknown key '{unknown[1]}' (file {file}): {suggest(unknown[1], root_keys())}"
-        return f"{lines[1]} (file {file})"
+        return f"{why} (file {file})"
     if cause is not None and cause.full_key:
         given = re.match(r"Error merging override (.*)", lines[0])
         return f"{given[1] if given else cause.full_key}: {str(cause).splitlines()[0]}"
@@ -127,8 +128,8 @@ def _nearest(path: str, arguments: Sequence[str]) -> str:
     if not isinstance(node, DictConfig):
         return f"{parent} has no keys"
     keys = [str(item) for item in node if not str(item).startswith("_")]
-    hint = suggest(key, keys)
-    return hint if hint.startswith("did") else f"{hint}, or +{path}=… for an argument that the file does not list"
+    known = f"expected one of {', '.join(sorted(keys))}" if keys else "there are none"
+    return suggest(key, keys, f"{known}, or +{path}=… for an argument that the file does not list")
 
 
 def _compose_without(path: str, arguments: Sequence[str]) -> DictConfig:

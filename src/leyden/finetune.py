@@ -320,8 +320,9 @@ class Lora(Finetune):
             found = [name for name, layer in layers.items() if getattr(layer, "kernel_size", (1, 1)) == (1, 1)]
             wrong = "null: this backbone has no linear layer and no 1 × 1 convolution" if not found else ""
         else:
-            found = [name for name in layers if any(f".{name}".endswith(f".{target}") for target in self.targets)]
-            missing = [t for t in self.targets if not any(f".{name}".endswith(f".{t}") for name in found)]
+            meant = {target: {name for name in layers if f".{name}".endswith(f".{target}")} for target in self.targets}
+            found = [name for name in layers if any(name in names for names in meant.values())]
+            missing = [target for target, names in meant.items() if not names]
             wrong = f"{missing[0]}: this backbone has no linear layer or convolution of that name" if missing else ""
         if wrong or not found:
             raise ValueError(f"finetune.targets={wrong or '[] names no layer'}: give names of {_some(list(layers))}")

@@ -80,20 +80,20 @@ def keep_freed_memory() -> None:
 
 def cpu_multiplies_bfloat16() -> bool:
     """Whether the CPU has bfloat16 dot products in hardware (AVX512-BF16 or AMX)."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if platform.machine() != "x86_64" or not cpuinfo.is_file():
-        return False
-    flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+    return platform.machine() == "x86_64" and not {"avx512_bf16", "amx_bf16"}.isdisjoint(_of_cpu("flags").split())
 
 
 def describe_device(accelerator: str) -> dict[str, str | int]:
     """The device's name and the threads that PyTorch uses, for the run's record."""
     if accelerator == "cuda":
-        return {"kind": "cuda", "name": torch.cuda.get_device_name(), "threads": torch.get_num_threads()}
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = models[0] if models else name
+        name = torch.cuda.get_device_name()
+    else:
+        name = _of_cpu("model name") or platform.processor() or platform.machine()
     return {"kind": accelerator, "name": name, "threads": torch.get_num_threads()}
+
+
+def _of_cpu(field: str) -> str:
+    """What Linux says of the CPU; nothing elsewhere."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")

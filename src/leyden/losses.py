@@ -67,7 +67,7 @@ class ClassificationLoss(nn.Module):
     def balanced(self, labels: Tensor) -> Tensor:
         """The weights under which all classes count the same, [K], for labels int64 [N]."""
         counts = torch.bincount(labels, minlength=self.num_classes)
-        self._refuse((counts == 0), "has no training image")
+        self._refuse(counts == 0, "has no training image")
         return counts.sum() / (self.num_classes * counts)
 
     def _refuse(self, is_wrong: Tensor, why: str) -> None:

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from leyden.backbones.tensors import POSITIONS
+
 log = logging.getLogger(__name__)
 
-NORMS = (
-    nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm,
-)  # fmt: skip
-EMBEDDINGS = ("position_embedding", "pos_embed", "class_token", "cls_token", "dist_token", "reg_token")
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+EMBEDDINGS = (*POSITIONS, "class_token", "cls_token", "dist_token", "reg_token")
 
 # from the lowest value allowed to below the highest
 RANGES: dict[str, tuple[float, float]] = {"momentum": (0, 1), "alpha": (0, 1), "rho": (0, 1), "dampening": (0, 1)}
@@ -101,7 +101,7 @@ def parameter_groups(
     """Splits trainable parameters by their learning rate, in multiples of `lr`, and by whether they decay."""
     rates = rates or {}
     split: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for _, parameter, decays in _rule(module, undecayed):
+    for _, parameter, decays in _trained(module, undecayed):
         split.setdefault((rates.get(parameter, 1.0), decays), []).append(parameter)
     return [
         {"params": parameters, "weight_decay": weight_decay if decays else 0.0}
@@ -116,7 +116,7 @@ def base_rate(optimizer: Optimizer) -> float:
     return group["lr"] / group.get("rate", 1.0)
 
 
-def _rule(module: nn.Module, undecayed: Collection[nn.Parameter]) -> Iterator[tuple[str, nn.Parameter, bool]]:
+def _trained(module: nn.Module, undecayed: Collection[nn.Parameter]) -> Iterator[tuple[str, nn.Parameter, bool]]:
     """Kind, parameter and whether it decays: weights do; biases, norms, position embeddings and tokens do not.
 
     A network of timm names what else of it must not, by its method `no_weight_decay`.
@@ -148,9 +148,9 @@ def describe_groups(
     """Which parameters decay and which do not, by kind: two lines; a third where some are frozen or have own rates."""
     lines = []
     for wanted, title in ((True, "weight decay"), (False, "no weight decay")):
-        members = [(kind, parameter) for kind, parameter, decays in _rule(module, undecayed) if decays is wanted]
+        members = [(kind, parameter) for kind, parameter, decays in _trained(module, undecayed) if decays is wanted]
         kinds = ", ".join(f"{kind} ×{count}" for kind, count in Counter(kind for kind, _ in members).items())
-        lines.append(f"{title}: {sum(p.numel() for _, p in members):,} values ({kinds or 'none'})")
+        lines.append(f"{title}: {sum(parameter.numel() for _, parameter in members):,} values ({kinds or 'none'})")
     sizes: Counter[float] = Counter()  # of frozen values the rate is 0
     for parameter in module.parameters():
         sizes[(rates or {}).get(parameter, 1.0) if parameter.requires_grad else 0.0] += parameter.numel()

@@ -80,7 +80,7 @@ def multi_label_outcome(metrics: Metric, logits: Tensor, labels: Tensor, class_n
     losses = binary_cross_entropy(logits.numpy(), truth)
     bounds = multi_label_intervals(logits.numpy(), truth, answers, losses, class_names)
     found, names = metrics.compute(), average_precision_names(class_names)
-    columns = class_names, truth.sum(0), names, thresholds.sigmoid().tolist()
+    columns = class_names, truth.sum(0), names, thresholds.double().sigmoid().tolist()
     rows = [
         (name, int(count), found[key], *bounds[key], threshold)
         for name, count, key, threshold in zip(*columns, strict=True)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
+from leyden.check import check
 from leyden.config import Origin
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,13 @@ def _of_a_run(run: dict[str, Any], source: str) -> Preprocessing:
     return Preprocessing(data["image_shape"][-1], margin, tuple(data["mean"]), tuple(data["std"]), "bicubic", source)
 
 
+def settle(config: DictConfig, origin: Origin) -> None:
+    """Resolves a config, checks it, and lets its weights say how images are prepared."""
+    OmegaConf.resolve(config)
+    check(config, origin)
+    adopt(config, origin)
+
+
 def adopt(config: DictConfig, origin: Origin) -> None:
     """Puts into the config of the data what the weights ask for, where it leaves a choice and the user gave nothing.
 
@@ -77,4 +85,5 @@ def for_channels(asked: Preprocessing, channels: int) -> tuple[tuple[float, ...]
     """Mean and deviation of each channel of images that may have others; of grey ones, the mean over the colours."""
     if len(asked.mean) == channels:
         return asked.mean, asked.std
-    return tuple((round(sum(values) / len(values), 6),) * channels for values in (asked.mean, asked.std))  # type: ignore[return-value]
+    mean, std = ((round(sum(values) / len(values), 6),) * channels for values in (asked.mean, asked.std))
+    return mean, std

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn import functional as F
 
 from leyden.augment import Augmentation
 from leyden.augment.geometry import cut_centre
 from leyden.augment.policy import NAMES
-from leyden.build import build_data, instantiate
-from leyden.check import check
+from leyden.build import build_augment, build_data
 from leyden.config import Origin
 from leyden.data import Batch, ImageDataModule
 from leyden.data.labels import describe_label
-from leyden.preprocessing import adopt
+from leyden.figures import new_figure
+from leyden.preprocessing import settle
 
 NUM_IMAGES, NUM_COPIES = 8, 5
 RUN_FILE, NUM_COPIES_OF_A_RUN = "augmentation.png", 4
@@ -34,12 +34,9 @@ PARAMETERLESS = ("identity", "autocontrast", "equalize")
 
 def preview(config: DictConfig, directory: Path, origin: Origin) -> Path:
     """Draws some training images under the config's augmentation to `directory`/preview.png."""
-    OmegaConf.resolve(config)
-    check(config, origin)
-    adopt(config, origin)
+    settle(config, origin)
     data = build_data(config)
-    facts = {"num_classes": data.num_classes, "mean": data.mean, "std": data.std, "image_size": data.image_size}
-    augment: Augmentation = instantiate(config.augment, **facts, seed=config.seed)
+    augment = build_augment(config, data)
     data.setup("fit")
     batch = data.some_training_images(NUM_IMAGES)
     path = directory / "preview.png"
@@ -51,14 +48,12 @@ def preview(config: DictConfig, directory: Path, origin: Origin) -> Path:
 
 def draw_preview(augment: Augmentation, batch: Batch, class_names: tuple[str, ...], path: Path) -> None:
     """A row of originals, then a row for each of the first epochs with what was drawn below every image."""
-    from matplotlib.figure import Figure
-
     num_images = len(batch.labels)
     epochs = [augment.show(batch, epoch) for epoch in range(NUM_COPIES)]
     captions = [[describe(drawn, position) for position in range(num_images)] for _, drawn in epochs]
     num_lines = [1 + max(caption.count("\n") for caption in row) for row in captions]
     height = (1 + NUM_COPIES) * (IMAGE_INCHES + 0.15) + 0.2 + sum(num_lines) * LINE_INCHES
-    figure = Figure(figsize=(0.4 + num_images * (IMAGE_INCHES + 0.2), height), layout="constrained")
+    figure = new_figure(0.4 + num_images * (IMAGE_INCHES + 0.2), height)
     grid = figure.subplots(1 + NUM_COPIES, num_images, squeeze=False)
     grid[0, 0].set_ylabel("original", fontsize=9)
     for axes, image, label in zip(grid[0], batch.images, batch.labels, strict=True):
@@ -77,8 +72,6 @@ def draw_in_run(augment: Augmentation, data: ImageDataModule, directory: Path) -
 
     Axes of its own for each image, as the preview has, would take seconds.
     """
-    from matplotlib.figure import Figure
-
     if not augment.operations:
         return []
     batch = data.some_training_images(NUM_IMAGES)
@@ -88,7 +81,7 @@ def draw_in_run(augment: Augmentation, data: ImageDataModule, directory: Path) -
     tiles = F.pad(torch.stack(rows).clamp(0, 1).cpu(), (0, gap, 0, gap), value=1.0)  # [rows, N, C, H, W]
     num_rows, num_images, channels, height, width = tiles.shape
     pixels = tiles.permute(0, 3, 1, 4, 2).reshape(num_rows * height, num_images * width, channels)
-    figure = Figure(figsize=(0.9 + num_images, 0.5 + num_rows))
+    figure = new_figure(0.9 + num_images, 0.5 + num_rows, layout=None)
     axes = figure.add_axes((0.9 / (0.9 + num_images), 0, num_images / (0.9 + num_images), num_rows / (0.5 + num_rows)))
     axes.imshow(np.repeat(pixels.numpy(), 3 // channels, axis=2), interpolation="nearest", aspect="auto")
     words = [describe_label(label, data.class_names) for label in batch.labels]

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.profilers import Profiler
 
 from leyden.build import build_classifier, build_data, build_trainer, fit_labels
-from leyden.check import check
 from leyden.config import Origin
 from leyden.hardware import choose_accelerator, choose_precision
-from leyden.preprocessing import adopt
+from leyden.preprocessing import settle
 from leyden.run import without_words_of
 
 
@@ -22,9 +21,7 @@ class Rehearsal:
     """
 
     def __init__(self, config: DictConfig, origin: Origin) -> None:
-        OmegaConf.resolve(config)
-        check(config, origin)
-        adopt(config, origin)
+        settle(config, origin)
         seed_everything(config.seed, verbose=False)
         self.config = config
         self.accelerator = choose_accelerator(config.trainer.accelerator)

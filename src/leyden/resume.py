@@ -1,19 +1,18 @@
 """Command line > **where a run begins** > train: at its first step, or where an earlier attempt left off."""
 
-import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from leyden.build import instantiate
 from leyden.check import check
 from leyden.checkpoint import Found, newest_whole, put_in_order
-from leyden.config import FREE, Origin, leaves
+from leyden.config import FREE, Origin, leaves, suggest
 from leyden.run import rank, read_record
 from leyden.schedules import first_step_that_differs
 from leyden.transfer_table import DIGEST
@@ -31,6 +30,10 @@ class Start(NamedTuple):
     record: dict[str, Any]
     found: Found
     is_finished: bool  # or pruned: nothing is left to do
+
+    def recorded(self, key: str) -> Any:
+        """What run.json says of the attempt before, or its checkpoint where that is lost."""
+        return self.record.get(key) or (self.found.state or {}).get("run", {}).get(key)
 
     def describe(self) -> str:
         """Where training goes on, in words."""
@@ -117,18 +120,23 @@ def config_to_resume(directory: Path, found: Found, changes: Sequence[str]) -> t
     for change in changes:
         apply_change(change, config)
     config.resume = "auto"
-    check(config, Origin(overrides))
-    return config, Origin(overrides, known.get("choices", {}))
+    origin = Origin(overrides, known.get("choices", {}))
+    check(config, origin)
+    return config, origin
 
 
 def apply_change(change: str, config: DictConfig) -> None:
+    """Sets a key of a run's config, and what was made from it.
+
+    Raises:
+        ValueError: `change` is not of the form key=value, or its key is none.
+    """
     key = change.partition("=")[0]
     keys = [name for name, _ in leaves(config)]
     if "=" not in change:
         raise ValueError(f"{change}: expected key=value, as in epochs=40")
     if key not in keys:
-        near = difflib.get_close_matches(key, keys, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else "expected a key of its config.yaml that has a plain value"
+        hint = suggest(key, keys, "expected a key of its config.yaml that has a plain value")
         raise ValueError(f"unknown key '{key}' (override {change}): {hint}")
     before = OmegaConf.select(config, "data.root")
     config.merge_with_dotlist([change])
@@ -158,7 +166,7 @@ def check_same_data(start: Start, facts: Mapping[str, Any]) -> None:
     Raises:
         ValueError: other images, labels or classes, so that other ones would be in each split.
     """
-    before = start.record.get("data") or (start.found.state or {}).get("run", {}).get("data")
+    before = start.recorded("data")
     if start.found.state is None or not before:
         return
     if before["layout"] != facts["layout"]:
@@ -179,8 +187,7 @@ def check_same_weights(start: Start, loaded: Mapping[str, Any] | None) -> None:
     Raises:
         ValueError: its content has changed.
     """
-    recorded = start.record.get("transfer") or (start.found.state or {}).get("run", {}).get("transfer") or {}
-    before = recorded.get(DIGEST)
+    before = (start.recorded("transfer") or {}).get(DIGEST)
     if start.found.state is not None and before and loaded and before != loaded["digest"]:
         raise ValueError(
             f"{loaded['source']} holds other weights than those that this run began with "
@@ -221,7 +228,7 @@ def _check_longer(stored: DictConfig, config: DictConfig, found: Found) -> None:
     if found.state is None:
         raise ValueError(f"epochs={new}: the run's checkpoints are lost: train anew")
     before, done = found.state["total_steps"], found.state["global_step"]
-    make_schedule = hydra.utils.instantiate(config.schedule, _convert_="all")
+    make_schedule = instantiate(config.schedule)
     # The rate of the next step is set already, and goes with the optimizer's state.
     differs = first_step_that_differs(make_schedule, before, before // old * new, done + 1) if done else None
     if differs is not None:

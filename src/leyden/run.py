@@ -12,7 +12,6 @@ import secrets
 import shlex
 import shutil
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -20,16 +19,15 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from omegaconf import DictConfig, OmegaConf
 
-from leyden import __version__
 from leyden.errors import Interrupted, explain
 from leyden.lock import is_held
+from leyden.provenance import provenance
 from leyden.wandb_names import run_id_of_a_sweep
 
 STUDY_FILE = "study.json"  # of a study's directory, in which its runs have theirs
@@ -40,7 +38,6 @@ KINDS = {
     "data": dict, "reason": str | None,
 }  # fmt: skip
 OF_AN_ATTEMPT = ("metrics", "intervals", "timings")  # what a new one does not take over
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "timm", "numpy", "wandb")
 LEAST_FREE_BYTES = 50 * 2**20  # less than this is not worth beginning with
 
 
@@ -125,7 +122,7 @@ class RunRecord:
         if of_study := membership(self.directory):
             self.facts["study"] = of_study
         command = shlex.join(["leyden", *sys.argv[1:]])
-        self.update(**{"command": self.facts.get("command", command), "last_command": command, **_origin()})
+        self.update(**{"command": self.facts.get("command", command), "last_command": command, **provenance()})
         return self
 
     def begin(self, config: DictConfig, resumed_from: Mapping[str, Any], is_new: bool) -> None:
@@ -177,7 +174,7 @@ class RunRecord:
             self.record_failure("interrupted" if isinstance(error, Interrupted) else "failed", error)
 
     def record_failure(self, status: str, error: BaseException) -> None:
-        """The disk may be what failed: a record that cannot be written must not hide the first error."""
+        """Records how the run failed, with its traceback; a disk that takes no more must not hide the first error."""
         path = self.directory / "error.txt" if self.main_process else rank_error_path(self.directory, rank())
         try:
             if status == "failed":
@@ -263,7 +260,7 @@ def membership(directory: Path) -> dict[str, Any]:
     try:
         study = json.loads((directory.parent / STUDY_FILE).read_text(encoding="utf-8"))
         return {"name": study["name"], "job": directory.name, "factors": study["jobs"][directory.name]["factors"]}
-    except (ValueError, KeyError):  # damaged, which its own reader tells; or a run that merely lies there
+    except (ValueError, KeyError, TypeError):  # damaged, which its own reader tells; or a run that merely lies there
         return {}
 
 
@@ -294,50 +291,6 @@ def describe_state(directory: Path) -> str:
         else:
             status = "killed: it did not say how it ended, and no process is at work in it"
     return f"attempt {attempt}, {status}{told}" + (f": {record['reason']}" if record.get("reason") else "")
-
-
-def _origin() -> dict[str, Any]:
-    """What produced the run: versions of Python, of the packages and of the code."""
-    versions = {"leyden": __version__, "python": sys.version.split()[0]}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {"versions": versions, **_commits()}
-
-
-def _commits() -> dict[str, Any]:
-    """The commit of Leyden's code and, where the run is called in another repository, of what lies there."""
-    code, nothing = Path(__file__).resolve(), (None, None)
-    tracked = _git(code.parent, "ls-files", "--full-name", "--error-unmatch", code.name)  # not in an environment
-    commit, is_dirty = _commit(code.parent) if tracked else nothing
-    top = _git(Path.cwd(), "rev-parse", "--show-toplevel")
-    is_project = top and not (tracked and Path(top[0], tracked[0]) == code)
-    project_commit, is_project_dirty = _commit(Path.cwd()) if is_project else nothing
-    if top and project_commit and not is_project_dirty:  # new parts train too
-        is_project_dirty = bool(_git(Path(top[0]), "status", "--porcelain", "-uall", "--", "*.py", "*.yaml"))
-    return {
-        "git_commit": commit, "git_dirty": is_dirty,
-        "project_commit": project_commit, "project_dirty": is_project_dirty,
-    }  # fmt: skip
-
-
-def _commit(directory: Path) -> tuple[str, bool] | tuple[None, None]:
-    """The commit of a directory's repository, and whether tracked files differ from it."""
-    lines = _git(directory, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
-    commit = lines[0].split()[-1] if lines else "(initial)"  # as git calls it where there is none
-    return (None, None) if commit == "(initial)" else (commit, any(line[0] != "#" for line in lines or ()))
-
-
-def _git(directory: Path, *arguments: str) -> list[str] | None:
-    """The lines that git answers; None where it fails: no repository, no such file in it, or no git."""
-    try:
-        return subprocess.run(
-            ["git", *arguments], cwd=directory, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _now() -> str:

@@ -15,8 +15,7 @@ def average_precision(scores: NDArray[Any], labels: NDArray[Any], weights: Array
     """Σ (Rᵢ − Rᵢ₋₁) · Pᵢ over the distinct scores [N] as thresholds, for each row of `weights` [R, N]; NaN without any
     image of the class (`labels` [N] of 0 and 1).
     """
-    order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # images of one score are found together
+    order, ends = _falling(scores)
     found = np.cumsum(weights[:, order] * labels[order], axis=1)[:, ends]
     chosen = np.cumsum(weights[:, order], axis=1)[:, ends]
     precision = found / np.maximum(chosen, 1e-300)
@@ -30,8 +29,7 @@ def precision_recall(scores: NDArray[Any], labels: NDArray[Any], num_points: int
 
     Of more thresholds than `num_points` so many are kept, evenly along the recall, the first and the last among them.
     """
-    order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    order, ends = _falling(scores)
     found = np.cumsum(labels[order], dtype=np.float64)[ends]
     precision, recall = found / (ends + 1), found / max(found[-1], 1)
     if len(ends) > num_points:
@@ -65,10 +63,15 @@ def best_threshold(scores: NDArray[Any], labels: NDArray[Any]) -> float:
     """
     if not labels.any():
         return 0.0
-    order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    order, ends = _falling(scores)
     found = np.cumsum(labels[order], dtype=np.float64)[ends]
     return float(scores[order][ends][np.argmax(2 * found / (ends + 1 + found[-1]))])
+
+
+def _falling(scores: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The order of falling scores [N], and where in it each distinct one ends: images of one are found together."""
+    order = np.argsort(-scores, kind="stable")
+    return order, np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
 
 
 def r2(values: Array, labels: Array, weights: Array) -> Array:

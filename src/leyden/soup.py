@@ -21,14 +21,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from leyden.build import build_classifier, build_data, build_loggers, build_trainer, fit_labels
 from leyden.checkpoint import BEST, read_checkpoint, write_checkpoint
 from leyden.classifier import ImageClassifier
-from leyden.data import ImageDataModule
+from leyden.data import Batch, ImageDataModule
 from leyden.errors import command
 from leyden.finetune import Lora
 from leyden.hardware import choose_accelerator, choose_precision, describe_device
 from leyden.lock import Lock
-from leyden.metric_names import direction
+from leyden.metric_names import is_as_good
 from leyden.report.collect import Found, collect
-from leyden.run import RunRecord, is_study, working_directory
+from leyden.run import RunRecord, is_study, read_record, working_directory
 from leyden.summary import summarise
 from leyden.test_time import calibrate
 from leyden.transfer_table import DIGEST
@@ -55,7 +55,6 @@ def cook(directories: Sequence[Path]) -> Path:
     """
     collection = collect([directory.resolve() for directory in directories])  # their paths may be relative to theirs
     monitor = collection.metric["selection"]
-    sign = 1 if direction(monitor) == "max" else -1
     runs = collection.best_first()
     whole = collection.directory if is_study(collection.directory) else runs[0].directory
     place = whole.with_name(f"{whole.name}_soup")
@@ -66,12 +65,13 @@ def cook(directories: Sequence[Path]) -> Path:
     config.logger, config.resume = {}, "never"
     config.trainer.devices, config.trainer.strategy = 1, "auto"
     there = working_directory(runs[0].directory)
-    with Lock(place), contextlib.chdir(there), RunRecord(place, runs[0].overrides) as record:
+    choices = runs[0].record.get("choices")
+    with Lock(place), contextlib.chdir(there), RunRecord(place, runs[0].overrides, choices=choices) as record:
         record.begin(config, {}, is_new=True)
         kitchen = Kitchen(config, record, monitor)
-        chosen, value = kitchen.choose(runs, sign)
+        chosen, value = kitchen.choose(runs)
         kitchen.serve(record, chosen, value)
-        warn_of_no_gain(monitor, chosen, value, sign)
+        warn_of_no_gain(monitor, chosen, value)
     print(f"next            {command('leyden')} train weights={shlex.quote(os.path.relpath(place))} …")
     return place
 
@@ -103,7 +103,7 @@ class Kitchen:
         facts = {"device": describe_device(accelerator), "precision": self.trainer.precision, "seed": config.seed}
         record.update(**facts, parameters=num_parameters, data=self.data.facts())
 
-    def choose(self, runs: Sequence[Found], sign: int) -> tuple[list[Ingredient], float]:
+    def choose(self, runs: Sequence[Found]) -> tuple[list[Ingredient], float]:
         """The runs whose mean validation likes best, added greedily, and its value."""
         chosen: list[Ingredient] = []
         best = 0.0
@@ -111,7 +111,7 @@ class Kitchen:
             tried = [*chosen, Ingredient(run, read_checkpoint(run.directory / "checkpoints" / BEST))]
             self.mix(tried)
             value = self.validate()
-            is_in = not chosen or sign * value >= sign * best
+            is_in = not chosen or is_as_good(self.monitor, value, best)
             if is_in:
                 chosen, best = tried, value
             alone = run.value(f"best/{self.monitor}")
@@ -160,13 +160,13 @@ class Kitchen:
         print(f"soup            of {len(chosen)} runs, {self.monitor} {value:.4f}")
 
 
-def warn_of_no_gain(monitor: str, chosen: Sequence[Ingredient], value: float, sign: int) -> None:
+def warn_of_no_gain(monitor: str, chosen: Sequence[Ingredient], value: float) -> None:
     """Says where the mean is no better than the run that validation likes best alone."""
     best = chosen[0].run
     alone = best.value(f"best/{monitor}") or 0.0
     if len(chosen) == 1:
         log.warning("no other run made the mean better: the soup is %s alone", best.id)
-    elif sign * (value - alone) <= 0:
+    elif is_as_good(monitor, alone, value):
         log.warning("the soup is no better than %s alone: %s %.4f, against %.4f", best.id, monitor, value, alone)
 
 
@@ -195,7 +195,8 @@ def renew_statistics(classifier: ImageClassifier, data: ImageDataModule, names: 
     for number, batch in enumerate(data.train_dataloader()):
         if len(batch.labels) < 2:
             continue  # nothing varies within one image
-        images, _ = classifier.augment(type(batch)(*(part.to(classifier.device) for part in batch)), 0, number, 0)
+        on_device = Batch(*(part.to(classifier.device) for part in batch))
+        images, _ = classifier.augment(on_device, 0, number, 0)
         classifier(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -209,6 +210,10 @@ def _agree(states: Sequence[State], name: str) -> bool:
 def _check(runs: Sequence[Found], configs: Sequence[Any], monitor: str, place: Path) -> None:
     if len(runs) < 2:
         raise ValueError(f"{runs[0].directory} is one finished run: a soup takes two or more")
+    if monitor == "val/accuracy_gap":
+        raise ValueError(
+            f"monitor={monitor} is of training too, and a soup is not trained: give runs of another metric"
+        )
     if monitor.startswith("val/ema_"):
         raise ValueError(f"monitor={monitor} is of averaged weights, and a soup averages those that training has")
     for run, config in zip(runs, configs, strict=True):
@@ -225,7 +230,8 @@ def _check(runs: Sequence[Found], configs: Sequence[Any], monitor: str, place: P
             raise ValueError(
                 f"{runs[0].directory} and {run.directory} have other images: a soup takes runs of one split"
             )
-    if (place / "checkpoints").exists():
+    is_left_half = (place / "run.json").is_file() and read_record(place)["status"] != "finished"
+    if (place / "checkpoints").exists() and not is_left_half:
         raise ValueError(f"{place} is there already: move it or delete it")
     if len(starts := {run.record.get("transfer", {}).get(DIGEST) for run in runs}) > 1 or None in starts:
         log.warning("the runs did not all begin with the same weights: the mean of such is seldom any good")

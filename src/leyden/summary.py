@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -108,7 +107,7 @@ def print_end(
     look = f"{', '.join(pictures)} and metrics.csv there"
     lines.append(f"look at it      {look if pictures else 'metrics.csv there; `leyden draw` draws pictures'}")
     lines += [f"{'' if number else 'next':16}{words}" for number, words in enumerate(next_commands(run, loggers))]
-    print("\n" + "\n".join(lines), file=sys.stdout, flush=True)
+    print("\n" + "\n".join(lines), flush=True)
 
 
 def next_commands(run: RunRecord, loggers: Sequence[Logger]) -> list[str]:

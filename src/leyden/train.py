@@ -52,20 +52,18 @@ from leyden.wandb_names import mode_for_this_machine
 log = logging.getLogger(__name__)
 
 
-def train(
-    config: DictConfig, run_directory: Path, origin: Origin, signals: Signals, is_checked: bool = False
-) -> float | None:
-    """Trains, tests and records one run in `run_directory`; returns the monitored value of its best epoch.
+def train(config: DictConfig, run_directory: Path, origin: Origin, signals: Signals, is_checked: bool = False) -> None:
+    """Trains, tests and records one run in `run_directory`.
 
     With `resume=auto` it goes on where an earlier attempt in that directory left off.
     """
     OmegaConf.resolve(config)
     adopt(config, origin)
     with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
-        return _run(config, run_directory, origin, what_is_saved(run_directory), signals, is_checked)
+        _run(config, run_directory, origin, what_is_saved(run_directory), signals, is_checked)
 
 
-def resume(run_directory: Path, changes: Sequence[str], signals: Signals) -> float | None:
+def resume(run_directory: Path, changes: Sequence[str], signals: Signals) -> None:
     """Goes on with the run of a directory, from its own config with changes of the form key=value."""
     if not any((run_directory / name).exists() for name in ("run.json", "config.yaml", "checkpoints")):
         raise ValueError(
@@ -75,20 +73,17 @@ def resume(run_directory: Path, changes: Sequence[str], signals: Signals) -> flo
         found = what_is_saved(run_directory)
         with contextlib.chdir(working_directory(run_directory)):  # its paths may be relative
             config, origin = config_to_resume(run_directory, found, changes)
-            return _run(config, run_directory, origin, found, signals)
+            _run(config, run_directory, origin, found, signals, is_checked=True)
 
 
-def _run(
-    config: DictConfig, directory: Path, origin: Origin, found: Found, signals: Signals, is_checked: bool = False
-) -> float | None:
+def _run(config: DictConfig, directory: Path, origin: Origin, found: Found, signals: Signals, is_checked: bool) -> None:
     start = starting_point(config, directory, found, origin)
     if start.is_finished:
         is_online = "wandb" in start.record and mode_for_this_machine() == "online"
         rest = f" (what W&B may lack of it, `leyden sync {directory}` sends)" if is_online else ""
         if rank() == 0:
             print(f"{directory} is {start.record.get('status')}: nothing to do{rest}")
-        value: float | None = start.record.get("metrics", {}).get(f"best/{config.monitor}")
-        return value
+        return
     run = RunRecord(directory, origin.overrides, start.record, origin.choices)
     loggers: list[Logger] = []
     try:
@@ -102,7 +97,7 @@ def _run(
                         check(config, origin)
                     run.begin(config, start.found.describe(), is_new=start.found.state is None)
                     begin(loggers, run.facts["run_id"])
-                    best = fit_and_test(config, run, loggers, origin, start, signals)
+                    fit_and_test(config, run, loggers, origin, start, signals)
                 signals.check()
             except Interrupted as error:
                 error.directory, error.is_saved = directory, (directory / "checkpoints" / LAST).is_file()
@@ -114,12 +109,11 @@ def _run(
         if wandb := wandb_of(loggers):  # which begins beside training, and may have ended in files
             with contextlib.suppress(OSError):  # of a full disk, of which the run itself has told
                 run.update(wandb=wandb.describe())
-    return best
 
 
 def fit_and_test(
     config: DictConfig, run: RunRecord, loggers: list[Logger], origin: Origin, start: Start, signals: Signals
-) -> float | None:
+) -> None:
     """Builds the parts, trains, puts the best weights back and looks once at the test images."""
     seed_everything(config.seed, verbose=False)
     accelerator = choose_accelerator(config.trainer.accelerator)
@@ -154,7 +148,8 @@ def fit_and_test(
     if checkpoints:
         kept = {key: run.facts.get(key) for key in ("run_id", "overrides", "choices")} | {"transfer": told, **facts}
         checkpoints.run = {"config": OmegaConf.to_yaml(config), **kept}
-    run.update(**({"transfer": told} if told else {}))
+    if told:
+        run.update(transfer=told)
     if run.main_process:
         warn_of_other_machine(start.found, facts)
         tell_what_begins(classifier, told, start)
@@ -164,7 +159,7 @@ def fit_and_test(
         if pruning and pruning.reason:
             end_pruned(run, checkpoints, pruning.reason)
             wait_for_ranks(trainer, run)
-            return checkpoints.best_value if checkpoints else None
+            return
         if checkpoints:
             checkpoints.put_best_back(classifier, find(callbacks, Ema))
         if classifier.test_time.is_chosen:
@@ -173,7 +168,6 @@ def fit_and_test(
         run.update(data=run.facts["data"] | data.record_skipped(run.directory / "skipped_images.csv"))
         summarise(run, trainer, classifier, data, checkpoints, find(callbacks, Progress), config.pictures is not False)
         wait_for_ranks(trainer, run)
-    return checkpoints.best_value if checkpoints else None
 
 
 def tell_what_begins(classifier: ImageClassifier, told: dict[str, str], start: Start) -> None:

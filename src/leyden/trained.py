@@ -101,7 +101,8 @@ class Trained:
         path = self.directory / CLASSES_FILE
         if self.path.name == BEST and self.record and path.is_file():  # of the weights that were tested, no others
             with path.open(newline="", encoding="utf-8") as file:
-                return torch.tensor([float(row["threshold"]) for row in csv.DictReader(file)]).logit()
+                kept = [float(row["threshold"]) for row in csv.DictReader(file)]
+            return torch.tensor(kept, dtype=torch.float64).logit().float()  # in single precision 1 is no logit above 17
         own = self.classifier.test_metrics
         assert isinstance(own, MultiLabelMetrics)
         return own.thresholds.logits.cpu() / self.test_time.temperature

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from leyden.classifier import ImageClassifier
 from leyden.data import ImageDataModule
-from leyden.finetune import LinearProbe
+from leyden.finetune import LAST_EPOCH, LinearProbe
 from leyden.heads import NormedHead
 from leyden.preprocessing import Preprocessing
 
@@ -67,17 +69,13 @@ def _of_layers(classifier: ImageClassifier) -> str:
     finetune = classifier.finetune
     rates = sorted(set(finetune.rates().values()))
     span = f"{rates[0]:.3g}" if len(rates) == 1 else f"{rates[0]:.3g} to {rates[-1]:.3g}"
-    first, last = finetune.num_frozen_layers(0), finetune.num_frozen_layers(2**31)
+    first, last = finetune.num_frozen_layers(0), finetune.num_frozen_layers(LAST_EPOCH)
     frozen = f"{first} of {len(finetune.layers)} frozen" + (f" at first, {last} in the end" if first != last else "")
     return f"{frozen}; learning rates {span} times optimizer.lr"
 
 
 def _of_batch_norm(classifier: ImageClassifier) -> str:
-    import torch
-
-    norms = [
-        module for module in classifier.backbone.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
-    ]
+    norms = [module for module in classifier.backbone.modules() if isinstance(module, _BatchNorm)]
     if not norms:
         return ""
     fixed = sum(not norm.training for norm in norms)
