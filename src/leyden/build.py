@@ -207,14 +207,14 @@ def build_callbacks(
     """The callbacks that are switched on, before them the one that stands between two steps."""
     built = [instantiate(node) for node in config.callbacks.values() if node]
     callbacks = [callback for callback in built if getattr(callback, "is_on", True)]
-    names = validation_names(data.task, data.class_names, has_ema=find(callbacks, Ema) is not None)
+    names = validation_names(data.task, data.class_names, has_ema=callback_of(callbacks, Ema) is not None)
     check_monitor("monitor", config.monitor, names, origin)
     for key, node in config.callbacks.items():
         if node and "monitor" in node:
             check_monitor(f"callbacks.{key}.monitor", node.monitor, names, origin)
-    if checkpoints := find(callbacks, Checkpoints):
+    if checkpoints := callback_of(callbacks, Checkpoints):
         checkpoints.directory = run.directory / "checkpoints"
-    if layers := find(callbacks, Layers):
+    if layers := callback_of(callbacks, Layers):
         layers.directory = run.directory
     if trial := trial_of(run.directory):  # this run is one of a search that may end it early
         callbacks.append(Pruning(trial, config.monitor))
@@ -242,7 +242,7 @@ def without_empty_hooks(callbacks: list[Callback]) -> list[Callback]:
     return callbacks
 
 
-def find(callbacks: list[Callback], kind: type[T]) -> T | None:
+def callback_of(callbacks: list[Callback], kind: type[T]) -> T | None:
     """The first callback of a kind."""
     return next((callback for callback in callbacks if isinstance(callback, kind)), None)
 
@@ -310,7 +310,7 @@ def build_trainer(
         logger=loggers,
         plugins=[WholeFiles(resumed)],
         enable_progress_bar=False,
-        enable_checkpointing=bool(find(callbacks, Checkpoints)),
+        enable_checkpointing=bool(callback_of(callbacks, Checkpoints)),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # our loaders know their rank

@@ -180,7 +180,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class Found(NamedTuple):
+class Saved(NamedTuple):
     """Where training can go on from: a whole checkpoint, or None for the beginning, and the files found damaged."""
 
     path: Path | None
@@ -188,7 +188,7 @@ class Found(NamedTuple):
     damaged: list[Path]
 
     @property
-    def is_any(self) -> bool:
+    def is_anything(self) -> bool:
         """Whether a run has saved anything here, whole or not."""
         return self.path is not None or bool(self.damaged)
 
@@ -198,7 +198,7 @@ class Found(NamedTuple):
         return {"file": self.path and self.path.name, "step": step, "damaged": [path.name for path in self.damaged]}
 
 
-def newest_whole(directory: Path, run_id: str | None = None) -> Found:
+def newest_whole(directory: Path, run_id: str | None = None) -> Saved:
     """Finds the state to go on from: `last.ckpt`, else `previous.ckpt`, else the beginning; names what is damaged.
 
     A state also needs the best weights that it speaks of, or later ones of its run; lost with their copy too, only
@@ -220,9 +220,9 @@ def newest_whole(directory: Path, run_id: str | None = None) -> Found:
         step = state["callbacks"].get("Checkpoints", {}).get("best_step")
         ours = [best_step for best_run, best_step in bests if best_run == state["run"]["run_id"]]
         if step is None or any(best_step >= step for best_step in ours):
-            return Found(directory / name, state, damaged)
+            return Saved(directory / name, state, damaged)
         log.warning("%s: the best weights that it speaks of are not here", directory / name)
-    return Found(None, None, damaged)
+    return Saved(None, None, damaged)
 
 
 def _read_or_name(path: Path, holds: Sequence[str], run_id: str | None, damaged: list[Path]) -> dict[str, Any] | None:
@@ -240,7 +240,7 @@ def _read_or_name(path: Path, holds: Sequence[str], run_id: str | None, damaged:
     return state
 
 
-def put_in_order(directory: Path, found: Found) -> None:
+def put_in_order(directory: Path, found: Saved) -> None:
     """Renames damaged files to `<name>.damaged`, puts lost best weights back, sweeps half written files away."""
     for path in found.damaged:
         checksum_path(path).unlink(missing_ok=True)

@@ -70,7 +70,7 @@ alone. A key is needed: `wandb login`, or WANDB_API_KEY."""
 
 def train(arguments: Sequence[str]) -> int:
     """`leyden train …`: one run, or with -m one for each combination."""
-    return _report(lambda signals: with_hydra(functools.partial(_train_job, signals), signals, arguments), arguments)
+    return _run(lambda signals: with_hydra(functools.partial(_train_job, signals), signals, arguments), arguments)
 
 
 def train_composed(settings: Mapping[str, Any], directory: Path, origin: Origin) -> int:
@@ -79,7 +79,7 @@ def train_composed(settings: Mapping[str, Any], directory: Path, origin: Origin)
 
     config = OmegaConf.create(dict(settings))
     config.resume = "auto"
-    return _report(lambda signals: train_one(config, directory, origin, signals, is_checked=True), origin.overrides)
+    return _run(lambda signals: train_one(config, directory, origin, signals, is_checked=True), origin.overrides)
 
 
 def preview(arguments: Sequence[str]) -> int:
@@ -115,9 +115,9 @@ def resume(arguments: Sequence[str]) -> int:
         return 0 if HELP & {*arguments} else 1
     directory = Path(arguments[0]).resolve()
     if is_study(directory):
-        return _report(lambda signals: _resume_study(signals, directory, arguments[1:]), arguments)
+        return _run(lambda signals: _resume_study(signals, directory, arguments[1:]), arguments)
     sys.argv = [sys.argv[0], "resume", str(directory), *arguments[1:]]  # for other ranks, whom Lightning starts so
-    return _report(lambda signals: _resume_job(signals, directory, arguments[1:]), arguments)
+    return _run(lambda signals: _resume_job(signals, directory, arguments[1:]), arguments)
 
 
 def status(arguments: Sequence[str]) -> int:
@@ -153,8 +153,7 @@ def dashboard(arguments: Sequence[str]) -> int:
     """`leyden dashboard`: W&B's files in the terminal; with `web` a live page here; with a study: at W&B, as code."""
     from leyden.dashboard.command import parse, show
 
-    asked = parse(arguments)
-    return _report(lambda signals: show(asked), arguments)
+    return _run(lambda signals: show(parse(arguments)), arguments)
 
 
 def of_a_run(command: str, arguments: Sequence[str]) -> int:
@@ -174,7 +173,7 @@ def of_a_run(command: str, arguments: Sequence[str]) -> int:
         with signals.at_once():
             function(asked, words)
 
-    return _report(job, arguments)
+    return _run(job, arguments)
 
 
 def sync(arguments: Sequence[str]) -> int:
@@ -182,7 +181,7 @@ def sync(arguments: Sequence[str]) -> int:
     if any(argument.startswith("-") for argument in arguments):
         print(SYNC_HELP)
         return 0 if HELP & {*arguments} else 1
-    return _report(lambda signals: _sync_job(signals, [Path(word) for word in arguments or ("runs",)]), arguments)
+    return _run(lambda signals: _sync_job(signals, [Path(word) for word in arguments or ("runs",)]), arguments)
 
 
 def lesson(arguments: Sequence[str]) -> int:
@@ -190,18 +189,17 @@ def lesson(arguments: Sequence[str]) -> int:
     from leyden.lesson import command
 
     def job(signals: Signals) -> None:
-        command.teach(asked, functools.partial(with_hydra, functools.partial(_train_job, signals), signals), signals)
+        run_study = functools.partial(with_hydra, functools.partial(_train_job, signals), signals)
+        command.teach(command.parse(arguments), run_study, signals)
 
-    asked = command.parse(arguments)
-    return _report(job, arguments)
+    return _run(job, arguments)
 
 
 def quiz(arguments: Sequence[str]) -> int:
     """`leyden quiz [chapter]`: questions of the course, in the terminal."""
     from leyden.quiz import command
 
-    asked = command.parse(arguments)
-    return _report(lambda signals: command.take(asked, signals), arguments)
+    return _run(lambda signals: command.take(command.parse(arguments), signals), arguments)
 
 
 def draw(arguments: Sequence[str]) -> int:
@@ -228,7 +226,7 @@ def _of_a_config(help: str, function: str, arguments: Sequence[str]) -> int:
         if is_right is False:  # says the doctor; others return what they have found
             raise SystemExit(1)
 
-    return _report(lambda signals: with_hydra(functools.partial(job, signals), signals, arguments), arguments)
+    return _run(lambda signals: with_hydra(functools.partial(job, signals), signals, arguments), arguments)
 
 
 def new(arguments: Sequence[str]) -> int:
@@ -255,7 +253,7 @@ def _about_directories(
         with signals.at_once():
             job(*map(Path, arguments))
 
-    return _report(at_once, arguments)
+    return _run(at_once, arguments)
 
 
 def _train_job(signals: Signals, config: DictConfig) -> None:
@@ -363,7 +361,7 @@ def _status_job(directory: Path) -> None:
         print(f"{directory}: {describe_state(directory)}")
 
 
-def _report(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
+def _run(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
     """Runs a command; an error becomes one sentence and an exit code."""
     show_warnings()
     see_own_parts()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leyden.metric_names import HEADLINES, NUM_CALIBRATION_BINS, is_percentage, read_metrics
+from leyden.scores import calibration_bins
 
 if TYPE_CHECKING:
     from leyden.examples import Example
@@ -119,7 +120,7 @@ def reliability_bins(
     confidences: NDArray[Any], is_right: NDArray[np.bool_]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
     """Mean confidence, share of right answers and images of each bin of the calibration error that has any."""
-    bins = np.ceil(confidences * NUM_CALIBRATION_BINS).astype(np.int64).clip(1, NUM_CALIBRATION_BINS) - 1
+    bins = calibration_bins(confidences)
     counts = np.bincount(bins, minlength=NUM_CALIBRATION_BINS)
     held = counts > 0
     sums = (np.bincount(bins, values, NUM_CALIBRATION_BINS)[held] for values in (confidences, is_right))
@@ -190,6 +191,7 @@ def _shortened(name: str) -> str:
 
 
 def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Any:
+    """A figure of so many inches; Matplotlib is imported with the first."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout=layout)

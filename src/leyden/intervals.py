@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leyden.metric_names import NUM_CALIBRATION_BINS, average_precision_names, recall_names
-from leyden.scores import average_precisions, f1, mean_of_known, r2, spearman
+from leyden.scores import average_precisions, calibration_bins, f1, mean_of_known, r2, spearman
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -49,7 +49,7 @@ def intervals(
     found = {"accuracy": wilson(int(correct.sum()), len(labels))}
     for label, name in enumerate(recall_names(class_names)):
         found[name] = wilson(int(correct[labels == label].sum()), int((labels == label).sum()))
-    bins = np.ceil(confidences * NUM_CALIBRATION_BINS).astype(np.int64).clip(1, NUM_CALIBRATION_BINS) - 1
+    bins = calibration_bins(confidences)
     surplus = confidences - correct
     f1s, means, moves = [], [], []
     for weights in resamples(len(labels)):

@@ -1,4 +1,4 @@
-"""**Command line** > options > evaluate, predict, explain, export: words `key=value`, as a command takes them.
+"""**Command line** > options > the commands about a run: words `key=value`, as a command takes them.
 
 A command's options are the fields of a frozen dataclass: its docstring is the help, the help of a field that of a key.
 """
@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 NULL = "null"
 BOOLS = {"true": True, "false": False}
+KINDS_IN_WORDS = {int: "a whole number", float: "a number"}
 
 
 def option(help: str, default: Any = MISSING) -> Any:
@@ -89,7 +90,4 @@ def _value(key: str, value: str, hint: Any) -> Any:
     try:
         return Path(value).expanduser() if kind is Path else kind(value)
     except ValueError as error:
-        raise ValueError(f"{key}={value}: expected {NAMES.get(kind, kind.__name__)}") from error
-
-
-NAMES = {int: "a whole number", float: "a number"}
+        raise ValueError(f"{key}={value}: expected {KINDS_IN_WORDS.get(kind, kind.__name__)}") from error

@@ -62,7 +62,7 @@ def telling_which_rank_failed(trainer: Trainer, run: RunRecord) -> Iterator[None
 def _told_by_others(run: RunRecord) -> str | None:
     """What ranks that a scheduler has started say, to whom it was no lost connection either."""
     give_up = time.monotonic() + SECONDS_TO_SEE_A_RANK_DIE
-    while run.main_process and time.monotonic() < give_up:
+    while run.is_first_rank and time.monotonic() < give_up:
         for path in sorted(run.directory.glob("error_rank*.txt")):
             told = _last_line(path)
             if told and not _is_lost_connection(RuntimeError(told)):

@@ -11,7 +11,7 @@ from yaml import YAMLError
 
 from leyden.build import instantiate
 from leyden.check import check
-from leyden.checkpoint import Found, newest_whole, put_in_order
+from leyden.checkpoint import Saved, newest_whole, put_in_order
 from leyden.config import FREE, Origin, leaves, suggest
 from leyden.run import rank, read_record
 from leyden.schedules import first_step_that_differs
@@ -28,7 +28,7 @@ class Start(NamedTuple):
     """Where a run begins: what is recorded of it so far, empty for a new one, and the state to go on from."""
 
     record: dict[str, Any]
-    found: Found
+    found: Saved
     is_finished: bool  # or pruned: nothing is left to do
 
     def recorded(self, key: str) -> Any:
@@ -43,12 +43,12 @@ class Start(NamedTuple):
         return f"going on from {self.found.path}: epoch {place['epoch']}, step {self.found.state['global_step']}"
 
 
-def what_is_saved(directory: Path) -> Found:
+def what_is_saved(directory: Path) -> Saved:
     """The checkpoints of the run in a directory, as far as they are whole."""
     return newest_whole(directory / "checkpoints", record_or_nothing(directory).get("run_id"))
 
 
-def starting_point(config: DictConfig, directory: Path, found: Found, origin: Origin) -> Start:
+def starting_point(config: DictConfig, directory: Path, found: Saved, origin: Origin) -> Start:
     """Decides where the run of this config begins in `directory`, where `found` lies.
 
     Raises:
@@ -63,7 +63,7 @@ def starting_point(config: DictConfig, directory: Path, found: Found, origin: Or
     is_finished = is_ended and not is_longer
     if rank() > 0:  # the first rank sees to all that follows; those that a scheduler starts end by themselves
         return Start(record, found, is_finished)
-    is_begun = is_ended or found.is_any
+    is_begun = is_ended or found.is_anything
     if is_begun and config.resume != "auto":
         raise ValueError(
             f"{directory} holds a run already ({record.get('status', 'its record is lost')}): "
@@ -74,12 +74,12 @@ def starting_point(config: DictConfig, directory: Path, found: Found, origin: Or
         if is_longer:
             _check_longer(stored, config, found)
             if found.state and not found.state["global_step"]:
-                found = Found(None, None, found.damaged)  # no step is taken yet, and the schedule has begun as another
+                found = Saved(None, None, found.damaged)  # no step is taken yet, and the schedule has begun as another
     put_in_order(directory / "checkpoints", found)
     return Start(record if config.resume == "auto" else {}, found, is_finished)
 
 
-def config_of(found: Found) -> DictConfig | None:
+def config_of(found: Saved) -> DictConfig | None:
     """The config that a checkpoint was written with."""
     if found.state is None:
         return None
@@ -100,7 +100,7 @@ def written_config(directory: Path) -> DictConfig | None:
     return config if isinstance(config, DictConfig) and config else None
 
 
-def config_to_resume(directory: Path, found: Found, changes: Sequence[str]) -> tuple[DictConfig, Origin]:
+def config_to_resume(directory: Path, found: Saved, changes: Sequence[str]) -> tuple[DictConfig, Origin]:
     """The config of a run that is to go on, with changes of the form key=value.
 
     That of the checkpoint counts; config.yaml only in what an attempt since may have changed.
@@ -195,7 +195,7 @@ def check_same_weights(start: Start, loaded: Mapping[str, Any] | None) -> None:
         )
 
 
-def warn_of_other_machine(found: Found, facts: Mapping[str, Any]) -> None:
+def warn_of_other_machine(found: Saved, facts: Mapping[str, Any]) -> None:
     """Says when bits may differ because the attempt before ran elsewhere."""
     before = found.state["run"] if found.state else facts
     for key in ("device", "precision", "torch"):
@@ -218,7 +218,7 @@ def _check_settings(stored: DictConfig, config: DictConfig, origin: Origin) -> N
             )
 
 
-def _check_longer(stored: DictConfig, config: DictConfig, found: Found) -> None:
+def _check_longer(stored: DictConfig, config: DictConfig, found: Saved) -> None:
     """Lets training be longer where each step taken so far, and the next, would have been the same."""
     old, new = (item.trainer.get("max_epochs") for item in (stored, config))
     if config.steps is not None or new is None or old is None:

@@ -88,14 +88,14 @@ class RunRecord:
         choices: Mapping[str, Any] | None = None,
     ) -> None:
         self.directory = directory
-        self.main_process = rank() == 0
+        self.is_first_rank = rank() == 0
         self.began = time.perf_counter()
         self.facts: dict[str, Any] = {**(record or {}), "overrides": list(overrides)}
         self.facts["choices"] = dict(choices or {})
         self.ending: dict[str, Any] = {"status": "finished", "reason": None}
 
     def __enter__(self) -> Self:
-        if not self.main_process:
+        if not self.is_first_rank:
             self.log_handler = _log_to(self.directory / f"log_rank{rank()}.txt")
             return self
         self._check_directory()
@@ -127,7 +127,7 @@ class RunRecord:
 
     def begin(self, config: DictConfig, resumed_from: Mapping[str, Any], is_new: bool) -> None:
         """Keeps the resolved config, from which the run can be built again; a new run begins without rows."""
-        if self.main_process:
+        if self.is_first_rank:
             write_atomically(self.directory / "config.yaml", OmegaConf.to_yaml(config))
             if is_new:
                 (self.directory / "metrics.csv").unlink(missing_ok=True)
@@ -137,7 +137,7 @@ class RunRecord:
     def update(self, **facts: Any) -> None:
         """Adds facts to run.json at once."""
         self.facts |= facts
-        if self.main_process:
+        if self.is_first_rank:
             text = json.dumps(self.facts, indent=2, default=_plain, allow_nan=False)
             write_atomically(self.directory / "run.json", text + "\n")
 
@@ -175,7 +175,7 @@ class RunRecord:
 
     def record_failure(self, status: str, error: BaseException) -> None:
         """Records how the run failed, with its traceback; a disk that takes no more must not hide the first error."""
-        path = self.directory / "error.txt" if self.main_process else rank_error_path(self.directory, rank())
+        path = self.directory / "error.txt" if self.is_first_rank else rank_error_path(self.directory, rank())
         try:
             if status == "failed":
                 path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leyden.metric_names import NUM_CALIBRATION_BINS
+
 Array = NDArray[np.float64]
 
 
@@ -66,6 +68,11 @@ def best_threshold(scores: NDArray[Any], labels: NDArray[Any]) -> float:
     order, ends = _falling(scores)
     found = np.cumsum(labels[order], dtype=np.float64)[ends]
     return float(scores[order][ends][np.argmax(2 * found / (ends + 1 + found[-1]))])
+
+
+def calibration_bins(confidences: NDArray[Any]) -> NDArray[np.int64]:
+    """The bin (low, high] of equal width that each confidence [N] lies in, as in Guo et al. 2017."""
+    return np.ceil(confidences * NUM_CALIBRATION_BINS).astype(np.int64).clip(1, NUM_CALIBRATION_BINS) - 1
 
 
 def _falling(scores: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -30,7 +30,7 @@ from leyden.metric_names import is_as_good
 from leyden.report.collect import Found, collect
 from leyden.run import RunRecord, is_study, read_record, working_directory
 from leyden.summary import summarise
-from leyden.test_time import calibrate
+from leyden.test_time import choose_by_validation
 from leyden.transfer_table import DIGEST
 
 log = logging.getLogger(__name__)
@@ -148,8 +148,7 @@ class Kitchen:
         self.trainer.validate(self.classifier, datamodule=self.data, verbose=False)  # which chooses thresholds, too
         classifier = self.classifier
         if classifier.test_time.is_chosen:
-            classifier.to(self.device).eval()
-            record.update(calibration=calibrate(classifier, classifier, classifier.test_time, classifier.val_metrics))
+            record.update(calibration=choose_by_validation(classifier))
         state = chosen[0].best
         kept = state["run"] | {"config": OmegaConf.to_yaml(self.config), "run_id": record.facts["run_id"]}
         state = state | {"state_dict": classifier.state_dict(), "callbacks": {}, "run": kept}

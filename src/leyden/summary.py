@@ -61,7 +61,7 @@ def end_pruned(run: RunRecord, checkpoints: Checkpoints | None, reason: str) -> 
     """Records and prints the end of a run that a search has given up: its test images were not looked at."""
     run.update(metrics=best_metrics(checkpoints))
     run.prune(reason)
-    if run.main_process:
+    if run.is_first_rank:
         print(f"\n{reason}\ndirectory       {run.directory}", flush=True)
 
 

@@ -39,9 +39,8 @@ AT_ONCE = 5  # runs that W&B's own sync sends side by side
 SECONDS_TO_SETTLE = 20.0  # until W&B tells what it was sent
 SECONDS_TO_ANSWER = 20
 MOST_TRIES = "8"  # of W&B's own sync for a piece, some minutes in all
-SENT = (
-    ".sent"  # our mark beside W&B's file, `run-<id>.wandb.sent`: W&B sets its own also where it has sent less than all
-)
+# Our mark beside W&B's file, `run-<id>.wandb.sent`: W&B sets its own also where it has sent less than all.
+SENT = ".sent"
 
 
 class AtWandb(NamedTuple):

@@ -99,6 +99,12 @@ def _negative_log_likelihood(logits: Tensor, labels: Tensor, task: Task) -> Call
     return lambda temperature: float(loss(logits / temperature, labels, reduction="sum"))
 
 
+def choose_by_validation(classifier: Any) -> dict[str, float]:
+    """Lets validation choose what the classifier's test goes by, by `calibrate`; what came of it."""
+    classifier.to(classifier.trainer.strategy.root_device).eval()
+    return calibrate(classifier, classifier, classifier.test_time, classifier.val_metrics)
+
+
 @torch.no_grad()
 def calibrate(
     classifier: Any, ask: Callable[[Tensor], Tensor], test_time: TestTime, val_metrics: Metric

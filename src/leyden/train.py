@@ -17,13 +17,13 @@ from leyden.build import (
     build_data,
     build_loggers,
     build_trainer,
-    find,
+    callback_of,
     fit_labels,
     warn_of_what_makes_no_sense,
 )
 from leyden.callbacks import Checkpoints, Ema, Progress, Pruning
 from leyden.check import check, check_groups
-from leyden.checkpoint import LAST, Found
+from leyden.checkpoint import LAST, Saved
 from leyden.classifier import ImageClassifier
 from leyden.config import Origin
 from leyden.data.features import keep_features
@@ -46,7 +46,7 @@ from leyden.resume import (
 from leyden.run import RunRecord, rank, working_directory
 from leyden.signals import Signals
 from leyden.summary import end_pruned, summarise
-from leyden.test_time import calibrate
+from leyden.test_time import choose_by_validation
 from leyden.wandb_names import mode_for_this_machine
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def resume(run_directory: Path, changes: Sequence[str], signals: Signals) -> Non
             _run(config, run_directory, origin, found, signals, is_checked=True)
 
 
-def _run(config: DictConfig, directory: Path, origin: Origin, found: Found, signals: Signals, is_checked: bool) -> None:
+def _run(config: DictConfig, directory: Path, origin: Origin, found: Saved, signals: Signals, is_checked: bool) -> None:
     start = starting_point(config, directory, found, origin)
     if start.is_finished:
         is_online = "wandb" in start.record and mode_for_this_machine() == "online"
@@ -123,7 +123,8 @@ def fit_and_test(
     num_parameters = sum(parameter.numel() for parameter in classifier.parameters())
     precision = choose_precision(config.trainer.precision, accelerator, num_parameters)
     callbacks = build_callbacks(config, data, run, origin, signals)
-    checkpoints, pruning = find(callbacks, Checkpoints), find(callbacks, Pruning)
+    checkpoints, ema = callback_of(callbacks, Checkpoints), callback_of(callbacks, Ema)
+    pruning, progress = callback_of(callbacks, Pruning), callback_of(callbacks, Progress)
     changes = classifier.finetune.changes_with_time
     trainer = build_trainer(config, accelerator, precision, callbacks, loggers, start.found.state, changes)
     data.num_ranks = trainer.world_size
@@ -138,7 +139,7 @@ def fit_and_test(
     facts = {"device": device, "precision": trainer.precision, "seed": config.seed, "parameters": num_parameters}
     facts |= {"data": data.facts(), "torch": str(torch.__version__)}
     check_same_data(start, facts["data"])
-    if run.main_process and data.files:
+    if run.is_first_rank and data.files:
         from leyden.doctor.quick import warn_once
 
         warn_once(data, facts["data"]["fingerprint"], config.loss.get("class_weights"))
@@ -150,7 +151,7 @@ def fit_and_test(
         checkpoints.run = {"config": OmegaConf.to_yaml(config), **kept}
     if told:
         run.update(transfer=told)
-    if run.main_process:
+    if run.is_first_rank:
         warn_of_other_machine(start.found, facts)
         tell_what_begins(classifier, told, start)
 
@@ -161,12 +162,13 @@ def fit_and_test(
             wait_for_ranks(trainer, run)
             return
         if checkpoints:
-            checkpoints.put_best_back(classifier, find(callbacks, Ema))
+            checkpoints.put_best_back(classifier, ema)
         if classifier.test_time.is_chosen:
-            run.update(calibration=choose_by_validation(classifier, find(callbacks, Ema)))
+            chosen = choose_by_validation(classifier)
+            run.update(calibration=chosen | (ema.calibrate(classifier) if ema else {}))
         trainer.test(classifier, datamodule=data, verbose=False)
         run.update(data=run.facts["data"] | data.record_skipped(run.directory / "skipped_images.csv"))
-        summarise(run, trainer, classifier, data, checkpoints, find(callbacks, Progress), config.pictures is not False)
+        summarise(run, trainer, classifier, data, checkpoints, progress, config.pictures is not False)
         wait_for_ranks(trainer, run)
 
 
@@ -177,10 +179,3 @@ def tell_what_begins(classifier: ImageClassifier, told: dict[str, str], start: S
     if start.record:
         log.info("%s", start.describe())
         print(start.describe())
-
-
-def choose_by_validation(classifier: ImageClassifier, ema: Ema | None) -> dict[str, float]:
-    """Lets validation choose what the test goes by, for the weights and for their average; what came of it."""
-    classifier.to(classifier.trainer.strategy.root_device).eval()
-    found = calibrate(classifier, classifier, classifier.test_time, classifier.val_metrics)
-    return found | (ema.calibrate(classifier) if ema else {})

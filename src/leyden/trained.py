@@ -1,4 +1,4 @@
-"""Run directory > **trained network** > evaluate, predict, explain, export: what a run has learnt, ready to answer.
+"""Run directory > **trained network** > the commands about a run: what it has learnt, ready to answer.
 
 A checkpoint is enough to build it again: the data, which may be gone, is not asked.
 """
