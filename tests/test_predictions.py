@@ -24,7 +24,7 @@ def numbers() -> Predictions:
 @pytest.mark.parametrize("make", [one_class_per_image, several_labels, numbers])
 def test_answers_come_back_as_they_were_stored(make: type, tmp_path: Path) -> None:
     stored = make()
-    write_predictions(tmp_path, *stored)
+    write_predictions(tmp_path, stored)
     found = read_predictions(tmp_path)
     assert found is not None
     assert found.is_single_label == (make is one_class_per_image)
@@ -47,7 +47,7 @@ def test_a_run_without_answers_has_none(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_file_is_named(damage: object, words: str, tmp_path: Path) -> None:
-    write_predictions(tmp_path, *one_class_per_image())
+    write_predictions(tmp_path, one_class_per_image())
     damage(tmp_path / PREDICTIONS_FILE)  # type: ignore[operator]
     with pytest.raises(ValueError, match=f"{PREDICTIONS_FILE} is damaged {words}"):
         read_predictions(tmp_path)

@@ -12,7 +12,7 @@ import pytest
 
 from leyden import __version__
 from leyden.errors import Interrupted
-from leyden.run import RunRecord, read_record, show_warnings, write_atomically
+from leyden.run import RunRecord, in_place_of, read_record, show_warnings, write_atomically
 from leyden.signals import Signals
 
 
@@ -103,6 +103,21 @@ def test_reader_and_kill_meet_whole_files(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert len(read_record(tmp_path)["padding"]) == 5000
+
+
+def test_file_that_cannot_be_written_to_its_end_leaves_the_old_one_alone(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old", encoding="utf-8")
+
+    def write() -> None:
+        with in_place_of(path) as beside:
+            beside.write_text("ne", encoding="utf-8")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write()
+    assert [found.name for found in tmp_path.iterdir()] == ["table.csv"]
+    assert path.read_text(encoding="utf-8") == "old"
 
 
 def test_other_ranks_record_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

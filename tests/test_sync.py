@@ -21,7 +21,7 @@ from PIL import Image
 from leyden import command_line
 from leyden.loggers import WandbLogger
 from leyden.metric_names import read_numbers
-from leyden.predictions import write_predictions
+from leyden.predictions import Predictions, write_predictions
 from leyden.study.job import WANDB_SERVICE
 from leyden.wandb_names import ROW
 from wandb_server import KEY, Wandb, wandb_server
@@ -52,7 +52,8 @@ def write_run(directory: Path, status: str, num_rows: int = NUM_ROWS, attempt: i
     }  # fmt: skip
     (directory / "run.json").write_text(json.dumps(record))
     if status == "finished":
-        write_predictions(directory, np.arange(20) % 2, np.zeros(20, int), np.linspace(0.5, 1, 20))
+        found = Predictions(np.arange(20) % 2, np.zeros(20, int), np.linspace(0.5, 1, 20))
+        write_predictions(directory, found)
         Image.new("RGB", (8, 8)).save(directory / "learning_curves.png")
     return record
 

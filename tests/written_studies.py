@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from leyden.predictions import write_predictions
+from leyden.predictions import Predictions, write_predictions
 
 NUM_TEST = 360
 
@@ -77,4 +77,4 @@ def _write_run(
     (directory / "config.yaml").write_text("".join(f"{key}: {level}\n" for key, level in levels.items()))
     labels = np.arange(NUM_TEST) % 10
     wrong = generator.permutation(NUM_TEST) < round((1 - test) * NUM_TEST)
-    write_predictions(directory, labels, (labels + wrong) % 10, generator.uniform(0.5, 1, NUM_TEST))
+    write_predictions(directory, Predictions(labels, (labels + wrong) % 10, generator.uniform(0.5, 1, NUM_TEST)))

@@ -1,6 +1,5 @@
 """Layers > **histograms** > loggers: how a layer's weights and gradients are spread, in a file for each logged step."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leyden.metric_names import is_of_one_layer
-from leyden.run import HISTOGRAMS
+from leyden.run import HISTOGRAMS, in_place_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,9 +29,8 @@ def write_histograms(run_directory: Path, step: int, values: Mapping[str, Values
             arrays[f"{name}/counts"], arrays[f"{name}/edges"] = np.histogram(flat.astype(np.float64), NUM_BINS)
     place = run_directory / HISTOGRAMS
     place.mkdir(exist_ok=True)
-    beside = place / f".{os.getpid()}.npz"
-    np.savez_compressed(beside, allow_pickle=False, **arrays)
-    beside.replace(_path(run_directory, step))
+    with in_place_of(_path(run_directory, step)) as beside:
+        np.savez_compressed(beside, allow_pickle=False, **arrays)
 
 
 def read_histograms(run_directory: Path, step: int) -> dict[str, Histogram]:

@@ -1,11 +1,12 @@
 """Summary > **stored predictions** > report: what a run answered for each test image, in the images' order."""
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from leyden.run import in_place_of
 
 PREDICTIONS_FILE = "test_predictions.npz"
 
@@ -27,24 +28,17 @@ class Predictions(NamedTuple):
         return self.confidences is not None and self.labels.ndim == 1
 
 
-def write_predictions(
-    directory: Path,
-    labels: NDArray[Any],
-    predictions: NDArray[Any],
-    confidences: NDArray[Any] | None = None,
-    label_confidences: NDArray[Any] | None = None,
-) -> None:
+def write_predictions(directory: Path, found: Predictions) -> None:
     """Writes the answers to all test images, whole or not at all, as small as labels allow."""
     kind: Any = np.float32
-    if confidences is not None:
-        kind = np.min_scalar_type(int(max(labels.max(), predictions.max())))
-    arrays: dict[str, Any] = {"labels": labels.astype(kind), "predictions": predictions.astype(kind)}
-    for name, probabilities in {"confidences": confidences, "label_confidences": label_confidences}.items():
-        if probabilities is not None:
+    if found.confidences is not None:
+        kind = np.min_scalar_type(int(max(found.labels.max(), found.predictions.max())))
+    arrays: dict[str, Any] = {"labels": found.labels.astype(kind), "predictions": found.predictions.astype(kind)}
+    for name in ("confidences", "label_confidences"):
+        if (probabilities := getattr(found, name)) is not None:
             arrays[name] = probabilities.astype(np.float32)
-    beside = directory / f".{os.getpid()}.{PREDICTIONS_FILE}"
-    np.savez_compressed(beside, allow_pickle=False, **arrays)
-    beside.replace(directory / PREDICTIONS_FILE)
+    with in_place_of(directory / PREDICTIONS_FILE) as beside:
+        np.savez_compressed(beside, allow_pickle=False, **arrays)
 
 
 def read_predictions(directory: Path) -> Predictions | None:

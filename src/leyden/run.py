@@ -51,18 +51,23 @@ def rank_error_path(directory: Path, number: int) -> Path:
     return directory / f"error_rank{number}.txt"
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces the file in one step, so that a reader or a kill meets the old text or the new one, whole."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+@contextlib.contextmanager
+def in_place_of(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write, which is put there in one step at the end, and is gone where that fails."""
+    beside = path.with_name(f".{os.getpid()}.{threading.get_ident()}.{path.name}")  # NumPy would add an ending
     try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield beside
+        sync(beside)
         beside.replace(path)
     except OSError:  # a full disk needs the room
         beside.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces the file in one step, so that a reader or a kill meets the old text or the new one, whole."""
+    with in_place_of(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def sync(path: Path) -> None:

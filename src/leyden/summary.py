@@ -50,7 +50,7 @@ def summarise(
     run.update(metrics=test | best, intervals=bounds, timings={"training_images_per_second": speed, **timings})
     if wandb := wandb_of(trainer.loggers):
         run.update(wandb=wandb.describe())
-    write_predictions(run.directory, *outcome.predictions)
+    write_predictions(run.directory, outcome.predictions)
     if pictures or followers(trainer.loggers):
         write_examples(run.directory, data, data.class_names, indices, outcome.predictions, outcome.losses)
     drawn = [*draw_run(run.directory), *draw_in_run(classifier.augment, data, run.directory)] if pictures else []

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from leyden import command_line
-from leyden.predictions import PREDICTIONS_FILE, read_predictions, write_predictions
+from leyden.predictions import PREDICTIONS_FILE, Predictions, read_predictions, write_predictions
 from leyden.report.compare import compare
 from leyden.report.words import p_in_words
 from running import FinishedRun
@@ -51,7 +51,7 @@ def accuracies(study: Path, places: range) -> list[float]:
 def answer(directory: Path, right: np.ndarray) -> None:
     """Stores answers that are right where `right` [N] says."""
     labels = np.arange(len(right)) % 10
-    write_predictions(directory, labels, (labels + ~right) % 10, np.full(len(right), 0.9))
+    write_predictions(directory, Predictions(labels, (labels + ~right) % 10, np.full(len(right), 0.9)))
 
 
 def points(line: str) -> list[float]:
