@@ -1,17 +1,21 @@
 """Metrics.csv > followers > **MLflow**: one MLflow run per run, on a server or in a database of the machine's own."""
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from leyden.config import leaves
 from leyden.lock import Lock
-from leyden.loggers.follower import Follower, flattened
+from leyden.loggers.follower import Follower
 
 TAG = "leyden.run_id"  # by which a run that goes on finds its own
 ROW = "row"  # a metric: the number of the last row that was sent
-MOST_PARAMETERS = 100  # in one request
+MOST_PARAMETERS, MOST_METRICS = 100, 1000  # in one request
+LONGEST_NAME = 250  # letters, of a metric
+NOT_IN_A_NAME = re.compile(r"[^\w ./-]|(?<=/)\.(?=\.?$)")  # what MLflow refuses, some of it only on Windows
 SECONDS_TO_BEGIN = 120.0  # while other runs make the same tables
 STATUSES = {"finished": "FINISHED", "pruned": "FINISHED", "interrupted": "KILLED"}  # others have failed
 
@@ -39,10 +43,10 @@ class MlflowLogger(Follower):
         except ImportError as error:
             raise ValueError("logger=mlflow needs the extra of that name: pip install 'leyden[mlflow]'") from error
         self.directory.mkdir(parents=True, exist_ok=True)
-        own = f"sqlite:///{self.directory / 'mlflow.db'}"
+        named = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
         with Lock(self.directory / "mlflow", patience=SECONDS_TO_BEGIN):  # runs that begin together make it once
-            self.client = MlflowClient(self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own)
-            number = self._experiment_id()
+            self.client = MlflowClient(named or f"sqlite:///{self.directory / 'mlflow.db'}")
+            number = self._experiment_id(is_own=not named)
         found = self.client.search_runs([number], f"tags.`{TAG}` = '{self.run_id}'")
         if found:
             self.run = found[0].info.run_id
@@ -52,16 +56,17 @@ class MlflowLogger(Follower):
         self._log_config()
         return 0
 
-    def _experiment_id(self) -> str:
+    def _experiment_id(self, is_own: bool) -> str:
+        """The experiment's id at MLflow; where it is new, a server puts its files where it keeps those of others."""
         if experiment := self.client.get_experiment_by_name(self.experiment):
             return str(experiment.experiment_id)
-        place = None if self.tracking_uri else (self.directory / "mlflow").as_uri()
+        place = (self.directory / "mlflow").as_uri() if is_own else None
         return str(self.client.create_experiment(self.experiment, artifact_location=place))
 
     def _log_config(self) -> None:
         from mlflow.entities import Param
 
-        flat = [Param(key, str(value)[:500]) for key, value in flattened(self.config)]
+        flat = [Param(key, str(value)[:500]) for key, value in leaves(self.config)]
         for begin in range(0, len(flat), MOST_PARAMETERS):
             self.client.log_batch(self.run, params=flat[begin : begin + MOST_PARAMETERS])
 
@@ -69,8 +74,10 @@ class MlflowLogger(Follower):
         from mlflow.entities import Metric
 
         now, step = int(1000 * time.time()), int(row["step"])
-        metrics = [Metric(name, float(value), now, step) for name, value in (row | {ROW: index}).items()]
-        self.client.log_batch(self.run, metrics=metrics)
+        values = row | {ROW: index}  # last: it says that the row is there whole
+        metrics = [Metric(name_at_mlflow(name), float(value), now, step) for name, value in values.items()]
+        for begin in range(0, len(metrics), MOST_METRICS):
+            self.client.log_batch(self.run, metrics=metrics[begin : begin + MOST_METRICS])
 
     def close(self, record: Mapping[str, Any]) -> None:
         self.client.set_tag(self.run, "leyden.status", record["status"])
@@ -79,3 +86,8 @@ class MlflowLogger(Follower):
         for path in [*self.records(), *sorted(self.run_directory.glob("*.png"))]:
             self.client.log_artifact(self.run, str(path))
         self.client.set_terminated(self.run, STATUSES.get(record["status"], "FAILED"))
+
+
+def name_at_mlflow(metric: str) -> str:
+    """A metric's name as MLflow takes it, where a class may be called anything: `_` and its code for a sign."""
+    return NOT_IN_A_NAME.sub(lambda sign: f"_{ord(sign[0]):x}", metric)[:LONGEST_NAME]
