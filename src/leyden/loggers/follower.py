@@ -7,7 +7,7 @@ file; one that has more is given none twice. So each tool holds each row once, w
 import logging
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +131,3 @@ class Follower:
 
     def _what_is_kept(self) -> str:
         return f"{self.run_directory / 'metrics.csv'} has every row"
-
-
-def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings by their dotted keys."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from leyden.loggers.follower import Follower, flattened
+from leyden.config import leaves
+from leyden.loggers.follower import Follower
 
 PLACE = "TRACKIO_DIR"  # where Trackio looks, unless it is told
 
@@ -49,7 +50,7 @@ class TrackioLogger(Follower):
             " ".join(filter(None, [self.name, self.run_directory.name])),
             [values],
             [step],
-            config=dict(flattened(config)),
+            config=dict(leaves(config)),
             log_ids=[f"{self.run_id}-{index}"],  # of which it keeps one
             run_id=self.run_id,
         )
