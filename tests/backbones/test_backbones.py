@@ -149,6 +149,8 @@ def test_timm_backbone_has_timms_features() -> None:
         (lambda: WideResNet(3, 32, dropout=1.0), "backbone.dropout=1.0"),
         (lambda: ViT(3, 30, patch_size=4), "patch_size=4 does not divide the image size 30"),
         (lambda: ViT(3, 32, num_heads=5), "num_heads=5 does not divide"),
+        (lambda: ViT(3, 32, width=0), "backbone.width=0 is out of range: give 1 or more"),
+        (lambda: ViT(3, 32, mlp_ratio=-1), "backbone.mlp_ratio=-1 is out of range"),
         (lambda: MLP(1, 8, activation="relo"), "did you mean 'relu'"),
         (lambda: MLP(1, 8, depth=0), "backbone.depth=0"),
         (lambda: CNN(1, 4, widths=(8, 8, 8, 8)), "4 pixels are too few"),

@@ -31,6 +31,21 @@ def test_classifier_is_left_out(file: Path) -> None:
     assert fit.left_out == ["fc.weight", "fc.bias"]
 
 
+def test_two_channels_become_one_that_answers_as_both_did(file: Path) -> None:
+    given, network = CNN(2, 8).eval(), CNN(1, 8).eval()
+    fit = put(network, given.state_dict(), "there", file)
+    grey = torch.rand(4, 1, 8, 8)
+    assert torch.allclose(network(grey), given(grey.expand(-1, 2, -1, -1)), atol=1e-6)
+    assert fit.adapted == "blocks.0.0.weight summed over its 2 channels"
+
+
+@pytest.mark.parametrize(("channels", "wanted"), [(4, 1), (5, 1), (1, 3), (4, 3)])
+def test_channels_that_cannot_be_adapted_are_refused(channels: int, wanted: int, file: Path) -> None:
+    words = rf"first that does not: blocks\.0\.0\.weight, \(32, {channels}, 3, 3\) there, \(32, {wanted}, 3, 3\) here"
+    with pytest.raises(ValueError, match=words):
+        put(CNN(wanted, 8), CNN(channels, 8).state_dict(), "there", file)
+
+
 def test_position_embeddings_are_resized_as_timm_does(file: Path) -> None:
     given, network = ViT(3, 32), ViT(3, 48)
     fit = put(network, given.state_dict(), "there", file)

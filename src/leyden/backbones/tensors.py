@@ -75,10 +75,10 @@ def _adapt_first_convolution(own: dict[str, Tensor], given: dict[str, Tensor]) -
         if tensor.shape[0] == own[name].shape[0] and tensor.shape[2:] == own[name].shape[2:]:
             try:
                 given[name] = adapt_input_conv(channels, tensor)
-            except NotImplementedError:  # of weights that do not have three channels
+            except (NotImplementedError, AssertionError):  # for timm, weights have three channels, or few into one
                 return ""
-            how = "summed over its 3 channels" if channels == 1 else f"repeated for {channels} channels"
-            return f"{name} {how}"
+            summed = f"summed over its {tensor.shape[1]} channels"
+            return f"{name} {summed if channels == 1 else f'repeated for {channels} channels'}"
         return ""
     return ""
 

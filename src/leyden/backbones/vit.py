@@ -58,7 +58,7 @@ class Block(nn.Module):
 class ViT(nn.Module):
     """Patches of the image as tokens, `depth` blocks, the class token's state as features.
 
-    Weights start from a normal distribution of 0.02, cut at two deviations; biases at zero.
+    Weights start from a normal distribution with a deviation of 0.02; biases at zero.
     """
 
     def __init__(
@@ -74,7 +74,9 @@ class ViT(nn.Module):
         stochastic_depth: float = 0.0,
     ) -> None:
         super().__init__()
+        require("width", width, width >= 1, "1 or more")
         require("depth", depth, depth >= 1, "1 or more")
+        require("mlp_ratio", mlp_ratio, int(width * mlp_ratio) >= 1, "1 / width or more")
         require("dropout", dropout, 0 <= dropout < 1, "a number from 0 to below 1")
         require("stochastic_depth", stochastic_depth, 0 <= stochastic_depth < 1, "a number from 0 to below 1")
         if patch_size < 1 or image_size % patch_size:
