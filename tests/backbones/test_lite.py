@@ -20,7 +20,7 @@ STRIDES = [1, 2, 2, 2, 1, 2, 1]
 
 def full_network(name: str) -> torch.nn.Module:
     network = timm.create_model(name)
-    network.load_state_dict(read_weights(name, network.blocks))
+    network.load_state_dict(read_weights(weights_file(name), network.blocks))
     return network.eval()
 
 
@@ -65,7 +65,7 @@ def test_answers_are_those_of_the_original_network() -> None:
         ours, theirs = full_network("tf_efficientnet_lite0")(images), original_lite0(images)
     assert torch.allclose(ours, theirs, atol=1e-4)
     wrongly_padded = timm.create_model("efficientnet_lite0").eval()  # which takes the same weights
-    wrongly_padded.load_state_dict(read_weights("tf_efficientnet_lite0", wrongly_padded.blocks))
+    wrongly_padded.load_state_dict(read_weights(weights_file("tf_efficientnet_lite0"), wrongly_padded.blocks))
     with torch.no_grad():
         assert (wrongly_padded(images) - theirs).abs().max() > 1
 

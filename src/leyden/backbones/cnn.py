@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from leyden.backbones.activation import activation_class, require
+from leyden.backbones.parts import activation_class, he_initialise, require
 
 
 class CNN(nn.Module):
@@ -45,9 +45,7 @@ class CNN(nn.Module):
                 num_inputs = width
         self.blocks = nn.Sequential(*blocks)
         self.num_features = num_inputs
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] to features [B, widths[-1]]."""

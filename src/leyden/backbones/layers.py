@@ -19,7 +19,7 @@ def layer_groups(backbone: nn.Module) -> list[list[str]]:
     groups: list[list[str]] = [[name for name in names if "." not in name]]
     for prefix, layer in _layers(backbone, ""):
         own = [name for name in names if name.startswith(f"{prefix}.")]
-        if own and (_is_part(layer) or not groups[-1] or all("." not in name for name in groups[-1])):
+        if own and (_is_norm(layer) or not groups[-1] or all("." not in name for name in groups[-1])):
             groups[-1].extend(own)
         elif own:
             groups.append(own)
@@ -33,7 +33,7 @@ def layer_names(groups: Sequence[Sequence[str]]) -> list[str]:
     """
     names = []
     for number, group in enumerate(groups):
-        others = [name for other, names_ in enumerate(groups) if other != number for name in names_]
+        others = [name for other, other_names in enumerate(groups) if other != number for name in other_names]
         parts = next((name for name in group if "." in name), group[0]).split(".")
         paths = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
         own = next(path for path in paths if not any(f"{name}.".startswith(f"{path}.") for name in others))
@@ -50,6 +50,6 @@ def _layers(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
             yield path, child
 
 
-def _is_part(layer: nn.Module) -> bool:
+def _is_norm(layer: nn.Module) -> bool:
     """Whether a layer is a norm, which belongs to the one before it."""
     return not list(layer.children()) and all(parameter.ndim < 2 for parameter in layer.parameters())

@@ -43,13 +43,13 @@ def weights_file(name: str) -> Path:
     return next(Path(str(package.__file__)).parent.glob("models/*.pth"))
 
 
-def read_weights(name: str, blocks: nn.Sequential) -> dict[str, Tensor]:
-    """The weights of a network in timm's names, its classifier's for ImageNet's 1,000 classes too.
+def read_weights(file: Path, blocks: nn.Sequential) -> dict[str, Tensor]:
+    """The weights in a package's file, in timm's names, its classifier's for ImageNet's 1,000 classes too.
 
     `blocks` are timm's, a `Sequential` of stages; the package numbers the blocks of all stages in one row.
     """
     places = [f"blocks.{stage}.{block}" for stage, inner in enumerate(blocks) for block in range(len(inner))]  # type: ignore[arg-type]
-    found: dict[str, Tensor] = torch.load(weights_file(name), map_location="cpu", weights_only=True)
+    found: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     expanded = {key.split(".")[1] for key in found if "_expand_conv" in key}
     renamed = {}
     for key, value in found.items():

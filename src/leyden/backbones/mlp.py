@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from leyden.backbones.activation import activation_class, require
+from leyden.backbones.parts import activation_class, require
 
 
 class MLP(nn.Module):

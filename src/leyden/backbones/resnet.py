@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from leyden.backbones.activation import require
+from leyden.backbones.parts import he_initialise, require
 
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
@@ -74,9 +74,7 @@ class ResNet(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.num_features = num_inputs
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] to features [B, 512], or [B, 2048] for depth 50."""

@@ -53,7 +53,7 @@ class TimmBackbone(nn.Module):
         self.fit: Fit | None = None  # of weights that came from a package
         if pretrained == "package":
             file = lite.weights_file(name)
-            tensors = lite.read_weights(name, self.network.blocks)  # type: ignore[arg-type]
+            tensors = lite.read_weights(file, self.network.blocks)  # type: ignore[arg-type]
             self.fit = put(self.network, tensors, f"{lite.PACKAGES[name]}, ImageNet", file)
         self.num_features = self._count_features(name, channels, image_size)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leyden.backbones.activation import require
+from leyden.backbones.parts import require
 
 
 class Attention(nn.Module):

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from leyden.backbones.activation import require
+from leyden.backbones.parts import he_initialise, require
 
 
 class WideBlock(nn.Module):
@@ -46,9 +46,7 @@ class WideResNet(nn.Module):
                 num_inputs = width
         self.blocks = nn.Sequential(*blocks, nn.BatchNorm2d(num_inputs), nn.ReLU())
         self.num_features = num_inputs
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] to features [B, 64 · widen_factor]."""

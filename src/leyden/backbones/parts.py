@@ -1,4 +1,4 @@
-"""Backbones > **activation**: activations by the name that a config gives them."""
+"""Backbones > **parts**: activations by the name that a config gives them, first weights, settings that are refused."""
 
 from torch import nn
 
@@ -31,3 +31,10 @@ def require(name: str, value: float, holds: bool, expected: str) -> None:
     """Refuses a backbone's setting that makes no network."""
     if not holds:
         raise ValueError(f"backbone.{name}={value} is out of range: give {expected}")
+
+
+def he_initialise(network: nn.Module) -> None:
+    """Draws the weights of all convolutions anew, as He et al. 2015."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
