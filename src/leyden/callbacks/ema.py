@@ -52,9 +52,7 @@ class Ema(pl.Callback):
         self.last_step = trainer.global_step
         assert self.average is not None
         network = nn.ModuleDict({"backbone": pl_module.backbone, "head": pl_module.head})
-        self.average.update_parameters(network)
-        for averaged, raw in zip(self.average.module.buffers(), network.buffers(), strict=True):
-            averaged.copy_(raw)
+        self.average.update_parameters(network)  # copies buffers, too
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         assert self.average is not None

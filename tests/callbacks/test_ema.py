@@ -1,0 +1,32 @@
+"""Averaged weights are the formula's, beside batch norm's statistics as the network has them."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from leyden.callbacks import Ema
+
+
+def test_a_step_averages_the_weights_and_copies_the_statistics() -> None:
+    module: Any = SimpleNamespace(backbone=nn.BatchNorm1d(3), head=nn.Linear(3, 2))
+    module.val_metrics = module.test_metrics = module.test_time = None
+    ema, trainer = Ema(0.75), SimpleNamespace(global_step=0)
+    ema.setup(trainer, module, "fit")  # type: ignore[arg-type]
+    weights: list[torch.Tensor] = []
+    for step in (1, 1, 2, 3):  # two batches make up the first step
+        trainer.global_step = step
+        module.backbone(torch.randn(8, 3))
+        with torch.no_grad():
+            module.head.weight.normal_()
+        if step > len(weights):
+            weights.append(module.head.weight.detach().clone())
+            statistics = {name: value.clone() for name, value in module.backbone.named_buffers()}
+        ema.on_train_batch_end(trainer, module, None, None, 0)  # type: ignore[arg-type]
+        assert ema.average is not None
+        averaged: Any = ema.average.module
+        found = dict(averaged["backbone"].named_buffers())
+        assert all(torch.equal(found[name], value) for name, value in statistics.items())
+    expected = 0.75 * (0.75 * weights[0] + 0.25 * weights[1]) + 0.25 * weights[2]
+    torch.testing.assert_close(averaged["head"].weight, expected)
