@@ -25,9 +25,9 @@ Place = Literal["batch", "epoch", "validation", "end"]
 class Checkpoints(Checkpoint):
     """Keeps the last and the best state of training in `<run directory>/checkpoints`.
 
-    `monitor` is the validation metric that decides what is best; of equal epochs the last one
-    counts, whose weights the schedule has brought to rest. The last state is written at each epoch's end, every
-    `every_n_steps` optimizer steps, and when `every_n_minutes` have passed; null: not by that count.
+    `monitor` is the validation metric that decides what is best; of equal epochs the last one counts, whose weights the
+    schedule has brought to rest. The last state is written at each epoch's end, every `every_n_steps` optimizer steps,
+    and when `every_n_minutes` have passed; null: not by that count.
     """
 
     def __init__(self, monitor: str, every_n_steps: int | None = None, every_n_minutes: float | None = 10) -> None:
@@ -44,16 +44,6 @@ class Checkpoints(Checkpoint):
         self.saved_step, self.saved_at = 0, time.monotonic()
         self.place: Place | None = None  # where the state that is being written is taken; None: only its weights are
 
-    @property
-    def best_path(self) -> Path:
-        assert self.directory is not None
-        return self.directory / BEST
-
-    @property
-    def last_path(self) -> Path:
-        assert self.directory is not None
-        return self.directory / LAST
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
 
@@ -64,7 +54,7 @@ class Checkpoints(Checkpoint):
         if self.best_value is None or is_as_good(self.monitor, float(value), self.best_value):
             self.best_value, self.best_epoch = float(value), trainer.current_epoch
             self.best_step = trainer.global_step
-            self._save(trainer, self.best_path, None)
+            self._save(trainer, BEST, None)
 
     def is_due(self, step: int) -> bool:
         """Whether steps or minutes since the last writing ask for another, before optimizer step `step`."""
@@ -76,17 +66,21 @@ class Checkpoints(Checkpoint):
 
     def save_last(self, trainer: pl.Trainer, place: Place) -> None:
         """Writes the whole state of training to `last.ckpt`; every rank takes part, rank 0 writes."""
-        self._save(trainer, self.last_path, place)
+        self._save(trainer, LAST, place)
         self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
 
-    def _save(self, trainer: pl.Trainer, path: Path, place: Place | None) -> None:
+    def _save(self, trainer: pl.Trainer, name: str, place: Place | None) -> None:
         self.place = place
-        trainer.save_checkpoint(path, weights_only=False)
+        trainer.save_checkpoint(self._path(name), weights_only=False)
+
+    def _path(self, name: str) -> Path:
+        assert self.directory is not None
+        return self.directory / name
 
     def put_best_back(self, classifier: pl.LightningModule, ema: Ema | None) -> None:
         """Loads the best weights, averaged ones too, where any validation has named them."""
         if self.best_value is not None:
-            state = read_checkpoint(self.best_path)
+            state = read_checkpoint(self._path(BEST))
             classifier.load_state_dict(state["state_dict"])
             if ema:
                 ema.load_state_dict(state["callbacks"][ema.state_key])

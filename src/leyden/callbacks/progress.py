@@ -47,13 +47,13 @@ class Progress(pl.Callback):
         self.epoch_began, self.epoch_images = time.perf_counter(), 0
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_index: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now = time.perf_counter()
         if self.first_step_time is None:
             self.first_step_time = time.time()
         self.epoch_images += len(batch.labels)
-        if is_last_batch(trainer, batch_index):
+        if is_last_batch(trainer, batch_idx):
             self.num_images += self.epoch_images * trainer.world_size
             self.seconds += now - self.epoch_began
         if self.live and now >= self.next_update:
