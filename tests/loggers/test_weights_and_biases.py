@@ -254,7 +254,7 @@ def test_commit_and_difference_to_it_are_kept_offline(tmp_path: Path, monkeypatc
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
         subprocess.run([*git, *words], check=True)
     (code / "net.py").write_text("width = 2\n")
-    monkeypatch.setattr("leyden.loggers.weights_and_biases.SOURCE", code)
+    monkeypatch.setattr("leyden.loggers.weights_and_biases.PACKAGE", code)
     commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     for is_kept in (True, False):
         follower = WandbLogger(tmp_path / "run", mode="offline", directory=str(tmp_path / "runs"), code=is_kept)

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 ARTIFACTS = {"none": (), "best": ("best",), "best_and_last": ("last", "best")}  # which checkpoints go there
 SECONDS_TO_BEGIN = 20  # until W&B is taken for unreachable
-SECONDS_TO_UPLOAD = 600
+SECONDS_TO_UPLOAD = 600  # where nobody waits for the end of a run
 MOST_TRIES = 2  # of a request, once W&B was reached
 NOT_IN_A_NAME = str.maketrans(dict.fromkeys('/\\#?%:"<>\r\n ', "_"))
 LONGEST_NAME = 128  # letters
@@ -151,11 +151,11 @@ def _artifact(record: Mapping[str, Any], made: Made) -> Any:
 
     name = f"{made.type}-{record['run_id']}-{made.name}".translate(NOT_IN_A_NAME)[:LONGEST_NAME]
     artifact = wandb.Artifact(name, type=made.type, metadata=dict(made.facts))
-    for name, path in made.files.items():
+    for place, path in made.files.items():
         if path.is_dir():
-            artifact.add_dir(str(path), name=name or None, policy="immutable", skip_cache=True)
+            artifact.add_dir(str(path), name=place or None, policy="immutable", skip_cache=True)
         else:
-            artifact.add_file(str(path), name=name, policy="immutable", skip_cache=True)
+            artifact.add_file(str(path), name=place, policy="immutable", skip_cache=True)
     return artifact
 
 

@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from leyden.config import REPEATS
+from leyden.config import PACKAGE, REPEATS
 from leyden.errors import explain
 from leyden.histograms import read_of_row
 from leyden.loggers.follower import Follower
-from leyden.loggers.lineage import ARTIFACTS, SECONDS_TO_BEGIN, data_artifact, model_artifact
+from leyden.loggers.lineage import ARTIFACTS, SECONDS_TO_BEGIN, SECONDS_TO_UPLOAD, data_artifact, model_artifact
 from leyden.loggers.shown import shown_of
 from leyden.metric_names import is_as_good, read_numbers
 from leyden.run import is_writable, membership
@@ -38,10 +38,8 @@ from leyden.wandb_names import (
 
 log = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).resolve().parent  # whose commit, and difference to it, W&B keeps
 MOST_LETTERS_OF_A_TAG = 64  # or a job type in W&B
-SECONDS_TO_UPLOAD = 60.0  # at the end, before the run goes on in files
-SECONDS_TO_UPLOAD_LATER = 600.0  # where nobody waits for the end of a run
+SECONDS_TO_END_ONLINE = 60  # before the run goes on in files
 SHOWN = "shown"  # of the line with pictures and tables: how many rows there were
 
 
@@ -51,8 +49,8 @@ class WandbLogger(Follower):
     `mode="auto"` is online when a key is present and offline otherwise; nothing ever prompts. Files go to
     `<directory>/wandb`. What cannot be said to W&B goes on offline. `artifacts` are the checkpoints that are uploaded,
     online: none, best, best_and_last. With `code` the commit and what differs from it are noted, and online all of this
-    project's code. With `is_later` another process than
-    the run's own sends it: what that process is made of is not the run's.
+    project's code. With `is_later` another process than the run's own sends it: what that process is made of is not
+    the run's.
     """
 
     tool = "W&B"
@@ -80,16 +78,16 @@ class WandbLogger(Follower):
             log.warning("WANDB_MODE=disabled: W&B's files are written all the same; logger=csv leaves it out")
         self.artifacts, self.code = artifacts, code
         self.study = membership(run_directory)
-        shown = name and name[:MOST_LETTERS]
-        place = {"project": project, "entity": entity, "name": shown, "group": group, "tags": list(tags or [])}
-        self.settings: dict[str, Any] = place | (self._place_in_study(name, group, place["tags"]) if self.study else {})
+        tags, cut = list(tags or []), name and name[:MOST_LETTERS]
+        place = {"project": project, "entity": entity, "name": cut, "group": group, "tags": tags}
+        self.settings: dict[str, Any] = place | (self._place_in_study(group, tags) if self.study else {})
         self.directory = Path(directory).resolve()  # W&B writes from a process of its own
         self.run: Any = None
         self.best: dict[str, Any] = {}
         self.has_recovered = self.is_later = False
         self.num_other_lines = 0  # of W&B's history, which are no rows
 
-    def _place_in_study(self, name: str | None, group: str | None, tags: Any) -> dict[str, Any]:
+    def _place_in_study(self, group: str | None, tags: list[str]) -> dict[str, Any]:
         """Groups the run with its study; `job_type` is its setting, alike for those of other seeds, folds or splits."""
         words = {key: f"{key}={value}" for key, value in self.study["factors"].items()}
         setting = " ".join(word for key, word in words.items() if key not in REPEATS)
@@ -136,11 +134,12 @@ class WandbLogger(Follower):
     def _client_settings(self) -> Any:
         import wandb
 
-        of_the_code = {"git_root": str(SOURCE), "save_code": True} if self.code else {"disable_git": True}
+        # W&B keeps the commit that the package is of, and the difference to it.
+        of_the_code = {"git_root": str(PACKAGE), "save_code": True} if self.code else {"disable_git": True}
         of_another = {"x_disable_meta": True, "x_disable_stats": True, "disable_git": True}
         return wandb.Settings(
             silent=True, console="off", quiet=True, init_timeout=SECONDS_TO_BEGIN, finish_timeout_raises=True,
-            finish_timeout=SECONDS_TO_UPLOAD_LATER if self.is_later else SECONDS_TO_UPLOAD,
+            finish_timeout=SECONDS_TO_UPLOAD if self.is_later else SECONDS_TO_END_ONLINE,
             **(of_another if self.is_later else of_the_code),
         )  # fmt: skip
 
@@ -231,8 +230,7 @@ class WandbLogger(Follower):
             if path.is_file():
                 self.run.log_artifact(model_artifact(record, path), aliases=[name])
         if self.code and not self.is_later:
-            root = Path(__file__).parents[1]
-            self.run.log_code(str(root), include_fn=lambda path: path.endswith((".py", ".yaml")))
+            self.run.log_code(str(PACKAGE), include_fn=lambda path: path.endswith((".py", ".yaml")))
 
 
 def exit_code(record: Mapping[str, Any]) -> int:
