@@ -6,7 +6,7 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leyden.backbones import CNN, MLP, ResNet, ViT
+from leyden.backbones import CNN, MLP, ResNet, TimmBackbone, ViT
 from leyden.explain.grad_cam import grad_cam, spatial_layer
 
 IMAGES = torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -42,7 +42,7 @@ def test_of_a_transformer_the_tokens_of_patches_are_the_places() -> None:
     network = with_head(ViT(1, 16, patch_size=4, width=12, depth=2, num_heads=2))
     layer = spatial_layer(network, IMAGES, ANSWERS)
     assert layer is not None
-    assert (layer.height, layer.width) == (4, 4)
+    assert layer == ("0.blocks.1.norm1", 4, 4)  # what follows it goes into the answer by the class token alone
     kept = []
     hook = network.get_submodule(layer.name).register_forward_hook(lambda *call: kept.append(call[-1]))
     outputs = network(IMAGES.clone().requires_grad_())
@@ -51,6 +51,12 @@ def test_of_a_transformer_the_tokens_of_patches_are_the_places() -> None:
     patches, slopes = kept[0][:, -16:], slopes[:, -16:]
     maps = torch.einsum("bd,bpd->bp", slopes.mean(1), patches).relu().view(3, 1, 4, 4).detach()
     torch.testing.assert_close(grad_cam(network, IMAGES, ANSWERS, layer.name), scaled(maps))
+
+
+def test_what_lies_within_the_attention_of_timms_transformers_is_no_place() -> None:
+    images = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    network = with_head(TimmBackbone(1, 32, "vit_tiny_patch16_224"))
+    assert spatial_layer(network, images, ANSWERS[:2]) == ("0.network.blocks.11.norm1", 2, 2)
 
 
 def test_a_network_without_places_has_none() -> None:

@@ -6,6 +6,7 @@ Of a transformer the tokens of the patches stand for the regions.
 """
 
 import math
+import re
 from typing import NamedTuple
 
 import torch
@@ -40,9 +41,10 @@ def grad_cam(network: nn.Module, images: Tensor, answers: Tensor, layer: str) ->
 def spatial_layer(network: nn.Module, images: Tensor, answers: Tensor) -> Layer | None:
     """The last layer with places by which the answer goes; None of a network without one, as of an MLP.
 
-    A transformer's last block answers by its class token alone, so that the layer before counts there.
+    A transformer's last block answers by its class token alone, so that the layer before counts there; what lies within
+    its attention does not, for keys and queries of patches are no regions.
     """
-    names = [name for name, _ in network.named_modules() if name]
+    names = [name for name, _ in network.named_modules() if name and not re.search("attn|attention", name)]
     with _Kept(network, names) as kept:
         gradients = _gradients(network, images[:1], answers[:1], kept)
     for name in reversed(kept.outputs):
@@ -98,7 +100,7 @@ def _as_map(outputs: Tensor) -> Tensor | None:
     if outputs.ndim == 4:
         is_last = outputs.shape[2] != outputs.shape[3] and outputs.shape[1] == outputs.shape[2]
         found = outputs.permute(0, 3, 1, 2) if is_last else outputs
-        return found if found.shape[2] * found.shape[3] > 1 else None
+        return found if found.shape[2] == found.shape[3] > 1 else None  # as images are; heads of an attention are not
     if outputs.ndim != 3:
         return None
     side = math.isqrt(outputs.shape[1])
