@@ -1,5 +1,6 @@
 """Slices by the values of a column."""
 
+import itertools
 import logging
 
 import numpy as np
@@ -22,6 +23,13 @@ def test_values_are_words_and_many_numbers_become_quarters() -> None:
     assert quarters[0] == quarters[25] == "0 to 25"
     assert quarters[26] == "25 to 50"
     assert quarters[100] == "75 to 100"
+
+
+@pytest.mark.parametrize("first", [20230101, 1000.01, -1e-9])
+def test_quarters_of_numbers_that_differ_in_late_digits_have_names_of_their_own(first: float) -> None:
+    quarters = values_of([first + 0.01 * step for step in range(101)])
+    assert [len([*rows]) for _, rows in itertools.groupby(quarters)] == [26, 25, 25, 25]
+    assert len({*quarters}) == 4
 
 
 def test_each_value_has_its_own_accuracy_with_wilsons_interval() -> None:

@@ -20,8 +20,8 @@ from leyden.trained import Answers
 log = logging.getLogger(__name__)
 
 MOST_VALUES = 50
-NUM_RANGES = 4  # that numbers of more values than these are cut into
-MOST_PLAIN_NUMBERS = 10
+NUM_RANGES = 4  # that many different numbers are cut into
+MOST_PLAIN_NUMBERS = 10  # different ones that stand for themselves
 EMPTY = "(empty)"
 
 
@@ -50,14 +50,14 @@ def values_of(cells: Sequence[Any]) -> list[str]:
     if len(known) < len(numbers) or len(set(known)) <= MOST_PLAIN_NUMBERS:
         return texts
     edges = np.unique(np.quantile(known, np.linspace(0, 1, NUM_RANGES + 1)))
-    names = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges)]
+    names = [f"{low} to {high}" for low, high in itertools.pairwise(_told_apart(edges))]
+    return [text if text == EMPTY else names[int(np.searchsorted(edges[1:-1], float(text)))] for text in texts]
 
-    def name(text: str) -> str:
-        value = _number(text)
-        place = int(np.searchsorted(edges[1:-1], value, side="left")) if value is not None else 0
-        return text if text == EMPTY else names[place]
 
-    return [name(text) for text in texts]
+def _told_apart(numbers: NDArray[np.float64]) -> list[str]:
+    """Different numbers with so many digits, four or more, that no two read alike."""
+    texts = ([f"{number:.{digits}g}" for number in numbers] for digits in range(4, 18))  # 17 tell any two apart
+    return next(found for found in texts if len(set(found)) == len(numbers))
 
 
 def _number(text: str) -> float | None:
