@@ -1,6 +1,6 @@
 """Answers > **selective prediction** > evaluate: how right it is where it may decline to answer when it is not sure.
 
-Shapes: N images, those of the surest answers first.
+Shapes: N images, those of the surest answers first, R resamples of them.
 """
 
 from typing import Any, NamedTuple
@@ -59,17 +59,16 @@ def selective(confidences: NDArray[Any], is_wrong: NDArray[np.bool_]) -> tuple[d
     order = np.argsort(-confidences, kind="stable")  # once: what is in order already is sorted at once
     confidences, is_wrong = confidences[order], is_wrong[order]
     curve = risk_coverage(confidences, is_wrong)
-    again = [
-        risk_coverage(confidences, is_wrong, row) for weights in resamples(len(confidences)) for row in weights
-    ]  # fmt: skip
-    found = {
-        "aurc": number(curve.area, percentiles(np.array([each.area for each in again]))),
-        "excess_aurc": number(curve.excess_area, percentiles(np.array([each.excess_area for each in again]))),
-    }
-    for accuracy in ACCURACIES:
-        covered = np.array([each.coverage_at(accuracy) for each in again])
-        found[f"coverage_at_{100 * accuracy:.0f}"] = number(curve.coverage_at(accuracy), percentiles(covered))
+    rows = (row for weights in resamples(len(confidences)) for row in weights)
+    again = np.array([_figures(risk_coverage(confidences, is_wrong, row)) for row in rows])  # [R, 4]
+    names = ("aurc", "excess_aurc", *(f"coverage_at_{100 * accuracy:.0f}" for accuracy in ACCURACIES))
+    columns = zip(names, _figures(curve), again.T, strict=True)
+    found = {name: number(value, percentiles(values)) for name, value, values in columns}
     return found, curve
+
+
+def _figures(curve: RiskCoverage) -> list[float]:
+    return [curve.area, curve.excess_area, *map(curve.coverage_at, ACCURACIES)]
 
 
 def points(curve: RiskCoverage) -> list[list[float]]:
