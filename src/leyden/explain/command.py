@@ -3,7 +3,7 @@
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import torch
 from hydra.errors import HydraException
 from torch import Tensor, nn
 
+from leyden.augment.geometry import cut_centre
 from leyden.errors import explain as in_a_sentence
 from leyden.errors import why_unreadable
 from leyden.evaluate.subject import batches, open_subject, split_words
@@ -60,6 +61,8 @@ def explain(asked: Options, words: Sequence[str]) -> None:
     if not isinstance(network, Trained):
         raise ValueError(f"run={asked.run} is an export, which has no layers to look into: give the run's directory")
     seen = images_of(asked, network)
+    directory = asked.output or place(network.directory)
+    directory.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before the work
     normalised = network.classifier.augment.normalize(seen.images.to(network.device)).float()
     module = modules_of(network).eval()
     with torch.inference_mode():
@@ -67,10 +70,8 @@ def explain(asked: Options, words: Sequence[str]) -> None:
     answers = answers_asked(asked.answer, outputs, network)
     made = explained(module, normalised, answers)
     points = features_of_data(network, words) if asked.features else None
-    directory = asked.output or place(network.directory)
-    directory.mkdir(parents=True, exist_ok=True)
     titles = [title(*row, network) for row in zip(seen.names, outputs, answers, strict=True)]
-    overlays(cut_to(seen.images, normalised), made.maps, titles, directory / "overlays.png")
+    overlays(cut_centre(seen.images, network.facts.image_size), made.maps, titles, directory / "overlays.png")
     weights = first_filters(network.classifier.backbone)
     if weights is not None:
         filters(weights, directory / "filters.png")
@@ -123,7 +124,7 @@ def answers_asked(name: str | None, outputs: Tensor, network: Trained) -> Tensor
 def explained(module: nn.Module, images: Tensor, answers: Tensor) -> Explained:
     """Maps of every way that the network allows, and their sanity checks."""
     shares = integrated_gradients(module, images, answers)
-    ways: dict[str, Any] = {}
+    ways: dict[str, Callable[[nn.Module], Tensor]] = {}
     layer = spatial_layer(module, images, answers)
     if layer is None:
         log.warning("this network has no layer with places in the image: Grad-CAM is left out")
@@ -156,13 +157,6 @@ def features_of_data(network: Trained, words: Sequence[str]) -> Points | None:
 def place(directory: Path) -> Path:
     """Where results go: below the run, or here where it cannot be written or is a file."""
     return (directory if is_writable(directory) else Path.cwd()) / "explain"
-
-
-def cut_to(images: Tensor, normalised: Tensor) -> Tensor:
-    """The part of stored images that the network is given."""
-    side = normalised.shape[-1]
-    edge = (images.shape[-1] - side) // 2
-    return images[:, :, edge : edge + side, edge : edge + side]
 
 
 def title(name: str, output: Tensor, answer: Tensor, network: Trained) -> str:

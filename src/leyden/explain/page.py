@@ -18,6 +18,7 @@ from leyden.data.facts import DataFacts
 from leyden.data.labels import describe_label
 from leyden.explain.features import Points
 from leyden.explain.sanity import ALIKE
+from leyden.predict.tables import printable
 from leyden.run import write_atomically
 
 HERE = Path(__file__).parent
@@ -43,7 +44,7 @@ def write_page(facts: Mapping[str, Any], points: Points | None, data: DataFacts,
         plotly=None if points is None else Markup(_plotly()),
     )
     path = directory / "explain.html"
-    write_atomically(path, html)
+    write_atomically(path, printable(html))
     return path
 
 
