@@ -4,7 +4,7 @@ import itertools
 import json
 import resource
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +45,8 @@ def find_batch_size(config: DictConfig, directory: Path, origin: Origin) -> list
     memory = Memory(device)
     sizes: list[Size] = []
     why = f"there are {num_train:,} training images"
-    for batch_size in [*itertools.takewhile(lambda size: size < num_train, doubling()), num_train]:
+    doubled = (SMALLEST << number for number in itertools.count())
+    for batch_size in [*itertools.takewhile(lambda size: size < num_train, doubled), num_train]:
         if not memory.has_room_after(sizes):
             why = f"{batch_size:,} would need more memory than the {memory.free:,.0f} MiB that are free"
             break
@@ -65,11 +66,6 @@ def find_batch_size(config: DictConfig, directory: Path, origin: Origin) -> list
     write_atomically(directory / "batch_sizes.json", json.dumps(found, indent=2) + "\n")
     print(describe(sizes, why, config.batch_size, directory))
     return sizes
-
-
-def doubling() -> Iterator[int]:
-    """8, 16, 32, …"""
-    return (SMALLEST << number for number in itertools.count())
 
 
 def repeated(batch: Batch, batch_size: int, device: torch.device) -> Batch:

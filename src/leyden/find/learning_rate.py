@@ -25,7 +25,7 @@ from leyden.rehearsal import Rehearsal
 LOWEST, HIGHEST, NUM_STEPS = 1e-6, 10.0, 120
 SMOOTHING = 0.85  # share of the mean so far in each next one
 DIVERGED = 4.0  # times the lowest loss: higher rates tell nothing more
-EDGE = 5  # points at each end of which no slope is known
+EDGE = 5  # points at the beginning, whose smoothed loss is still one of few
 
 
 class Tried(NamedTuple):
