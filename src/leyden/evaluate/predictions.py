@@ -46,23 +46,35 @@ def columns_of(
 
 
 def write_table(columns: dict[str, Any], directory: Path) -> Path:
-    """Writes the columns, whole or not at all; returns the file."""
-    if importlib.util.find_spec("pyarrow") is None:
-        path = directory / f"{STEM}.csv"
+    """Writes the columns, whole or not at all, in place of those of an earlier evaluation; returns the file."""
+    has_parquet = importlib.util.find_spec("pyarrow") is not None
+    names = [f"{STEM}.parquet", f"{STEM}.csv"]
+    path, other = (directory / name for name in (names if has_parquet else names[::-1]))
+    if not has_parquet:
         log.warning("%s: not Parquet, for pyarrow is missing: pip install 'leyden[parquet]'", path)
-        beside = path.with_name(f".{os.getpid()}.{path.name}")
-        with beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values(), strict=True))
-    else:
-        import pyarrow
-        from pyarrow import parquet
-
-        path = directory / f"{STEM}.parquet"
-        beside = path.with_name(f".{os.getpid()}.{path.name}")
-        arrays = {name: np.ascontiguousarray(column) for name, column in columns.items()}
-        plain = {name: column.tolist() if column.dtype.kind in "OU" else column for name, column in arrays.items()}
-        parquet.write_table(pyarrow.table(plain), beside)
-    beside.replace(path)
+    beside = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        (_write_parquet if has_parquet else _write_csv)(columns, beside)
+        beside.replace(path)
+    except OSError:  # a full disk needs the room
+        beside.unlink(missing_ok=True)
+        raise
+    other.unlink(missing_ok=True)
     return path
+
+
+def _write_csv(columns: dict[str, Any], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _write_parquet(columns: dict[str, Any], path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    plain = {
+        name: column if isinstance(column, list) else np.ascontiguousarray(column) for name, column in columns.items()
+    }
+    parquet.write_table(pyarrow.table(plain), path)
