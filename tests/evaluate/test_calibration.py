@@ -29,6 +29,7 @@ def test_errors_are_those_of_torchmetrics_and_the_temperature_the_likeliest() ->
     at_found = float(F.cross_entropy(validation.outputs / found["temperature"], validation.labels))
     assert at_found <= min(losses.values()) + 1e-6
     assert found["temperature"] == pytest.approx(3, rel=0.2)
+    assert found["is_told_apart"]
     for when, temperature in (("before", 1.0), ("after", found["temperature"])):
         probabilities = (test.outputs / temperature).softmax(1)
         theirs = float(multiclass_calibration_error(probabilities, test.labels, 3, n_bins=15))
@@ -37,6 +38,12 @@ def test_errors_are_those_of_torchmetrics_and_the_temperature_the_likeliest() ->
             float(F.cross_entropy(test.outputs / temperature, test.labels)), rel=1e-5
         )
     assert found["after"]["ece"]["value"] < found["before"]["ece"]["value"]
+
+
+def test_a_temperature_of_chance_is_not_told_apart_from_one() -> None:
+    found = calibration(answers(400, 1.0, 0), answers(500, 1.0, 1), FACTS)
+    assert found["temperature"] == pytest.approx(1, abs=0.15)
+    assert not found["is_told_apart"]
 
 
 def test_several_labels_have_a_loss_and_no_calibration_error() -> None:

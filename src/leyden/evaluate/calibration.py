@@ -8,7 +8,7 @@ from torch import Tensor
 from leyden.data.facts import DataFacts
 from leyden.intervals import intervals, mean_interval
 from leyden.metrics import binary_cross_entropy, metrics_for
-from leyden.test_time import fit_temperature
+from leyden.test_time import fit_temperature, is_told_apart_from_one
 from leyden.trained import Answers
 
 Number = dict[str, Any]  # a value and the interval it lies in
@@ -27,6 +27,7 @@ def calibration(answers: Answers, validation: Answers, facts: DataFacts) -> dict
     temperature = fit_temperature(validation.outputs, validation.labels, facts.task)
     return {
         "temperature": temperature,
+        "is_told_apart": is_told_apart_from_one(temperature, validation.outputs, validation.labels, facts.task),
         "validation_images": len(validation.labels),
         "before": _measured(answers.outputs, answers.labels, facts),
         "after": _measured(answers.outputs / temperature, answers.labels, facts),

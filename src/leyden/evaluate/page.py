@@ -5,7 +5,7 @@ The template is page.html.j2; page.css adds to the style of the report.
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from leyden.metric_names import direction, is_of_one_class, is_percentage
+from leyden.predict.tables import printable
 from leyden.report.words import date_in_words, value_in_words
 from leyden.run import write_atomically
 
@@ -47,10 +48,10 @@ class Section:
     title: str
     sentences: Sequence[str] = ()
     tables: Sequence[Table] = ()
-    pictures: Sequence[Picture] = field(default_factory=list)
+    pictures: Sequence[Picture] = ()
 
 
-def write_page(facts: Facts, class_names: Sequence[str], directory: Path) -> Path:
+def write_page(facts: Facts, directory: Path) -> Path:
     """Writes evaluation.html; pictures that are not there are left out."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -67,7 +68,7 @@ def write_page(facts: Facts, class_names: Sequence[str], directory: Path) -> Pat
         skipped=facts["skipped"],
         css=Markup(REPORT_CSS.read_text(encoding="utf-8") + (HERE / "page.css").read_text(encoding="utf-8")),
     )
-    write_atomically(path, html.encode("utf-8", "backslashreplace").decode())
+    write_atomically(path, printable(html))
     return path
 
 
@@ -111,7 +112,7 @@ def sections(facts: Facts) -> list[Section]:
         found.append(_corruptions(facts["corruptions"]))
     if "outside" in facts:
         found.append(_outside(facts["outside"], facts["data"]["name"]))
-    return [section for section in found if section is not None]
+    return found
 
 
 def _metrics(facts: Facts) -> Section:
@@ -124,7 +125,7 @@ def _metrics(facts: Facts) -> Section:
     return Section("metrics", "Metrics", tables=[Table(head, rows)])
 
 
-def _classes(facts: Facts) -> Section | None:
+def _classes(facts: Facts) -> Section:
     if not facts["classes"]:
         words = "What was answered against what is true, a dot for each image"
         return Section("answers", "Answers", pictures=[Picture("answers.png", words)])
@@ -154,9 +155,13 @@ def _calibration(facts: Facts) -> Section:
     if "calibration" not in facts:
         return Section("calibration", "Calibration", pictures=pictures)
     found = facts["calibration"]
+    if not found["is_told_apart"]:
+        verdict = "which they do not tell from 1"
+    else:
+        verdict = "answers are surer than they are right" if found["temperature"] > 1 else "answers could be surer"
     sentence = (
         f"The {found['validation_images']:,} validation images want logits divided by {found['temperature']:.3g}: "
-        f"{'answers are surer than they are right' if found['temperature'] > 1 else 'answers could be surer'}."
+        f"{verdict}."
     )
     rows = [
         [
