@@ -39,6 +39,8 @@ def test_scores_are_the_greatest_probability_and_the_energy() -> None:
     single = scores_of(logits, "single_label", is_one_look=True)
     assert single["max_probability"] == pytest.approx(np.exp(2) / (np.exp(2) + 1 + np.exp(-1)))
     assert single["energy"] == pytest.approx(np.log(np.exp(2) + 1 + np.exp(-1)))
+    surer = scores_of(torch.tensor([[20.0, 0.0, 0.0], [22.0, 0.0, 0.0]]), "single_label", is_one_look=True)
+    assert surer["max_probability"][0] < surer["max_probability"][1]  # both of which are 1 in single precision
     several = scores_of(logits, "multi_label", is_one_look=True)
     assert several["energy"] == pytest.approx(sum(np.log(1 + np.exp(value)) for value in (2, 0, -1)))
     assert "energy" not in scores_of(logits, "single_label", is_one_look=False)

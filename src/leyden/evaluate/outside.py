@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from leyden.data.sources import Task
 from leyden.evaluate.calibration import number
 from leyden.intervals import NORMAL_975, Interval, wilson
+from leyden.trained import probabilities_of
 
 Array = NDArray[np.float64]
 
@@ -26,11 +28,11 @@ def scores_of(logits: Tensor, task: Task, is_one_look: bool) -> dict[str, Array]
     2020), of several labels the sum of log(1 + exp) (Wang et al. 2021). Logits that are averaged over several looks
     are log-probabilities, whose energy is always zero.
     """
-    probabilities = logits.softmax(1) if task == "single_label" else logits.sigmoid()
-    found = {"max_probability": probabilities.double().max(1).values.numpy()}
+    logits = logits.double()  # in single precision many a greatest probability would be 1
+    found = {"max_probability": probabilities_of(logits, task).max(1).values.numpy()}
     if task == "multi_label":
-        return found | {"energy": F.softplus(logits.double()).sum(1).numpy()}
-    return found | ({"energy": logits.double().logsumexp(1).numpy()} if is_one_look else {})
+        return found | {"energy": F.softplus(logits).sum(1).numpy()}
+    return found | ({"energy": logits.logsumexp(1).numpy()} if is_one_look else {})
 
 
 def separation(inside: dict[str, Array], outside: dict[str, Array]) -> dict[str, Any]:
@@ -53,9 +55,5 @@ def auroc(inside: Array, outside: Array) -> tuple[float, Interval]:
     if not 0 < area < 1 or smaller < 2:
         return area, wilson(round(area * smaller), smaller)
     deviation = math.sqrt(above.var(ddof=1) / len(inside) + below.var(ddof=1) / len(outside))
-    centre, half = math.log(area / (1 - area)), NORMAL_975 * deviation / (area * (1 - area))
-    return area, (_logistic(centre - half), _logistic(centre + half))
-
-
-def _logistic(value: float) -> float:
-    return 0.5 * (1 + math.tanh(value / 2))
+    centre, half = float(logit(area)), NORMAL_975 * deviation / (area * (1 - area))
+    return area, (float(expit(centre - half)), float(expit(centre + half)))
