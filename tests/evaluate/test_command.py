@@ -136,6 +136,31 @@ def test_corruptions_selection_and_other_data_stand_in_the_result(digits: Finish
     assert "AUROC" in said
 
 
+def test_of_a_checkpoint_file_the_result_has_its_name_whatever_is_asked(
+    digits: FinishedRun, tmp_path: Path, evaluate: Evaluate
+) -> None:
+    (tmp_path / "skipped_images.csv").touch()  # by an earlier evaluation
+    words = ["checkpoint=last", "split=all", "severities=1", f"output={tmp_path}"]
+    code, said = evaluate(f"run={digits.directory / 'checkpoints' / 'best.ckpt'}", *words)
+    assert code == 0, said
+    assert found(tmp_path)["checkpoint"] == "best"
+    assert "calibration" in found(tmp_path)["skipped"]  # validation images are among all
+    assert "severities=1 is not used" in said
+    assert not (tmp_path / "skipped_images.csv").exists()
+
+
+def test_other_data_without_a_readable_image_get_a_sentence(
+    digits: FinishedRun, tmp_path: Path, evaluate: Evaluate
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"no image")
+    words = ["ood=image_folder", f"ood.root={tmp_path}", "ood.on_error=skip", "ood.num_workers=0"]
+    code, said = evaluate(f"run={digits.directory}", *words)
+    assert code == 1
+    assert "none of its images could be read" in said
+
+
 def test_slices_are_the_accuracies_of_their_images(files: tuple[Path, FinishedRun], evaluate: Evaluate) -> None:
     place, run = files
     code, said = evaluate(f"run={run.directory}", "slice=camera")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from leyden.data import Digits, ImageDataModule
 from leyden.data.facts import DataFacts
-from leyden.evaluate.subject import compose_data, fitted, labels_of, match_classes, open_subject
+from leyden.evaluate.subject import compose_data, fitted, labels_of, match_classes, open_outside, open_subject
 from running import compose_config
 
 FACTS = DataFacts("digits", "single_label", Digits.class_names, 1, 8, 1.0, (0.3,), (0.4,))
@@ -100,6 +100,20 @@ def test_other_data_without_a_test_part_are_asked_whole() -> None:
     facts = {"layout": "of other images"}
     other = open_subject(["data=digits"], None, facts, FACTS, "auto")
     assert (other.is_own, other.split, other.name, len(other.indices)) == (False, "all", "digits_all", 1797)
+    outside = open_outside(["data=digits"], compose_config(), FACTS)
+    assert (outside.split, len(outside.indices)) == ("all", 1797)
     several = FACTS._replace(task="multi_label")
     with pytest.raises(ValueError, match="digits is single_label, and the run has learnt multi_label"):
         open_subject(["data=digits"], None, facts, several, "auto")
+
+
+@pytest.mark.parametrize(("parts", "split", "count"), [(["train", "val"], "all", 4), (["train", "test"], "test", 2)])
+def test_data_from_outside_are_called_by_the_part_that_they_have(
+    parts: list[str], split: str, count: int, tmp_path: Path
+) -> None:
+    for part in parts:
+        for name in ("a", "b"):
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.new("L", (9, 9)).save(tmp_path / part / name / "1.png")
+    outside = open_outside(["data=image_folder", f"data.root={tmp_path}"], compose_config(), FACTS)
+    assert (outside.split, len(outside.indices)) == (split, count)

@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from leyden import __version__
 from leyden.data import write_skipped
 from leyden.errors import explain
-from leyden.evaluate.corruptions import chosen, severities
+from leyden.evaluate.corruptions import SEVERITIES, chosen, severities
 from leyden.evaluate.draw import draw_pictures
 from leyden.evaluate.evaluation import Evaluation, Wanted, evaluation_of
 from leyden.evaluate.options import Options
@@ -44,11 +44,16 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
         ValueError: the network or the images cannot be had, or do not fit each other.
     """
     names, levels = chosen(asked.corruptions), severities(asked.severities)
+    if not names and levels != list(SEVERITIES):
+        log.warning("severities=%s is not used: no corruptions are asked for", asked.severities)
     network = open_network(asked.run.absolute() if asked.run.exists() else asked.run, asked.checkpoint)
     of_data, of_outside = split_words(words)
     output, elsewhere = asked.output.absolute() if asked.output else None, Path.cwd()
     here = (network.directory if isinstance(network, Trained) else network.path).absolute()
-    checkpoint = network.path.stem if isinstance(network, Trained) and asked.checkpoint == "best" else asked.checkpoint
+    if isinstance(network, Opened):
+        checkpoint = Path(network.told["checkpoint"]).stem
+    else:  # a file is itself, whatever is asked for
+        checkpoint = asked.checkpoint if asked.run.is_dir() else network.path.stem
     with contextlib.chdir(working_directory(here) if here.is_dir() else Path.cwd()):  # its paths may be relative
         subject = _open(network, of_data, asked)
         outside = open_outside(of_outside, _config_of(network), network.facts) if of_outside else None
@@ -121,7 +126,8 @@ def write(
     subject, outcome, class_names = made.subject, made.quality.outcome, network.facts.class_names
     indices = made.answers.indices
     probabilities = probabilities_of(made.answers.outputs, network.facts.task)
-    names = subject.names_of(indices) if subject.data.files else None
+    files = subject.data.files
+    names = [files.paths[index] for index in indices.tolist()] if files else None
     columns = columns_of(indices, names, outcome.predictions, probabilities, network.facts)
     made.facts = {
         "format": FORMAT,
@@ -136,11 +142,13 @@ def write(
     outcome.write_tables(class_names, directory)
     if subject.data.skipped:
         write_skipped(subject.data.skipped, directory / "skipped_images.csv")
+    else:  # that of an earlier evaluation
+        (directory / "skipped_images.csv").unlink(missing_ok=True)
     if pictures:
         write_examples(directory, subject.data, class_names, indices, outcome.predictions, outcome.losses)
         made.facts["pictures"] = draw_pictures(made, network, directory, outside)
     write_atomically(directory / "evaluation.json", json.dumps(made.facts, indent=1, allow_nan=False) + "\n")
-    return write_page(made.facts, class_names, directory)
+    return write_page(made.facts, directory)
 
 
 def in_words(made: Evaluation, path: Path) -> str:

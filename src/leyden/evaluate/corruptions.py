@@ -58,9 +58,9 @@ def chosen(words: str) -> list[str]:
     Raises:
         ValueError: a word is neither.
     """
-    if words in ("false", "none"):
+    if words == "false":
         return []
-    if words in ("true", "all"):
+    if words == "true":
         return list(CORRUPTIONS)
     families = {corruption.family for corruption in CORRUPTIONS.values()}
     found = []

@@ -3,12 +3,10 @@
 Each part that a task or the data does not allow is named, with the reason, in `skipped`.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import torch
 from hydra.errors import HydraException
 
 from leyden.errors import explain
@@ -18,10 +16,9 @@ from leyden.evaluate.quality import Quality, is_wrong, quality
 from leyden.evaluate.robustness import robustness
 from leyden.evaluate.selective import points, selective
 from leyden.evaluate.slices import read_column, slices, values_of
-from leyden.evaluate.subject import Subject, answers_of, fitted, headline_of, open_subject
+from leyden.evaluate.subject import Subject, answers_of, open_subject
+from leyden.metric_names import HEADLINES
 from leyden.trained import Answers, Network, Trained
-
-log = logging.getLogger(__name__)
 
 Scores = dict[str, Any]
 
@@ -41,7 +38,6 @@ class Evaluation:
 
     subject: Subject
     answers: Answers
-    validation: Answers | None
     quality: Quality
     facts: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -53,14 +49,14 @@ def evaluation_of(network: Network, subject: Subject, wanted: Wanted) -> Evaluat
     facts = network.facts
     cells = {name: values_of(read_column(subject.data, name)) for name in wanted.columns}  # a misspelt one is told now
     answers = answers_of(network, subject)
-    if not len(answers.labels):
-        raise ValueError(f"{subject.data.name}: none of its images could be read")
+    is_told_apart = wanted.outside is not None and facts.task != "regression"
+    others = answers_of(network, wanted.outside) if is_told_apart else None
     validation, reason = validation_of(network, subject, answers)
     measured = quality(network, answers, validation)
-    made = Evaluation(subject, answers, validation, measured)
+    made = Evaluation(subject, answers, measured)
     made.facts = {
         "task": facts.task,
-        "headline": headline_of(facts),
+        "headline": HEADLINES[facts.task],
         "data": {
             "name": subject.data.name, "split": subject.split, "is_own": subject.is_own,
             "fingerprint": subject.data.fingerprint, "images": len(answers.labels),
@@ -69,7 +65,7 @@ def evaluation_of(network: Network, subject: Subject, wanted: Wanted) -> Evaluat
         "metrics": measured.metrics,
         "classes": measured.classes,
     }  # fmt: skip
-    _calibration(made, network, reason)
+    _calibration(made, network, validation, reason)
     _selective(made, network)
     for column, values in cells.items():
         own = [values[index] for index in answers.indices.tolist()]
@@ -80,19 +76,21 @@ def evaluation_of(network: Network, subject: Subject, wanted: Wanted) -> Evaluat
             network, subject, wanted.corruptions, wanted.severities, measured.thresholds
         )
     if wanted.outside is not None:
-        _outside(made, network, wanted.outside)
+        _outside(made, network, wanted.outside, others)
     made.facts["skipped"] = made.skipped
     return made
 
 
 def validation_of(network: Network, subject: Subject, answers: Answers) -> tuple[Answers | None, str]:
-    """The answers to the validation images of the network's own data; or None, and why there are none."""
+    """The answers to the validation images of the network's own data, if any; and why no temperature is fitted to
+    them, empty where one is.
+    """
     if network.facts.task == "regression":
         return None, "it is for classes, and the labels are numbers"
     if subject.is_own:
-        if subject.split == "val":
-            return answers, "the temperature would be tried on the images that it was fitted on: give split=test"
-        return answers_of(network, subject, subject.data.val_indices.cpu()), ""
+        validation = answers if subject.split == "val" else answers_of(network, subject, subject.data.val_indices.cpu())
+        tried_where_fitted = "the temperature would be tried on the images that it was fitted on: give split=test"
+        return validation, "" if subject.split == "test" else tried_where_fitted
     if not isinstance(network, Trained):
         return None, "the run's own validation images are not known here"
     try:
@@ -102,11 +100,12 @@ def validation_of(network: Network, subject: Subject, answers: Answers) -> tuple
         return None, f"the run's own validation images cannot be read ({explain(error)})"
 
 
-def _calibration(made: Evaluation, network: Network, reason: str) -> None:
-    if made.validation is None or reason:
+def _calibration(made: Evaluation, network: Network, validation: Answers | None, reason: str) -> None:
+    if reason:
         made.skipped["calibration"] = reason
         return
-    made.facts["calibration"] = calibration(made.answers, made.validation, network.facts)
+    assert validation is not None
+    made.facts["calibration"] = calibration(made.answers, validation, network.facts)
     if network.facts.task == "multi_label":
         made.skipped["calibration error"] = (
             "it is for one class per image; the loss says how well several are calibrated"
@@ -123,14 +122,11 @@ def _selective(made: Evaluation, network: Network) -> None:
     made.facts["selective"] = {**found, "curve": points(curve)}
 
 
-def _outside(made: Evaluation, network: Network, outside: Subject) -> None:
-    task = network.facts.task
-    if task == "regression":
+def _outside(made: Evaluation, network: Network, outside: Subject, answers: Answers | None) -> None:
+    if answers is None:
         made.skipped["other data"] = "numbers do not say how sure they are"
         return
-    data = outside.data
-    asked = data.batches(outside.indices, data.evaluation_batch_size)
-    logits = torch.cat([network.logits(fitted(batch.images, network.facts)) for batch in asked])
+    task, logits = network.facts.task, answers.outputs
     views = (
         network.test_time.views if isinstance(network, Trained) else getattr(network, "told", {}).get("views", "plain")
     )

@@ -20,8 +20,7 @@ from leyden.check import check_groups
 from leyden.config import Origin, compose, leaves
 from leyden.data import Batch, ImageDataModule
 from leyden.data.facts import DataFacts
-from leyden.data.sources import TEST
-from leyden.metric_names import HEADLINES
+from leyden.data.sources import TEST, Files, Images
 from leyden.resume import apply_change
 from leyden.trained import Answers, Network, ask
 
@@ -46,11 +45,6 @@ class Subject(NamedTuple):
     def name(self) -> str:
         """What names the results: the split, of other data after their name."""
         return self.split if self.is_own else f"{self.data.name}_{self.split}"
-
-    def names_of(self, indices: Tensor) -> list[str]:
-        """Path, or number, of each image."""
-        files = self.data.files
-        return [files.paths[index] if files else str(index) for index in indices.tolist()]
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -134,12 +128,11 @@ def open_subject(
     if data.task != facts.task:
         raise ValueError(f"{data.name} is {data.task}, and the run has learnt {facts.task}: give data of that kind")
     places = match_classes(data, facts)
-    has_test = loaded.parts is not None and bool((loaded.parts == TEST).any())
+    own_test = _test_part(loaded)
     if split == "auto":
-        split = "test" if has_test else "all"
-    if split == "test" and has_test:  # without splitting the rest, which may be too small for it
-        assert loaded.parts is not None
-        chosen = (loaded.parts == TEST).nonzero().flatten()
+        split = "all" if own_test is None else "test"
+    if split == "test" and own_test is not None:  # without splitting the rest, which may be too small for it
+        chosen = own_test
     else:
         if split != "all":
             data.divide(loaded)
@@ -157,10 +150,17 @@ def open_subject(
 def open_outside(words: Sequence[str], run: DictConfig | None, facts: DataFacts) -> Subject:
     """The images of another data set, whatever their labels: its test part, or all where it has none."""
     data: ImageDataModule = instantiate(compose_data(words, run, facts).data)
-    loaded = data.load()
-    is_test = torch.ones(len(data.labels), dtype=torch.bool) if loaded.parts is None else loaded.parts == TEST
-    chosen = (is_test if is_test.any() else ~is_test).nonzero().flatten()
-    return Subject(data, chosen, "all" if is_test.all() else "test", False, None)
+    own_test = _test_part(data.load())
+    if own_test is None:
+        return Subject(data, torch.arange(len(data.labels)), "all", False, None)
+    return Subject(data, own_test, "test", False, None)
+
+
+def _test_part(loaded: Images | Files) -> Tensor | None:
+    """The images of the data's own test part; None where it has none."""
+    if loaded.parts is None or not (loaded.parts == TEST).any():
+        return None
+    return (loaded.parts == TEST).nonzero().flatten()
 
 
 def _is_own(data: ImageDataModule, recorded: dict[str, Any] | None, facts: DataFacts, is_given: bool) -> bool:
@@ -227,8 +227,14 @@ def batches(subject: Subject, facts: DataFacts, indices: Tensor | None = None) -
 
 
 def answers_of(network: Network, subject: Subject, indices: Tensor | None = None) -> Answers:
-    """What the network says of a subject (or some of its data), in the order of the images' numbers."""
+    """What the network says of a subject (or some of its data), in the order of the images' numbers.
+
+    Raises:
+        ValueError: not one of these images can be read.
+    """
     found = ask(network, batches(subject, network.facts, indices))
+    if not len(found.labels):
+        raise ValueError(f"{subject.data.name}: none of its images could be read")
     order = found.indices.argsort()
     return Answers(*(part[order] for part in found))
 
@@ -255,8 +261,3 @@ def fitted(images: Tensor, facts: DataFacts) -> Tensor:
     if images.shape[2:] != (side, side):
         pixels = F.interpolate(pixels, (side, side), mode="bicubic", antialias=True, align_corners=False)
     return pixels.round().clamp(0, 255).byte().expand(-1, facts.channels, -1, -1).contiguous()
-
-
-def headline_of(facts: DataFacts) -> str:
-    """The one metric that such a network is told by."""
-    return HEADLINES[facts.task]
