@@ -61,8 +61,6 @@ def test_a_word_changes_the_runs_own_data() -> None:
     assert compose_data(["data.root=elsewhere"], compose_config(), FACTS).data.root == "elsewhere"
     with pytest.raises(ValueError, match=r"did you mean 'data\.root'"):
         compose_data(["data.rot=x"], compose_config(), FACTS)
-    with pytest.raises(ValueError, match="where the data of digits lies is not known"):
-        compose_data([], None, FACTS)
     with pytest.raises(ValueError, match=r"data\.root has no value"):
         compose_data(["data=image_folder"], compose_config(), FACTS)
 
@@ -97,14 +95,14 @@ def test_the_runs_own_images_are_not_split_anew_into_a_test_that_was_learnt_from
 
 
 def test_other_data_without_a_test_part_are_asked_whole() -> None:
-    facts = {"layout": "of other images"}
-    other = open_subject(["data=digits"], None, facts, FACTS, "auto")
+    config, facts = compose_config(), {"layout": "of other images", "name": "others"}
+    other = open_subject(["data=digits"], config, facts, FACTS, "auto")
     assert (other.is_own, other.split, other.name, len(other.indices)) == (False, "all", "digits_all", 1797)
-    outside = open_outside(["data=digits"], compose_config(), FACTS)
+    outside = open_outside(["data=digits"], config, FACTS)
     assert (outside.split, len(outside.indices)) == ("all", 1797)
     several = FACTS._replace(task="multi_label")
     with pytest.raises(ValueError, match="digits is single_label, and the run has learnt multi_label"):
-        open_subject(["data=digits"], None, facts, several, "auto")
+        open_subject(["data=digits"], config, facts, several, "auto")
 
 
 @pytest.mark.parametrize(("parts", "split", "count"), [(["train", "val"], "all", 4), (["train", "test"], "test", 2)])

@@ -8,12 +8,12 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from hydra.errors import HydraException
 
 from leyden import __version__
 from leyden.data import write_skipped
+from leyden.data.facts import DataFacts
 from leyden.errors import explain
 from leyden.evaluate.corruptions import SEVERITIES, chosen, severities
 from leyden.evaluate.draw import draw_pictures
@@ -29,7 +29,7 @@ from leyden.loggers.lineage import Made, add, logger_of
 from leyden.metric_names import is_percentage
 from leyden.report.words import value_in_words
 from leyden.run import is_writable, working_directory, write_atomically
-from leyden.trained import Network, Trained, open_network, probabilities_of
+from leyden.trained import Trained, open_network, probabilities_of
 
 log = logging.getLogger(__name__)
 
@@ -49,19 +49,19 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
     network = open_network(asked.run.absolute() if asked.run.exists() else asked.run, asked.checkpoint)
     of_data, of_outside = split_words(words)
     output, elsewhere = asked.output.absolute() if asked.output else None, Path.cwd()
-    here = (network.directory if isinstance(network, Trained) else network.path).absolute()
+    source = (network.directory if isinstance(network, Trained) else network.path).absolute()
     if isinstance(network, Opened):
         checkpoint = Path(network.told["checkpoint"]).stem
     else:  # a file is itself, whatever is asked for
         checkpoint = asked.checkpoint if asked.run.is_dir() else network.path.stem
-    with contextlib.chdir(working_directory(here) if here.is_dir() else Path.cwd()):  # its paths may be relative
-        subject = _open(network, of_data, asked)
-        outside = open_outside(of_outside, _config_of(network), network.facts) if of_outside else None
+    with contextlib.chdir(working_directory(source) if source.is_dir() else Path.cwd()):  # its paths may be relative
+        subject = _open(network, of_data, asked.split)
+        outside = open_outside(of_outside, network.config, network.facts) if of_outside else None
         columns = [name.strip() for name in asked.slice.split(",")] if asked.slice else []
-        directory = output or _place(network, here, elsewhere, subject.name, checkpoint)
+        directory = output or _place(network, source, elsewhere, subject.name, checkpoint)
         directory.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before the work
         made = evaluation_of(network, subject, Wanted(columns, names, levels, outside))
-        path = write(made, network, checkpoint, here, directory, outside, asked.pictures)
+        path = write(made, network.facts, checkpoint, source, directory, asked.pictures)
     print(in_words(made, path))
     if isinstance(network, Trained) and (
         place := add(network.record, network.path, logger_of(network.config).artifacts, as_made(made, path))
@@ -82,12 +82,11 @@ def as_made(made: Evaluation, page: Path) -> Made:
     return Made("evaluation", "evaluation", made.subject.name, files, what, used, metrics)
 
 
-def _open(network: Network, words: Sequence[str], asked: Options) -> Subject:
-    recorded = network.run["data"] if isinstance(network, Trained | Opened) else None
+def _open(network: Trained | Opened, words: Sequence[str], split: str) -> Subject:
     try:
-        return open_subject(words, _config_of(network), recorded, network.facts, asked.split)
+        return open_subject(words, network.config, network.run["data"], network.facts, split)
     except (ValueError, OSError, ImportError, HydraException) as error:
-        if words or recorded is None:
+        if words:
             raise
         raise ValueError(
             f"the data of the run cannot be read ({explain(error)}): say where it lies now by "
@@ -95,44 +94,32 @@ def _open(network: Network, words: Sequence[str], asked: Options) -> Subject:
         ) from error
 
 
-def _config_of(network: Network) -> Any:
-    return network.config if isinstance(network, Trained | Opened) else None
-
-
-def _place(network: Network, here: Path, elsewhere: Path, split: str, checkpoint: str) -> Path:
-    """Where results go: below the run, or elsewhere where there is none or it cannot be written.
+def _place(network: Trained | Opened, source: Path, elsewhere: Path, name: str, checkpoint: str) -> Path:
+    """Where results of that name go: below the run, or elsewhere where there is none or it cannot be written.
 
     Those of another checkpoint than the best, of a file alone and of an export have its name.
     """
-    is_of_run = isinstance(network, Trained) and here.is_dir()
+    is_of_run = isinstance(network, Trained) and source.is_dir()
     if not is_of_run:
-        split += f"_{here.name.removesuffix('.ckpt')}"
+        name += f"_{source.name.removesuffix('.ckpt')}"
     elif checkpoint != "best":
-        split += f"_{Path(checkpoint).stem}"
-    place = here if is_of_run and is_writable(here) else elsewhere
-    return place / "evaluate" / re.sub(r"[^\w.-]+", "_", split)
+        name += f"_{Path(checkpoint).stem}"
+    place = source if is_of_run and is_writable(source) else elsewhere
+    return place / "evaluate" / re.sub(r"[^\w.-]+", "_", name)
 
 
-def write(
-    made: Evaluation,
-    network: Network,
-    checkpoint: str,
-    here: Path,
-    directory: Path,
-    outside: Subject | None,
-    pictures: bool,
-) -> Path:
+def write(made: Evaluation, facts: DataFacts, checkpoint: str, source: Path, directory: Path, pictures: bool) -> Path:
     """Writes numbers, predictions, pictures and the page; returns the page."""
-    subject, outcome, class_names = made.subject, made.quality.outcome, network.facts.class_names
+    subject, outcome, class_names = made.subject, made.quality.outcome, facts.class_names
     indices = made.answers.indices
-    probabilities = probabilities_of(made.answers.outputs, network.facts.task)
+    probabilities = probabilities_of(made.answers.outputs, facts.task)
     files = subject.data.files
     names = [files.paths[index] for index in indices.tolist()] if files else None
-    columns = columns_of(indices, names, outcome.predictions, probabilities, network.facts)
+    columns = columns_of(indices, names, outcome.predictions, probabilities, facts)
     made.facts = {
         "format": FORMAT,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "run": str(here),
+        "run": str(source),
         "checkpoint": checkpoint,
         "leyden": __version__,
         **made.facts,
@@ -146,7 +133,7 @@ def write(
         (directory / "skipped_images.csv").unlink(missing_ok=True)
     if pictures:
         write_examples(directory, subject.data, class_names, indices, outcome.predictions, outcome.losses)
-        made.facts["pictures"] = draw_pictures(made, network, directory, outside)
+        made.facts["pictures"] = draw_pictures(made, facts, directory)
     write_atomically(directory / "evaluation.json", json.dumps(made.facts, indent=1, allow_nan=False) + "\n")
     return write_page(made.facts, directory)
 

@@ -1,25 +1,23 @@
 """Evaluation > **draw** > page: which pictures an evaluation has, and what is in them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from leyden import figures
+from leyden.data.facts import DataFacts
 from leyden.evaluate import pictures
 from leyden.evaluate.corruptions import corrupted
 from leyden.evaluate.evaluation import Evaluation
 from leyden.evaluate.quality import is_wrong
-from leyden.evaluate.subject import Subject, fitted
+from leyden.evaluate.subject import fitted
 from leyden.examples import DIRECTORY, read_examples
-from leyden.metric_names import HEADLINES
-from leyden.trained import Network
 
 
-def draw_pictures(made: Evaluation, network: Network, directory: Path, outside: Subject | None) -> list[str]:
+def draw_pictures(made: Evaluation, facts: DataFacts, directory: Path) -> list[str]:
     """Draws all pictures that an evaluation has into its directory; returns their names."""
     drawn: list[str] = []
 
@@ -27,19 +25,19 @@ def draw_pictures(made: Evaluation, network: Network, directory: Path, outside: 
         drawn.append(name)
         return directory / name
 
-    _draw_answers(made, network, new)
-    facts, whole = made.facts, made.facts["metrics"][made.facts["headline"]]["value"]
-    if "selective" in facts:
-        pictures.risk_coverage(facts["selective"]["curve"], new("risk_coverage.png"))
-    for number, rows in enumerate(facts.get("slices", {}).values()):
+    _draw_answers(made, facts.class_names, new)
+    found, headline = made.facts, made.facts["headline"]
+    if "selective" in found:
+        pictures.risk_coverage(found["selective"]["curve"], new("risk_coverage.png"))
+    for number, rows in enumerate(found.get("slices", {}).values()):
         shown = [(f"{row['value_of_column']} ({row['images']})", row["value"], row["interval"]) for row in rows]
-        pictures.bars(shown, whole, HEADLINES[network.facts.task], new(f"slices_{number}.png"))
-    if "corruptions" in facts:
-        pictures.corruption_errors(facts["corruptions"], new("corruptions.png"))
-        _draw_samples(made, network, new("corruption_samples.png"))
-    if made.scores is not None and outside is not None:
+        pictures.bars(shown, found["metrics"][headline]["value"], headline, new(f"slices_{number}.png"))
+    if "corruptions" in found:
+        pictures.corruption_errors(found["corruptions"], new("corruptions.png"))
+        _draw_samples(made, facts, new("corruption_samples.png"))
+    if made.scores is not None:
         inside, others = made.scores
-        names = (made.subject.data.source.name, outside.data.source.name)
+        names = (found["data"]["name"], found["outside"]["name"])
         for name in inside:
             path = new(f"outside_{name}.png")
             pictures.two_histograms(inside[name], others[name], names, name.replace("_", " "), path)
@@ -47,11 +45,11 @@ def draw_pictures(made: Evaluation, network: Network, directory: Path, outside: 
     return drawn
 
 
-def _draw_answers(made: Evaluation, network: Network, new: Callable[[str], Path]) -> None:
+def _draw_answers(made: Evaluation, class_names: Sequence[str], new: Callable[[str], Path]) -> None:
     """What suits the task."""
     outcome = made.quality.outcome
     if outcome.matrix is not None:
-        figures.confusion_matrix(outcome.matrix, network.facts.class_names, new("confusion_matrix.png"))
+        figures.confusion_matrix(outcome.matrix, class_names, new("confusion_matrix.png"))
         _draw_reliability(made, new("reliability.png"))
     if outcome.classes is not None:
         rows = [(row[0], row[2], row[3], row[4]) for row in outcome.classes]
@@ -76,14 +74,13 @@ def _confidences(logits: Tensor) -> NDArray[Any]:
     return found
 
 
-def _draw_samples(made: Evaluation, network: Network, path: Path) -> None:
+def _draw_samples(made: Evaluation, facts: DataFacts, path: Path) -> None:
     """The first image, spoilt in all ways."""
     data, index = made.subject.data, made.answers.indices[:1]
-    image = fitted(data.images_at(index).images, network.facts).cpu().numpy()
+    image = fitted(data.images_at(index).images, facts).cpu().numpy()
     found = made.facts["corruptions"]
     samples = {
         name: [corrupted(name, level, image, index.tolist())[0].transpose(1, 2, 0) for level in found["severities"]]
         for name in found["corruptions"]
     }
-    pictures.corruption_samples({name: [np.ascontiguousarray(one) for one in row] for name, row in samples.items()},
-                                found["severities"], path)  # fmt: skip
+    pictures.corruption_samples(samples, found["severities"], path)

@@ -66,7 +66,7 @@ def evaluation_of(network: Network, subject: Subject, wanted: Wanted) -> Evaluat
         "classes": measured.classes,
     }  # fmt: skip
     _calibration(made, network, validation, reason)
-    _selective(made, network)
+    _selective(made)
     for column, values in cells.items():
         own = [values[index] for index in answers.indices.tolist()]
         found = slices(column, own, answers, measured.outcome.predictions.predictions, facts)
@@ -112,8 +112,8 @@ def _calibration(made: Evaluation, network: Network, validation: Answers | None,
         )
 
 
-def _selective(made: Evaluation, network: Network) -> None:
-    if network.facts.task != "single_label":
+def _selective(made: Evaluation) -> None:
+    if made.facts["task"] != "single_label":
         made.skipped["selective prediction"] = "it is for one class per image"
         return
     confidences = made.quality.outcome.predictions.confidences

@@ -60,19 +60,15 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return found
 
 
-def compose_data(words: Sequence[str], run: DictConfig | None, facts: DataFacts) -> DictConfig:
+def compose_data(words: Sequence[str], run: DictConfig, facts: DataFacts) -> DictConfig:
     """A config whose `data` is what the words say: another option of the group, or the run's own with changes.
 
     Image size, channels, normalisation, margin and the manner of splitting are the run's, unless words say otherwise.
 
     Raises:
-        ValueError: a key is not known, or there is no data to change.
+        ValueError: a key is not known, or one has no value.
     """
     if not any(word.startswith("data=") for word in words):
-        if run is None:
-            raise ValueError(
-                f"where the data of {facts.name} lies is not known: say it, as in data=image_folder data.root=…"
-            )
         config = run.copy()
         for word in words:
             apply_change(word, config)
@@ -81,9 +77,8 @@ def compose_data(words: Sequence[str], run: DictConfig | None, facts: DataFacts)
         given = {word.partition("=")[0] for word in words}
         wanted = {f"data.source.{name}": getattr(facts, name) for name in ("image_size", "channels", "mean", "std")}
         wanted["data.margin"] = facts.margin
-        if run is not None:
-            wanted |= {f"data.{name}": run.data[name] for name in SPLITTING if name in run.data}
-            wanted["data.batch_size"] = run.batch_size
+        wanted |= {f"data.{name}": run.data[name] for name in SPLITTING if name in run.data}
+        wanted["data.batch_size"] = run.batch_size
         for key, value in wanted.items():
             place, _, name = key.rpartition(".")
             if key not in given and name in OmegaConf.select(config, place):
@@ -106,7 +101,7 @@ def _composed(words: Sequence[str]) -> DictConfig:
 
 
 def open_subject(
-    words: Sequence[str], run: DictConfig | None, recorded: dict[str, Any] | None, facts: DataFacts, split: str
+    words: Sequence[str], run: DictConfig, recorded: dict[str, Any], facts: DataFacts, split: str
 ) -> Subject:
     """The images that words ask for, of `facts`' network; `recorded` is what its run says of its data.
 
@@ -116,10 +111,10 @@ def open_subject(
     config = compose_data(words, run, facts)
     data: ImageDataModule = instantiate(config.data)
     loaded = data.load()
-    is_own = _is_own(data, recorded, facts, bool(words))
+    is_own = _is_own(data, recorded, bool(words))
     if is_own:
         split = "test" if split == "auto" else split
-        if split != "all" and run is not None:
+        if split != "all":
             _check_splitting(config, run)
         data.divide(loaded)
         if split == "all":
@@ -147,7 +142,7 @@ def open_subject(
     return Subject(data, chosen, split, False, places)
 
 
-def open_outside(words: Sequence[str], run: DictConfig | None, facts: DataFacts) -> Subject:
+def open_outside(words: Sequence[str], run: DictConfig, facts: DataFacts) -> Subject:
     """The images of another data set, whatever their labels: its test part, or all where it has none."""
     data: ImageDataModule = instantiate(compose_data(words, run, facts).data)
     own_test = _test_part(data.load())
@@ -163,12 +158,10 @@ def _test_part(loaded: Images | Files) -> Tensor | None:
     return (loaded.parts == TEST).nonzero().flatten()
 
 
-def _is_own(data: ImageDataModule, recorded: dict[str, Any] | None, facts: DataFacts, is_given: bool) -> bool:
+def _is_own(data: ImageDataModule, recorded: dict[str, Any], is_given: bool) -> bool:
     """Whether these are the images that the network was trained with: the same ones, in the same splits."""
-    if recorded is None or "layout" not in recorded:  # an export's, which are told by their name
-        return data.name == facts.name and data.class_names == facts.class_names
     is_same = data.layout == recorded["layout"]
-    if not is_same and (not is_given or data.name == facts.name):
+    if not is_same and (not is_given or data.name == recorded["name"]):
         log.warning("%s: its images or labels have changed since: some may have been learnt from", data.name)
     return is_same or not is_given
 
