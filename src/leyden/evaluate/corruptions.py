@@ -18,10 +18,9 @@ from scipy import ndimage
 
 from leyden.config import suggest
 from leyden.evaluate import frost, weather
-from leyden.evaluate.moved import clipped_zoom, moved
+from leyden.evaluate.moved import Pixels, clipped_zoom, moved
 from leyden.random import mix_seed
 
-Pixels = NDArray[np.floating[Any]]  # [B, H, W, C]
 Constants = Sequence[Any]
 Function = Callable[[Pixels, Any, float, Sequence[Generator]], Pixels]  # images, constants, scale, an image's draws
 

@@ -7,7 +7,7 @@ photographs, the ferns of ice are ours.
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from leyden.evaluate.moved import Pixels
 from leyden.evaluate.weather import GREY, plasma
-
-Pixels = NDArray[np.floating[Any]]  # [B, H, W, C]
 
 # What stays of the image, what is laid over it, and how large its ice is: CIFAR-10-C brings photographs to a fifth.
 FROST_LARGE = ((1, 0.4, 1), (0.8, 0.6, 1), (0.7, 0.7, 1), (0.65, 0.7, 1), (0.6, 0.75, 1))

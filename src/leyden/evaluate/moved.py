@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+Pixels = NDArray[np.floating[Any]]  # [B, H, W, C]
+
 
 def moved(image: NDArray[Any], radius: float, sigma: float, angle: float) -> NDArray[Any]:
     """An image [H, W, …] along a line of 2 · radius + 1 pixels at an angle in degrees, the weights half a Gaussian.

@@ -1,15 +1,12 @@
 """Corruptions > **weather** > corruptions: snow and fog, as ImageNet-C draws them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from leyden.evaluate.moved import clipped_zoom, moved
-
-Pixels = NDArray[np.floating[Any]]  # [B, H, W, C]
+from leyden.evaluate.moved import Pixels, clipped_zoom, moved
 
 # Mean and deviation of the flakes, their size, the least that is one, radius and sigma of their fall, what stays.
 SNOW_LARGE = (
