@@ -13,7 +13,7 @@ from leyden.evaluate.calibration import number
 from leyden.intervals import class_f1s, percentiles, resamples, wilson
 from leyden.metrics import MultiLabelMetrics, RegressionMetrics, metrics_for
 from leyden.outcomes import OUTCOMES, Outcome
-from leyden.scores import best_threshold
+from leyden.scores import best_threshold, f1
 from leyden.trained import Answers, Network, Trained
 
 Row = dict[str, Any]
@@ -48,12 +48,13 @@ def quality(network: Network, answers: Answers, validation: Answers | None) -> Q
 
 def _choose(metric: Metric, network: Network, validation: Answers | None) -> bool:
     """Gives the metric what it needs of the run; whether its loss then has the run's unit."""
-    own = network.classifier.test_metrics if isinstance(network, Trained) else None
     if isinstance(metric, RegressionMetrics):
-        if isinstance(own, RegressionMetrics):
-            metric.deviation.copy_(own.deviation)
-        return own is not None
-    if isinstance(metric, MultiLabelMetrics):
+        if not isinstance(network, Trained):
+            return False
+        own = network.classifier.test_metrics
+        assert isinstance(own, RegressionMetrics)
+        metric.deviation.copy_(own.deviation)
+    elif isinstance(metric, MultiLabelMetrics):
         if validation is not None:
             columns = zip(validation.outputs.numpy().T, validation.labels.numpy().T, strict=True)
             metric.thresholds.logits.copy_(torch.tensor([best_threshold(*column) for column in columns]))
@@ -70,22 +71,19 @@ def _classes(outcome: Outcome, facts: DataFacts) -> list[Row]:
         return []
     labels, answered = outcome.predictions.labels, outcome.predictions.predictions
     if outcome.matrix is not None:
-        right, true, given = outcome.matrix.diagonal(), outcome.matrix.sum(1), outcome.matrix.sum(0)
+        num_right, num_images, num_answers = outcome.matrix.diagonal(), outcome.matrix.sum(1), outcome.matrix.sum(0)
         again = [class_f1s(labels, answered, weights, facts.num_classes)[0] for weights in resamples(len(labels))]
     else:
-        right, true, given = (labels * answered).sum(0), labels.sum(0), answered.sum(0)
-        again = []
-        for weights in resamples(len(labels)):
-            hits, total = weights @ (labels * answered), weights @ (labels + answered)
-            again.append(2 * hits / np.maximum(total, 1))
+        num_right, num_images, num_answers = (labels * answered).sum(0), labels.sum(0), answered.sum(0)
+        again = [np.nan_to_num(f1(answered, labels, weights)) for weights in resamples(len(labels))]
     f1s = np.concatenate(again)  # [R, K]
     rows: list[Row] = []
     for place, name in enumerate(facts.class_names):
-        hits, images, answers = int(right[place]), int(true[place]), int(given[place])
+        right, images, answers = int(num_right[place]), int(num_images[place]), int(num_answers[place])
         row: Row = {"class": name, "images": images, "answers": answers}
-        row["precision"] = number(hits / answers if answers else 0.0, wilson(hits, answers))
-        row["recall"] = number(hits / images if images else 0.0, wilson(hits, images))
-        row["f1"] = number(2 * hits / (images + answers) if images + answers else 0.0, percentiles(f1s[:, place]))
+        row["precision"] = number(right / answers if answers else 0.0, wilson(right, answers))
+        row["recall"] = number(right / images if images else 0.0, wilson(right, images))
+        row["f1"] = number(2 * right / (images + answers) if images + answers else 0.0, percentiles(f1s[:, place]))
         if outcome.classes is not None:
             _, _, precision, low, high, _ = outcome.classes[place]
             row["average_precision"] = number(precision, (low, high))
