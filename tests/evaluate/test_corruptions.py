@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from leyden.evaluate import corruptions
-from leyden.evaluate.corruptions import CORRUPTIONS, SEVERITIES, chosen, corrupted, severities
+from leyden.evaluate.corruptions import CORRUPTIONS, SEVERITIES, corrupted, parse_corruptions, parse_severities
 
 _SPEC = importlib.util.spec_from_file_location(
     "reference_corruptions", Path(__file__).with_name("reference_corruptions.py")
@@ -89,17 +89,17 @@ def test_higher_severities_change_more() -> None:
 
 
 def test_words_name_families_and_corruptions_in_their_order() -> None:
-    assert chosen("false") == []
-    assert chosen("true") == list(CORRUPTIONS)
-    assert chosen("fog,noise") == ["gaussian_noise", "shot_noise", "impulse_noise", "fog"]
-    assert severities("5, 1,3") == [1, 3, 5]
+    assert parse_corruptions("false") == []
+    assert parse_corruptions("true") == list(CORRUPTIONS)
+    assert parse_corruptions("fog,noise") == ["gaussian_noise", "shot_noise", "impulse_noise", "fog"]
+    assert parse_severities("5, 1,3") == [1, 3, 5]
 
 
 @pytest.mark.parametrize(
     ("parse", "words", "sentence"),
     [
-        (chosen, "nois", "corruptions=nois: 'nois' is none: did you mean 'noise'?"),
-        (severities, "0,6", "severities=0,6: expected numbers from 1 to 5"),
+        (parse_corruptions, "nois", "corruptions=nois: 'nois' is none: did you mean 'noise'?"),
+        (parse_severities, "0,6", "severities=0,6: expected numbers from 1 to 5"),
     ],
 )
 def test_a_wrong_word_gets_a_sentence(parse: Any, words: str, sentence: str) -> None:

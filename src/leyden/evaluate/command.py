@@ -15,7 +15,7 @@ from leyden import __version__
 from leyden.data import write_skipped
 from leyden.data.facts import DataFacts
 from leyden.errors import explain
-from leyden.evaluate.corruptions import SEVERITIES, chosen, severities
+from leyden.evaluate.corruptions import SEVERITIES, parse_corruptions, parse_severities
 from leyden.evaluate.draw import draw_pictures
 from leyden.evaluate.evaluation import Evaluation, Wanted, evaluation_of
 from leyden.evaluate.options import Options
@@ -43,8 +43,8 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
     Raises:
         ValueError: the network or the images cannot be had, or do not fit each other.
     """
-    names, levels = chosen(asked.corruptions), severities(asked.severities)
-    if not names and levels != list(SEVERITIES):
+    names, severities = parse_corruptions(asked.corruptions), parse_severities(asked.severities)
+    if not names and severities != list(SEVERITIES):
         log.warning("severities=%s is not used: no corruptions are asked for", asked.severities)
     network = open_network(asked.run.absolute() if asked.run.exists() else asked.run, asked.checkpoint)
     of_data, of_outside = split_words(words)
@@ -60,7 +60,7 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
         columns = [name.strip() for name in asked.slice.split(",")] if asked.slice else []
         directory = output or _place(network, source, elsewhere, subject.name, checkpoint)
         directory.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before the work
-        made = evaluation_of(network, subject, Wanted(columns, names, levels, outside))
+        made = evaluation_of(network, subject, Wanted(columns, names, severities, outside))
         path = write(made, network.facts, checkpoint, source, directory, asked.pictures)
     print(in_words(made, path))
     if isinstance(network, Trained) and (

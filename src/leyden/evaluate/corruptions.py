@@ -51,7 +51,7 @@ def corrupted(name: str, severity: int, images: NDArray[np.uint8], indices: Sequ
     return np.rint(found.clip(0, 1) * 255).astype(np.uint8).transpose(0, 3, 1, 2)
 
 
-def chosen(words: str) -> list[str]:
+def parse_corruptions(words: str) -> list[str]:
     """The corruptions that words name: true, or families and names between commas; none of `false`.
 
     Raises:
@@ -70,7 +70,7 @@ def chosen(words: str) -> list[str]:
     return [name for name in CORRUPTIONS if name in found]
 
 
-def severities(words: str) -> list[int]:
+def parse_severities(words: str) -> list[int]:
     """The severities that words name, between commas.
 
     Raises:

@@ -80,7 +80,9 @@ def _draw_samples(made: Evaluation, facts: DataFacts, path: Path) -> None:
     image = fitted(data.images_at(index).images, facts).cpu().numpy()
     found = made.facts["corruptions"]
     samples = {
-        name: [corrupted(name, level, image, index.tolist())[0].transpose(1, 2, 0) for level in found["severities"]]
+        name: [
+            corrupted(name, severity, image, index.tolist())[0].transpose(1, 2, 0) for severity in found["severities"]
+        ]
         for name in found["corruptions"]
     }
     pictures.corruption_samples(samples, found["severities"], path)

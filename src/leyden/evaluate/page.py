@@ -198,16 +198,17 @@ def _slices(column: str, rows: Sequence[Facts], headline: str, number: int) -> S
 
 def _corruptions(found: Facts) -> Section:
     is_share = found["cost"] != "mae"
-    levels = [str(level) for level in found["severities"]]
+    severities = [str(severity) for severity in found["severities"]]
     rows = [
         [
             name.replace("_", " "), row["family"], told(row, is_share),
-            *(value_in_words(row["severities"][level]["value"], is_share) for level in levels),
+            *(value_in_words(row["severities"][severity]["value"], is_share) for severity in severities),
         ]
         for name, row in found["corruptions"].items()
     ]  # fmt: skip
     rows += [
-        [f"all {family}", family, told(row, is_share), *[""] * len(levels)] for family, row in found["families"].items()
+        [f"all {family}", family, told(row, is_share), *[""] * len(severities)]
+        for family, row in found["families"].items()
     ]
     sentence = (
         f"Mean corruption error: {found['cost']} {told(found['mean_corruption_error'], is_share)}, against "
@@ -217,7 +218,7 @@ def _corruptions(found: Facts) -> Section:
         Picture("corruptions.png", f"The {found['cost']} at each severity of each corruption"),
         Picture("corruption_samples.png", "An image under each corruption at each severity"),
     ]
-    head = ["corruption", "family", "mean (95 % interval)", *(f"severity {level}" for level in levels)]
+    head = ["corruption", "family", "mean (95 % interval)", *(f"severity {severity}" for severity in severities)]
     return Section("corruptions", "Corrupted images", [sentence], [Table(head, rows)], pictures)
 
 

@@ -71,13 +71,16 @@ def bars(rows: Sequence[tuple[str, float, Sequence[float]]], whole: float, metri
 
 def corruption_errors(found: Mapping[str, Any], path: Path) -> None:
     """Draws the cost at each severity of each corruption, as shades with numbers."""
-    names, levels = list(found["corruptions"]), found["severities"]
+    names, severities = list(found["corruptions"]), found["severities"]
     is_share = found["cost"] != "mae"
     table = np.array(
-        [[found["corruptions"][name]["severities"][str(level)]["value"] for level in levels] for name in names]
+        [
+            [found["corruptions"][name]["severities"][str(severity)]["value"] for severity in severities]
+            for name in names
+        ]
     )
     shown = 100 * table if is_share else table
-    figure = new_figure(1.0 + 2.4 + 0.75 * len(levels), 1.2 + 0.33 * len(names))
+    figure = new_figure(1.0 + 2.4 + 0.75 * len(severities), 1.2 + 0.33 * len(names))
     axes = figure.subplots()
     clean = found["clean"]["value"] * (100 if is_share else 1)
     image = axes.imshow(shown, cmap="Oranges", aspect="auto", vmin=clean, vmax=max(float(shown.max()), clean + 1e-9))
@@ -93,19 +96,21 @@ def corruption_errors(found: Mapping[str, Any], path: Path) -> None:
             fontsize=8,
             color=colour,
         )
-    axes.set_xticks(range(len(levels)), levels)
+    axes.set_xticks(range(len(severities)), severities)
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes.set_xlabel("severity")
     axes.set_title(f"{found['cost']}{' (%)' if is_share else ''}; {clean:.3g} of images as they are", fontsize=9)
     figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
-def corruption_samples(samples: Mapping[str, Sequence[NDArray[np.uint8]]], levels: Sequence[int], path: Path) -> None:
+def corruption_samples(
+    samples: Mapping[str, Sequence[NDArray[np.uint8]]], severities: Sequence[int], path: Path
+) -> None:
     """Draws an image at each severity of each corruption, [H, W, C]."""
     names = list(samples)
     columns = 2 if len(names) > 7 else 1
     rows = -(-len(names) // columns)
-    width = len(levels) * columns
+    width = len(severities) * columns
     figure = new_figure(0.85 * width + 1.2 * columns, 0.95 * rows, layout=None)
     margins = {"left": 0.2 / columns, "right": 0.99, "bottom": 0.01, "top": 0.98, "wspace": 0.05, "hspace": 0.08}
     grid = figure.subplots(rows, width + columns - 1, squeeze=False, gridspec_kw=margins)
@@ -113,7 +118,7 @@ def corruption_samples(samples: Mapping[str, Sequence[NDArray[np.uint8]]], level
         axes.set(xticks=[], yticks=[], frame_on=False)
     for number, name in enumerate(names):
         column, row = divmod(number, rows)
-        first = column * (len(levels) + 1)
+        first = column * (len(severities) + 1)
         grid[row, first].set_ylabel(name.replace("_", "\n"), fontsize=6, rotation=0, ha="right", va="center")
         for place, image in enumerate(samples[name]):
             shown = image[..., 0] if image.shape[2] == 1 else image

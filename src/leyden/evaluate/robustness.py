@@ -39,16 +39,16 @@ def robustness(
     error, with the cost of the images as they are. Each image is decoded once.
     """
     task = network.facts.task
-    parts: dict[tuple[str, int], list[Costs]] = {(name, level): [] for name in names for level in severities}
+    parts: dict[tuple[str, int], list[Costs]] = {(name, severity): [] for name in names for severity in severities}
     clean: list[Costs] = []
     for batch in batches(subject, network.facts):
         clean.append(costs_of(network.logits(batch.images), batch.labels.cpu(), task, thresholds))
         images, indices = batch.images.cpu().numpy(), batch.indices.tolist()
-        for (name, level), found in parts.items():
-            outputs = network.logits(torch.from_numpy(corrupted(name, level, images, indices).copy()))
+        for (name, severity), found in parts.items():
+            outputs = network.logits(torch.from_numpy(corrupted(name, severity, images, indices)))
             found.append(costs_of(outputs, batch.labels.cpu(), task, thresholds))
     costs = {key: np.concatenate(found) for key, found in parts.items()}
-    of_corruption = {name: np.mean([costs[name, level] for level in severities], axis=0) for name in names}
+    of_corruption = {name: np.mean([costs[name, severity] for severity in severities], axis=0) for name in names}
     whole = np.concatenate(clean)
     families = dict.fromkeys(CORRUPTIONS[name].family for name in names)
     return {
@@ -67,7 +67,7 @@ def robustness(
             name: {
                 "family": CORRUPTIONS[name].family,
                 **_mean(of_corruption[name]),
-                "severities": {str(level): _mean(costs[name, level]) for level in severities},
+                "severities": {str(severity): _mean(costs[name, severity]) for severity in severities},
             }
             for name in names
         },
