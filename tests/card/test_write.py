@@ -41,7 +41,7 @@ def test_its_figures_are_those_of_the_record(run: FinishedRun) -> None:
     assert f"of {run.record['parameters']:,} parameters" in card
     assert "1,169" not in card  # a third of the labels was used
     worst = min(range(10), key=lambda label: run.metrics[f"test/recall/{label}"])
-    assert f"It is weakest on {worst}: recall {100 * run.metrics[f'test/recall/{worst}']:.1f} %" in card
+    assert f"It is weakest on {worst}: recall {100 * run.metrics[f'test/recall/{worst}']:.2f} % (95" in card
     assert "269 validation images chose" in card
     assert "leyden predict run=" in card
     assert "| optimizer | AdamW (lr 0.005" in card

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from leyden.heads import Number
 from leyden.metric_names import average_precision_names, is_percentage, recall_names
+from leyden.trained import Trained
 
 FINDS = {"single_label": "recall", "multi_label": "average precision"}
 
 
-def limits(network: Any) -> list[str]:
+def limits(network: Trained) -> list[str]:
     """What a network is not good for, or not known to be, each in a sentence or two."""
     facts, run, record = network.facts, network.run, network.record
     data = run["data"]
@@ -31,16 +33,17 @@ def limits(network: Any) -> list[str]:
     return [sentence for sentence in told if sentence]
 
 
-def num_tested(network: Any) -> int:
+def num_tested(network: Trained) -> int:
     """How many images the test figures are of: those of the test part, but for files that could not be read."""
     left_out = network.record.get("data", {}).get("num_test_skipped", 0)
     return int(network.run["data"]["num_test"]) - int(left_out)
 
 
-def _of_answers(network: Any) -> str:
+def _of_answers(network: Trained) -> str:
     facts = network.facts
     if facts.task == "regression":
         head = network.classifier.head
+        assert isinstance(head, Number)
         low, high = (float(head.mean + sign * 2 * head.deviation) for sign in (-1, 1))
         return (
             f"It gives a number for every image, whatever that shows. The labels that it learnt from were mostly "
@@ -54,7 +57,7 @@ def _of_answers(network: Any) -> str:
     )
 
 
-def _weakest(network: Any) -> str:
+def _weakest(network: Trained) -> str:
     """The class with the lowest recall, or of several labels the lowest average precision, with its interval."""
     facts, record = network.facts, network.record
     if facts.task == "regression":
@@ -66,15 +69,12 @@ def _weakest(network: Any) -> str:
     if not known:
         return ""
     value, name, class_name = min(known)
-    assert is_percentage(name)
-    low, high = record.get("intervals", {}).get(f"test/{name}", (None, None))
-    interval = (
-        f" (95 % interval {100 * low:.1f} % to {100 * high:.1f} %)" if _is_number(low) and _is_number(high) else ""
-    )
-    return f"It is weakest on {class_name}: {FINDS[facts.task]} {100 * value:.1f} %{interval}."
+    told = interval_in_words(name, record.get("intervals", {}).get(f"test/{name}"))
+    interval = f" (95 % interval {told})" if told else ""
+    return f"It is weakest on {class_name}: {FINDS[facts.task]} {in_words(name, value)}{interval}."
 
 
-def _of_confidence(network: Any) -> str:
+def _of_confidence(network: Trained) -> str:
     facts, record = network.facts, network.record
     if facts.task != "single_label" or not _is_number(record.get("metrics", {}).get("test/ece")):
         return ""
@@ -89,9 +89,25 @@ def _of_confidence(network: Any) -> str:
     return f"{found}, after a temperature of {temperature:.3g} that {num_val:,} validation images chose."
 
 
+def in_words(name: str, value: float) -> str:
+    """A metric: `98.61 %`, or four digits of what is no share."""
+    return f"{100 * value:.2f} %" if is_percentage(name) else f"{value:.4g}"
+
+
+def interval_in_words(name: str, bounds: Any) -> str:
+    """`96.78 % to 99.40 %`; empty where none is known."""
+    return f"{in_words(name, bounds[0])} to {in_words(name, bounds[1])}" if bounds else ""
+
+
+def weights_of(run: Mapping[str, Any]) -> str | None:
+    """The weights that a run began with; None of new ones."""
+    told = (run.get("transfer") or {}).get("weights")
+    return None if told in (None, "new") else str(told)
+
+
 def _of_weights(run: Mapping[str, Any]) -> str:
-    weights = (run.get("transfer") or {}).get("weights")
-    if weights in (None, "new"):
+    weights = weights_of(run)
+    if weights is None:
         return ""
     return f"It began with other weights ({weights}): what those have learnt, and their licence, is in it."
 

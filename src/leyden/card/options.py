@@ -12,7 +12,7 @@ card says where to fill them in."""
 
 @dataclass(frozen=True)
 class Options:
-    """Writes a model card (README.md) and a text to cite a run by (CITATION), from what the run has recorded."""
+    """Write a model card (README.md) and a text to cite a run by (CITATION), from what the run has recorded."""
 
     run: Path = option("a run's directory, a study's (its best run), a checkpoint or an export; wandb:… of one at W&B")
     output: Path | None = option("the directory to write them into; null: <run>/card", None)

@@ -10,9 +10,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import DictConfig, OmegaConf
 
 from leyden import __version__
-from leyden.card.limits import limits, num_tested
+from leyden.card.limits import in_words, interval_in_words, limits, num_tested, weights_of
 from leyden.checkpoint import BEST
-from leyden.metric_names import HEADLINES, is_of_one_class, is_percentage
+from leyden.export.opened import Opened
+from leyden.metric_names import HEADLINES, is_of_one_class
+from leyden.trained import Trained
 
 MOST_CLASSES = 30  # that a card names
 SETTINGS = (
@@ -22,7 +24,7 @@ SETTINGS = (
 LEFT_OUT = {"_target_", "_partial_"}
 
 
-def card_of(network: Any, format: str | None = None) -> str:
+def card_of(network: Trained, format: str | None = None) -> str:
     """The model card of a run's network, in Markdown; `format` is that of the export that it goes into."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -56,7 +58,7 @@ def card_of(network: Any, format: str | None = None) -> str:
     )
 
 
-def citation_of(network: Any) -> str:
+def citation_of(network: Trained | Opened) -> str:
     """A sentence and a BibTeX entry that name a run; who trained it is left to fill in."""
     run, record = network.run, network.record
     data, name = run["data"], str(network.config.name)
@@ -65,7 +67,8 @@ def citation_of(network: Any) -> str:
     code = f"Leyden {record.get('versions', {}).get('leyden', __version__)}{commits_in_words(record)}"
     headline = HEADLINES[network.facts.task]
     row = next((row for row in results(record) if row[0] == headline), None)
-    result = f"test {headline} {row[1]}" + (f" (95 % interval {row[2]})" if row and row[2] else "") if row else ""
+    result = f"test {headline} {row[1]}" + (f" (95 % interval {row[2]})" if row[2] else "") if row else ""
+    weights = weights_of(run)
     note = [f"run {run['run_id']}", result, f"data {data['name']}, SHA-256 {data['fingerprint']}", code]
     note_text = "; ".join(part for part in note if part)
     lines = [
@@ -79,7 +82,7 @@ def citation_of(network: Any) -> str:
         "}",
         "",
         f"Cite what it came from as well: the data ({data['name']})"
-        + (f", and the weights it began with ({weights})" if (weights := _weights(run)) else "") + ".",
+        + (f", and the weights it began with ({weights.partition(':')[0]})" if weights else "") + ".",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -94,16 +97,6 @@ def results(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def in_words(name: str, value: float) -> str:
-    """`98.61 %`, or four digits of what is no share."""
-    return f"{100 * value:.2f} %" if is_percentage(name) else f"{value:.4g}"
-
-
-def interval_in_words(name: str, bounds: Any) -> str:
-    """`96.78 % to 99.40 %`; empty where none is known."""
-    return f"{in_words(name, bounds[0])} to {in_words(name, bounds[1])}" if bounds else ""
-
-
 def architecture(config: DictConfig) -> str:
     """What the backbone is called: timm's name, or its class."""
     return str(config.backbone.get("name") or str(config.backbone["_target_"]).rpartition(".")[2])
@@ -111,20 +104,18 @@ def architecture(config: DictConfig) -> str:
 
 def settings(config: DictConfig) -> list[tuple[str, str]]:
     """The settings that make a network what it is, each with the parts that are given, in words."""
-    told = []
-    for key in SETTINGS:
-        value: Any = OmegaConf.to_container(config)[key]  # type: ignore[call-overload, index]
-        if value is not None:
-            told.append((key, _in_words(value)))
-    return told
+    plain: Any = OmegaConf.to_container(config)
+    return [(key, _setting_in_words(plain[key])) for key in SETTINGS if plain[key] is not None]
 
 
-def _in_words(value: Any) -> str:
+def _setting_in_words(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
     name = str(value.get("_target_", "")).rpartition(".")[2]
     parts = [
-        f"{key} {_in_words(part)}" for key, part in value.items() if key not in LEFT_OUT and part not in (None, {})
+        f"{key} {_setting_in_words(part)}"
+        for key, part in value.items()
+        if key not in LEFT_OUT and part not in (None, {})
     ]
     inner = ", ".join(parts)
     return f"{name} ({inner})" if name and inner else name or inner
@@ -161,11 +152,6 @@ def commits_in_words(record: Mapping[str, Any]) -> str:
 def _command(run: Mapping[str, Any]) -> str:
     words = [word for word in run.get("overrides", []) if not word.startswith("hydra.")]
     return shlex.join(["leyden", "train", *words])
-
-
-def _weights(run: Mapping[str, Any]) -> str | None:
-    told = (run.get("transfer") or {}).get("weights")
-    return None if told in (None, "new") else str(told).partition(":")[0]
 
 
 def _latex(text: str) -> str:
