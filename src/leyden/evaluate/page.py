@@ -5,9 +5,8 @@ The template is page.html.j2; page.css adds to the style of the report.
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -23,8 +22,7 @@ MOST_ROWS = 200  # of a table on the page; evaluation.json has all
 Facts = Mapping[str, Any]
 
 
-@dataclass
-class Table:
+class Table(NamedTuple):
     """Cells in words; the first column names the rows."""
 
     head: Sequence[str]
@@ -32,16 +30,14 @@ class Table:
     caption: str = ""
 
 
-@dataclass
-class Picture:
+class Picture(NamedTuple):
     """A file beside the page, and what it shows, for who cannot see it."""
 
     file: str
     words: str
 
 
-@dataclass
-class Section:
+class Section(NamedTuple):
     """A part of the page."""
 
     id: str
@@ -58,13 +54,14 @@ def write_page(facts: Facts, directory: Path) -> Path:
     )
     data = facts["data"]
     path = directory / "evaluation.html"
+    found = [(section, _addresses(section, facts, directory)) for section in sections(facts)]
     html = environment.get_template("page.html.j2").render(
         title=f"{Path(facts['run']).name}: {data['name']}, {data['split']}",
         run=facts["run"],
         created=facts["created"],
         date=date_in_words(facts["created"]),
         answer=answer(facts),
-        sections=[(section, _addresses(section, facts, directory)) for section in sections(facts)],
+        sections=[(section, pictures) for section, pictures in found if pictures or section.tables],
         skipped=facts["skipped"],
         css=Markup(REPORT_CSS.read_text(encoding="utf-8") + (HERE / "page.css").read_text(encoding="utf-8")),
     )

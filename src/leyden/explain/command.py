@@ -77,9 +77,9 @@ def explain(asked: Options, words: Sequence[str]) -> None:
         filters(weights, directory / "filters.png")
     else:  # that of another network
         (directory / "filters.png").unlink(missing_ok=True)
-    facts = facts_of(network, seen, made, points)
-    write_atomically(directory / "explain.json", json.dumps(facts, indent=1) + "\n")
-    print(in_words(facts, write_page(facts, points, network.facts, directory)))
+    told = described(network, seen, made, points)
+    write_atomically(directory / "explain.json", json.dumps(told, indent=1) + "\n")
+    print(in_words(told, write_page(told, points, network.facts, directory)))
 
 
 def images_of(asked: Options, network: Trained) -> Seen:
@@ -169,7 +169,7 @@ def title(name: str, output: Tensor, answer: Tensor, network: Trained) -> str:
     return f"{short}\n{facts.class_names[int(answer)]} {chance:.0%}"
 
 
-def facts_of(network: Trained, seen: Seen, made: Explained, points: Points | None) -> dict[str, Any]:
+def described(network: Trained, seen: Seen, made: Explained, points: Points | None) -> dict[str, Any]:
     """What explain.json says."""
     return {
         "run": str(network.directory),
@@ -185,11 +185,11 @@ def facts_of(network: Trained, seen: Seen, made: Explained, points: Points | Non
     }
 
 
-def in_words(facts: dict[str, Any], path: Path) -> str:
+def in_words(told: dict[str, Any], path: Path) -> str:
     """The result in a few lines."""
-    lines = [("images", f"{len(facts['images'])}, the first {facts['images'][0]}")]
-    lines += [(name, verdict(found)) for name, found in facts["sanity"].items()]
-    if facts["features"]:
-        lines.append(("features", f"of {facts['features']:,} images on a plane"))
+    lines = [("images", f"{len(told['images'])}, the first {told['images'][0]}")]
+    lines += [(name, verdict(found)) for name, found in told["sanity"].items()]
+    if told["features"]:
+        lines.append(("features", f"of {told['features']:,} images on a plane"))
     lines.append(("look at it", str(path)))
     return "\n".join(f"{label:21} {text}" for label, text in lines)

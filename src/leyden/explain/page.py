@@ -4,7 +4,6 @@ The template is page.html.j2; page.css adds to the style of the report.
 """
 
 import base64
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from leyden.data.labels import describe_label
 from leyden.explain.features import Points
 from leyden.explain.sanity import ALIKE
 from leyden.predict.tables import printable
+from leyden.report.page import for_script
 from leyden.run import write_atomically
 
 HERE = Path(__file__).parent
@@ -27,6 +27,8 @@ REPORT_CSS = HERE.parent / "report" / "page.css"
 
 def write_page(facts: Mapping[str, Any], points: Points | None, data: DataFacts, directory: Path) -> Path:
     """Writes explain.html, with the pictures of `directory` in it; returns its path."""
+    from plotly.offline import get_plotlyjs
+
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -40,8 +42,8 @@ def write_page(facts: Mapping[str, Any], points: Points | None, data: DataFacts,
         facts=facts,
         verdicts={name: verdict(found) for name, found in facts["sanity"].items()},
         pictures=pictures,
-        traces=None if points is None else Markup(json.dumps(traces(points, data)).replace("<", "\\u003c")),
-        plotly=None if points is None else Markup(_plotly()),
+        traces=None if points is None else for_script(traces(points, data)),
+        plotly=None if points is None else Markup(get_plotlyjs()),
     )
     path = directory / "explain.html"
     write_atomically(path, printable(html))
@@ -73,7 +75,7 @@ def traces(points: Points, data: DataFacts) -> list[dict[str, Any]]:
 
 
 def _points(points: Points, rows: Any, words: list[str]) -> dict[str, Any]:
-    places = points.places[rows].round(3)
+    places = points.places[rows]
     numbers = points.indices[rows].tolist()
     told = [f"image {number}<br>{text}" for number, text in zip(numbers, words, strict=True)]
     return {"x": places[:, 0].tolist(), "y": places[:, 1].tolist(), "text": told}
@@ -86,9 +88,3 @@ def _in_words(probabilities: Tensor, label: str, data: DataFacts) -> str:
 
 def _address(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-
-
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return get_plotlyjs()
