@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional as F
@@ -55,5 +54,9 @@ def auroc(inside: Array, outside: Array) -> tuple[float, Interval]:
     if not 0 < area < 1 or smaller < 2:
         return area, wilson(round(area * smaller), smaller)
     deviation = math.sqrt(above.var(ddof=1) / len(inside) + below.var(ddof=1) / len(outside))
-    centre, half = float(logit(area)), NORMAL_975 * deviation / (area * (1 - area))
-    return area, (float(expit(centre - half)), float(expit(centre + half)))
+    centre, half = math.log(area / (1 - area)), NORMAL_975 * deviation / (area * (1 - area))
+    return area, (_logistic(centre - half), _logistic(centre + half))
+
+
+def _logistic(value: float) -> float:
+    return 0.5 * (1 + math.tanh(value / 2))
