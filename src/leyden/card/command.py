@@ -1,4 +1,4 @@
-"""Command line > **card**: writes a run's card and its citation; of an export, the card that is in it."""
+"""Options > **card** > README.md, CITATION: writes those of a run; of an export, the card that is in it."""
 
 from pathlib import Path
 

@@ -6,17 +6,11 @@ import numpy as np
 from torch import Tensor
 
 from leyden.data.facts import DataFacts
+from leyden.evaluate.number import Number, number
 from leyden.intervals import intervals, mean_interval
 from leyden.metrics import binary_cross_entropy, metrics_for
 from leyden.test_time import fit_temperature, is_told_apart_from_one
 from leyden.trained import Answers
-
-Number = dict[str, Any]  # a value and the interval it lies in
-
-
-def number(value: float, interval: tuple[float, float] | None = None) -> Number:
-    """A value and its 95 % interval, as evaluation.json has them."""
-    return {"value": float(value), "interval": None if interval is None else [float(end) for end in interval]}
 
 
 def calibration(answers: Answers, validation: Answers, facts: DataFacts) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from leyden import __version__
 from leyden.data import write_skipped
 from leyden.data.facts import DataFacts
 from leyden.errors import explain
+from leyden.evaluate.answers_table import columns_of, write_columns
 from leyden.evaluate.corruptions import SEVERITIES, parse_corruptions, parse_severities
 from leyden.evaluate.draw import draw_pictures
 from leyden.evaluate.evaluation import Evaluation, Wanted, evaluation_of
 from leyden.evaluate.options import Options
 from leyden.evaluate.page import told, write_page
-from leyden.evaluate.predictions import columns_of, write_table
 from leyden.evaluate.quality import worst_classes
 from leyden.evaluate.subject import Subject, open_outside, open_subject, split_words
 from leyden.examples import write_examples
@@ -123,7 +123,7 @@ def write(made: Evaluation, facts: DataFacts, checkpoint: str, source: Path, dir
         "checkpoint": checkpoint,
         "leyden": __version__,
         **made.facts,
-        "predictions": write_table(columns, directory).name,
+        "predictions": write_columns(columns, directory).name,
         "pictures": [],
     }
     outcome.write_tables(class_names, directory)

@@ -1,4 +1,4 @@
-"""Command line > **options of evaluate** > command."""
+"""Command line > **options** > evaluate: the words that `leyden evaluate` takes."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from leyden.data.sources import Task
-from leyden.evaluate.calibration import number
+from leyden.evaluate.number import number
 from leyden.intervals import NORMAL_975, Interval, wilson
 from leyden.trained import probabilities_of
 

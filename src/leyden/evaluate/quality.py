@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from leyden.data.facts import DataFacts
-from leyden.evaluate.calibration import number
+from leyden.evaluate.number import number
 from leyden.intervals import class_f1s, percentiles, resamples, wilson
 from leyden.metrics import MultiLabelMetrics, RegressionMetrics, metrics_for
 from leyden.outcomes import OUTCOMES, Outcome

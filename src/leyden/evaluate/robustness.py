@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leyden.data.sources import Task
-from leyden.evaluate.calibration import Number, number
 from leyden.evaluate.corruptions import CORRUPTIONS, corrupted
+from leyden.evaluate.number import Number, number
 from leyden.evaluate.subject import Subject, batches
 from leyden.intervals import mean_interval, wilson
 from leyden.trained import Network

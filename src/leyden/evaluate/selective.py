@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from leyden.evaluate.calibration import Number, number
+from leyden.evaluate.number import Number, number
 from leyden.intervals import percentiles, resamples
 
 Array = NDArray[np.float64]

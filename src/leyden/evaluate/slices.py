@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from leyden.data import ImageDataModule
 from leyden.data.facts import DataFacts
-from leyden.evaluate.calibration import number
+from leyden.evaluate.number import number
 from leyden.intervals import Interval, mean_interval, multi_label_intervals, wilson
 from leyden.scores import average_precisions, mean_of_known
 from leyden.trained import Answers

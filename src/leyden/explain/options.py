@@ -1,4 +1,4 @@
-"""Command line > **options of explain** > command."""
+"""Command line > **options** > explain: the words that `leyden explain` takes."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from leyden.data.facts import DataFacts
-from leyden.evaluate.predictions import columns_of, write_table
+from leyden.evaluate.answers_table import columns_of, write_columns
 from leyden.predictions import Predictions
 
 FACTS = DataFacts("two", "single_label", ("a", "b é"), 1, 8, 1.0, (0.5,), (0.5,))
@@ -25,7 +25,7 @@ def test_every_answer_is_a_row(
     if not has_parquet:
         find = importlib.util.find_spec
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyarrow" else find(name))
-    path = write_table(columns_of(INDICES, ["x.png", "y,z.png"], SINGLE, PROBABILITIES, FACTS), tmp_path)
+    path = write_columns(columns_of(INDICES, ["x.png", "y,z.png"], SINGLE, PROBABILITIES, FACTS), tmp_path)
     table = (pandas.read_parquet if has_parquet else pandas.read_csv)(path)
     assert ("pip install 'leyden[parquet]'" in caplog.text) == (not has_parquet)
     assert table["index"].tolist() == [4, 9]
@@ -38,7 +38,7 @@ def test_every_answer_is_a_row(
 
 def test_a_table_replaces_that_of_an_earlier_evaluation_in_whatever_format_it_was(tmp_path: Path) -> None:
     (tmp_path / "predictions.csv").touch()
-    write_table({"index": INDICES.numpy()}, tmp_path)
+    write_columns({"index": INDICES.numpy()}, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["predictions.parquet"]
 
 
@@ -49,7 +49,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("pyarrow.parquet.write_table", fill)
     with pytest.raises(OSError, match="the disk is full"):
-        write_table({"index": INDICES.numpy()}, tmp_path)
+        write_columns({"index": INDICES.numpy()}, tmp_path)
     assert not [*tmp_path.iterdir()]
 
 
@@ -57,8 +57,8 @@ def test_several_labels_and_numbers_have_their_columns(tmp_path: Path) -> None:
     labels = np.array([[1, 0], [1, 1]])
     several = columns_of(INDICES, None, Predictions(labels, labels, PROBABILITIES.numpy()), PROBABILITIES,
                          FACTS._replace(task="multi_label"))  # fmt: skip
-    table = pandas.read_parquet(write_table(several, tmp_path))
+    table = pandas.read_parquet(write_columns(several, tmp_path))
     assert table["label/b_é"].tolist() == [0, 1]
     numbers = columns_of(INDICES, None, Predictions(np.array([1.5, 2]), np.array([1.0, 3])), PROBABILITIES,
                          FACTS._replace(task="regression"))  # fmt: skip
-    assert pandas.read_parquet(write_table(numbers, tmp_path)).columns.tolist() == ["index", "label", "prediction"]
+    assert pandas.read_parquet(write_columns(numbers, tmp_path)).columns.tolist() == ["index", "label", "prediction"]

@@ -1,4 +1,4 @@
-"""Answers > **predictions** > evaluate: what was answered for each image, as Parquet, or as CSV without pyarrow."""
+"""Answers > **answers table** > evaluate: what was answered for each image, as Parquet, or as CSV without pyarrow."""
 
 import csv
 import importlib.util
@@ -45,7 +45,7 @@ def columns_of(
     return columns | dict(zip(per_class_names("probability", facts.class_names), probabilities.numpy().T, strict=True))
 
 
-def write_table(columns: dict[str, Any], directory: Path) -> Path:
+def write_columns(columns: dict[str, Any], directory: Path) -> Path:
     """Writes the columns, whole or not at all, in place of those of an earlier evaluation; returns the file."""
     has_parquet = importlib.util.find_spec("pyarrow") is not None
     names = [f"{STEM}.parquet", f"{STEM}.csv"]
