@@ -49,8 +49,8 @@ def evaluation_of(network: Network, subject: Subject, wanted: Wanted) -> Evaluat
     facts = network.facts
     cells = {name: values_of(read_column(subject.data, name)) for name in wanted.columns}  # a misspelt one is told now
     answers = answers_of(network, subject)
-    is_told_apart = wanted.outside is not None and facts.task != "regression"
-    others = answers_of(network, wanted.outside) if is_told_apart else None
+    outside = None if facts.task == "regression" else wanted.outside
+    others = None if outside is None else answers_of(network, outside)
     validation, reason = validation_of(network, subject, answers)
     measured = quality(network, answers, validation)
     made = Evaluation(subject, answers, measured)
