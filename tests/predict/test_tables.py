@@ -34,7 +34,7 @@ def write(task: str, output: Path) -> list[list[Any]]:
         cells_of(f"ä {number}.png", answer, None if answer else "no image", facts(task), 2)
         for number, answer in enumerate(ANSWERS[task])
     ]
-    write_table(rows, columns_of(facts(task), 2), facts(task), output)
+    write_table(rows, columns_of(facts(task), 2), output)
     return rows
 
 
@@ -65,15 +65,24 @@ def test_a_table_of_several_labels_is_one_to_train_with(tmp_path: Path) -> None:
 def test_names_that_are_no_utf8_are_written_all_the_same(tmp_path: Path) -> None:
     columns = columns_of(facts("regression"), 1)
     for suffix in ("csv", "json", "parquet"):
-        write_table([["\udcff.png", 1.0, None]], columns, facts("regression"), tmp_path / f"t.{suffix}")
+        write_table([["\udcff.png", 1.0, None]], columns, tmp_path / f"t.{suffix}")
     assert (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()[1] == "\\udcff.png,1.0,"
     assert parquet.read_table(tmp_path / "t.parquet")["path"].to_pylist() == ["\\udcff.png"]
     assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))[0]["path"] == "\udcff.png"
 
 
+def test_a_table_of_no_rows_is_one_all_the_same(tmp_path: Path) -> None:
+    columns = columns_of(facts("regression"), 1)
+    for suffix in ("csv", "json", "parquet"):
+        write_table([], columns, tmp_path / f"t.{suffix}")
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines() == ["path,value,error"]
+    assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8")) == []
+    assert parquet.read_table(tmp_path / "t.parquet").to_pylist() == []
+
+
 def test_parquet_is_written_in_groups(tmp_path: Path) -> None:
     rows = ([str(number), 1.0, None] for number in range(ROWS_AT_ONCE + 1))
-    write_table(rows, columns_of(facts("regression"), 1), facts("regression"), tmp_path / "t.parquet")
+    write_table(rows, columns_of(facts("regression"), 1), tmp_path / "t.parquet")
     table = parquet.ParquetFile(tmp_path / "t.parquet")
     assert (table.num_row_groups, table.metadata.num_rows) == (2, ROWS_AT_ONCE + 1)
     assert table.schema_arrow.field("value").type == pyarrow.float64()

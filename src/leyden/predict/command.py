@@ -111,7 +111,7 @@ def write(answering: Answering, inputs: Inputs, asked: Options, output: Path) ->
             for batch in stream(answering, paths, asked.batch_size, asked.num_workers):
                 partial.add(rows_of(batch, answering))
                 sign(len(batch))
-        write_table(tally.count(partial.rows()), columns, answering.facts, output)
+        write_table(tally.count(partial.rows()), columns, output)
         partial.discard()
     tally.report(output, partial.num_kept)
 

@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from leyden.data.facts import DataFacts
 from leyden.run import sync
 
 ROWS_AT_ONCE = 10_000  # of Parquet, which writes groups of rows
@@ -30,11 +29,11 @@ def check_format(output: Path) -> None:
             raise ValueError(f"output={output} needs the extra parquet: pip install 'leyden[parquet]'") from error
 
 
-def write_table(rows: Rows, columns: Sequence[str], facts: DataFacts, output: Path) -> None:
+def write_table(rows: Rows, columns: Sequence[str], output: Path) -> None:
     """Writes the table beside its place and puts it there in one step."""
     beside = output.with_name(f".{output.name}.new")
     try:
-        WRITERS[output.suffix.lower()](rows, columns, facts, beside)
+        WRITERS[output.suffix.lower()](rows, columns, beside)
         sync(beside)
         beside.replace(output)
     except OSError:  # a full disk needs the room
@@ -65,22 +64,23 @@ def write_csv(rows: Rows, columns: Sequence[str], file: TextIO) -> None:
     writer.writerows(map(csv_cells, rows))
 
 
-def _csv(rows: Rows, columns: Sequence[str], facts: DataFacts, path: Path) -> None:
+def _csv(rows: Rows, columns: Sequence[str], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         write_csv(rows, columns, file)
 
 
-def _json(rows: Rows, columns: Sequence[str], facts: DataFacts, path: Path) -> None:
+def _json(rows: Rows, columns: Sequence[str], path: Path) -> None:
     """A list of objects, one on a line."""
     with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        between = "["
+        file.write("[")
+        between = "\n"
         for row in rows:
-            file.write(between + "\n" + json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False))
-            between = ","
+            file.write(between + json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False))
+            between = ",\n"
         file.write("\n]\n")
 
 
-def _parquet(rows: Rows, columns: Sequence[str], facts: DataFacts, path: Path) -> None:
+def _parquet(rows: Rows, columns: Sequence[str], path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
@@ -102,5 +102,5 @@ def _in_groups(rows: Rows) -> Iterator[list[tuple[Any, ...]]]:
         yield list(zip(*group, strict=True))
 
 
-Writer = Callable[[Rows, Sequence[str], DataFacts, Path], None]
+Writer = Callable[[Rows, Sequence[str], Path], None]
 WRITERS: dict[str, Writer] = {".csv": _csv, ".parquet": _parquet, ".json": _json}
