@@ -71,6 +71,17 @@ def test_a_tables_paths_begin_beside_it_or_at_the_root(place: Callable[[str], No
     assert list(find_inputs("list.parquet", "file", None).paths) == ["é.png", ""]
 
 
+@pytest.mark.parametrize("given", ["t", "t/a.png", "t/*.png"])
+def test_a_root_that_no_path_is_put_below_is_told(
+    given: str, place: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    place("t/a.png")
+    assert list(find_inputs(given, "path", Path("/r")).paths) == ["t/a.png"]
+    assert caplog.messages == [
+        f"root=/r is not used: it is for a table of paths or standard input, and input={given} is none of these"
+    ]
+
+
 def test_standard_input_names_paths_of_any_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.TextIOWrapper(io.BytesIO("a b.png\n\né.png\r\n".encode() + b"\xff.png"))
     monkeypatch.setattr(sys, "stdin", text)

@@ -5,6 +5,7 @@ No list of all is held: a folder is read directory by directory, a table row by 
 
 import fnmatch
 import itertools
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from leyden.data.border import is_directory
 from leyden.data.folder import is_image
 from leyden.data.image_file import SUFFIXES
 from leyden.data.table_file import CSV, PARQUET, TableFile
+
+log = logging.getLogger(__name__)
 
 STANDARD_INPUT = "-"
 TABLES = (*CSV, *PARQUET)
@@ -38,24 +41,29 @@ def find_inputs(given: str, path_column: str, root: Path | None) -> Inputs:
     if given == STANDARD_INPUT:
         return Inputs("stdin", (_below(root, path) for path in _lines()))
     path = Path(given).expanduser()
-    if path.is_dir():
-        kinds = ", ".join(sorted(SUFFIXES))
-        return Inputs(path.resolve().name, _at_least_one(walk(str(path)), f"input={given} holds no image ({kinds})"))
     if path.is_file() and path.suffix.lower() in TABLES:
         table = TableFile(path)
         table.check([path_column], "path_column=…")
         beside = path.parent if root is None else root
         cells = (_below(beside, str("" if cell is None else cell)) for cell in table.cells(path_column))
         return Inputs(path.stem, _at_least_one(cells, f"input={given} has no row: expected one for each image"))
-    if path.is_file():
-        return Inputs(path.stem, iter([str(path)]), is_one_image=True)
-    if MAGIC & set(given):
-        found = _at_least_one(expand(str(path)), f"input={given}: the pattern fits no file; is it in quotes?")
-        return Inputs("pattern", found)
-    raise ValueError(
-        f"input={given}: nothing is there; give an image, a folder, a pattern in quotes, a table of paths, or - for "
-        "paths on standard input"
-    )
+    if path.is_dir():
+        kinds = ", ".join(sorted(SUFFIXES))
+        found = Inputs(path.resolve().name, _at_least_one(walk(str(path)), f"input={given} holds no image ({kinds})"))
+    elif path.is_file():
+        found = Inputs(path.stem, iter([str(path)]), is_one_image=True)
+    elif MAGIC & set(given):
+        fitting = _at_least_one(expand(str(path)), f"input={given}: the pattern fits no file; is it in quotes?")
+        found = Inputs("pattern", fitting)
+    else:
+        raise ValueError(
+            f"input={given}: nothing is there; give an image, a folder, a pattern in quotes, a table of paths, or - for "
+            "paths on standard input"
+        )
+    if root is not None:
+        words = "root=%s is not used: it is for a table of paths or standard input, and input=%s is none of these"
+        log.warning(words, root, given)
+    return found
 
 
 def walk(directory: str, above: tuple[str, ...] = ()) -> Iterator[str]:
