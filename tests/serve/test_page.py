@@ -1,9 +1,11 @@
 """The page to drop images on, in a real browser: answers, errors, a phone, and no word to another site."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
@@ -19,6 +21,23 @@ pytestmark = needs_browser
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(Trained(small_run(tmp_path_factory.mktemp("runs") / "run"))) as address:
         yield address
+
+
+def test_the_command_that_the_page_shows_is_one_that_the_server_answers(
+    browser: Any, address: str, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(digits(1)[0])
+    with serving(Trained(small_run(tmp_path / "run")), token="it's right") as guarded:
+        for shown in (address, f"{guarded}/?token=it%27s%20right"):
+            page = browser.new_page()
+            page.goto(shown)
+            page.locator("#network", has_text="digits").wait_for()
+            words = shlex.split(page.locator("#command").inner_text())
+            page.close()
+            headers = dict(word.split(": ", 1) for word in words[words.index("-H") + 1 :][:1]) if "-H" in words else {}
+            assert words[0] == "curl"
+            content = (tmp_path / words[words.index("--data-binary") + 1].removeprefix("@")).read_bytes()
+            assert httpx.post(words[-1], content=content, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

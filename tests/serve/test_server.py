@@ -1,5 +1,6 @@
 """What a real server answers to many at once, and to what is malformed, too large or too slow, over real sockets."""
 
+import asyncio
 import concurrent.futures
 import io
 import os
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,8 +23,12 @@ from torch import Tensor
 
 from leyden import command_line
 from leyden.data.image_file import read_image
-from leyden.predict.answers import Answering
+from leyden.predict.answers import Answer, Answering
+from leyden.serve.application import Service
+from leyden.serve.batching import Batcher, Busy
+from leyden.serve.bodies import Refused, Upload
 from leyden.serve.command import check
+from leyden.serve.measures import Measures
 from leyden.serve.options import Options
 from leyden.trained import Trained, read_for
 from serve.serving import digits, metric, png, serving
@@ -258,6 +263,30 @@ def test_any_network_serves_and_says_what_it_is(network: Trained, address: str) 
     health = httpx.get(f"{address}/health").json()
     assert (health["status"], health["classes"]) == ("ok", [*"0123456789"])
     assert "the run has chosen no temperature" in health["probabilities"]
+
+
+def test_images_of_a_request_that_is_turned_away_count_as_refused(network: Trained) -> None:
+    class OneAtATime:
+        """Has room for the first image alone."""
+
+        num_asked = 0
+
+        def submit(self, image: Tensor) -> "concurrent.futures.Future[Answer]":
+            self.num_asked += 1
+            if self.num_asked > 1:
+                raise Busy
+            future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+            future.set_result(Answer(["7"], [1.0]))
+            return future
+
+    measures, batcher = Measures(), cast(Batcher, OneAtATime())
+    service = Service(Answering(network), "digits", batcher, measures, 10_000)
+    with pytest.raises(Refused) as caught:
+        asyncio.run(service.answer([Upload("", content) for content in digits(3)], None))
+    service.pool.shutdown()
+    assert caught.value.status == 503
+    assert b'leyden_images_total{result="refused"} 3.0' in measures.text()[0]
+    assert b'result="answered"' not in measures.text()[0]
 
 
 @pytest.mark.parametrize("path", ["/health", "/metrics", "/", "/static/page.js"])

@@ -59,29 +59,28 @@ class Service:
         """
         if top is None and self.facts.task == "single_label":
             top = SHOWN
-        found = await asyncio.gather(*(self._one(upload) for upload in uploads), return_exceptions=True)
-        others = [one for one in found if isinstance(one, BaseException) and not isinstance(one, Refused)]
-        if others:
-            raise others[0]
+        found = await asyncio.gather(*(self._one(upload) for upload in uploads))
         refusals = [one for one in found if isinstance(one, Refused)]
+        if refusals and (len(refusals) == len(found) or any(one.status == 503 for one in refusals)):
+            self.measures.images.labels("refused").inc(len(found))  # nobody gets what was found of the others
+            raise max(refusals, key=lambda one: one.status == 503)
         self.measures.images.labels("refused").inc(len(refusals))
         self.measures.images.labels("answered").inc(len(found) - len(refusals))
-        if refusals and (len(refusals) == len(found) or any(one.status == 503 for one in refusals)):
-            raise max(refusals, key=lambda one: one.status == 503)
         return [
             {"name": upload.name} | ({"error": one.reason} if isinstance(one, Refused) else as_json(one, top))
             for upload, one in zip(uploads, found, strict=True)
-            if isinstance(one, Answer | Refused)
         ]
 
-    async def _one(self, upload: Upload) -> Answer:
+    async def _one(self, upload: Upload) -> Answer | Refused:
         loop = asyncio.get_running_loop()
         read = functools.partial(decode, upload.content, self.facts, self.max_pixels)
-        image = await loop.run_in_executor(self.pool, read)
         try:
+            image = await loop.run_in_executor(self.pool, read)
             return await asyncio.wrap_future(self.batcher.submit(image))
-        except Busy as error:
-            raise Refused(503, "too many images wait: try again in a moment") from error
+        except Refused as refused:
+            return refused
+        except Busy:
+            return Refused(503, "too many images wait: try again in a moment")
 
     def health(self) -> dict[str, Any]:
         """Whether it answers, and what it is."""

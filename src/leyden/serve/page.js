@@ -89,7 +89,9 @@ function take(files) {
 }
 
 async function describe() {
-  byId("command").textContent = `curl --data-binary @photo.jpg ${new URL("predict", location.href.split("?")[0])}`;
+  const token = new URLSearchParams(location.search).get("token");
+  const bearer = token ? `-H 'Authorization: Bearer ${token.replaceAll("'", "'\\''")}' ` : "";
+  byId("command").textContent = `curl ${bearer}--data-binary @photo.jpg ${new URL("predict", location.href.split("?")[0])}`;
   try {
     const facts = await (await fetch("health")).json();
     const names = facts.classes;
