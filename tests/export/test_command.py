@@ -15,11 +15,14 @@ import torch
 from exports import train_once, untrained
 from leyden import command_line
 from leyden.build import build_data
+from leyden.checkpoint import read_checkpoint, write_checkpoint
 from leyden.export import parity
+from leyden.export.answering import describe
 from leyden.export.command import NAMES, size_of
 from leyden.export.opened import Opened
+from leyden.predict.answers import calibration_of
 from leyden.predictions import read_predictions
-from leyden.trained import ask, open_network
+from leyden.trained import Trained, ask, open_network
 
 WORDS = ["backbone=cnn", "backbone.widths=[4,8]", "test_time=flips", "test_time.temperature=true"]
 
@@ -65,6 +68,14 @@ def test_each_format_answers_as_the_run_was_tested(format: str, moved: Path, cap
 def test_what_is_small_is_said_in_kibibytes(size: int, words: str, tmp_path: Path) -> None:
     (tmp_path / "model.pt2").write_bytes(bytes(size))
     assert size_of(tmp_path / "model.pt2") == size_of(tmp_path) == words
+
+
+@pytest.mark.parametrize("checkpoint", ["best", "last"])
+def test_an_export_is_calibrated_where_a_temperature_was_chosen_for_its_weights(checkpoint: str, moved: Path) -> None:
+    network = open_network(moved, checkpoint, "cpu")
+    assert isinstance(network, Trained)
+    told, is_best = describe(network), checkpoint == "best"
+    assert (told["is_calibrated"], told["temperature"] != 1, calibration_of(network) == "") == (is_best,) * 3
 
 
 def test_evaluate_takes_an_export_as_it_takes_the_run(moved: Path, tmp_path: Path) -> None:
@@ -130,6 +141,23 @@ def test_photographs_stand_in_for_data_that_is_gone(tmp_path: Path, capfd: pytes
     assert "the run's data is not here" in said.err
 
 
+@pytest.mark.parametrize(
+    ("precision", "words"),
+    [("32-true", ""), ("bf16-mixed", "with answers that differ from these by up to"), ("16-mixed", "which no CPU has")],
+)
+def test_half_precision_of_the_test_is_compared_where_a_cpu_has_it(
+    precision: str, words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = untrained(tmp_path / "run", "backbone.width=8", "data=image_folder", "data.root=gone").path
+    state = read_checkpoint(path)
+    state["run"]["precision"] = precision
+    write_checkpoint(state, path)
+    assert command_line.of_a_run("export", [f"run={tmp_path / 'run'}", "format=safetensors"]) == 0
+    said = [line for line in capfd.readouterr().out.splitlines() if line.startswith("precision ")]
+    assert len(said) == bool(words)
+    assert all(f"the run was tested in {precision}, {words}" in line for line in said)
+
+
 def test_an_export_is_written_again_in_its_place(tmp_path: Path) -> None:
     untrained(tmp_path / "run", "backbone.width=8", "data=image_folder", "data.root=gone")
     words = [f"run={tmp_path / 'run'}", "format=huggingface", f"output={tmp_path / 'again'}"]
@@ -154,6 +182,7 @@ def test_an_export_is_written_again_in_its_place(tmp_path: Path) -> None:
             ["format=safetensors", "output=full"],
             "output=full is a directory that holds something else: give another name",
         ),
+        (["format=safetensors", "output=clone"], "output=clone is a directory that holds something else"),
         (["format=safetensors", "output=file"], "output=file is a file, and safetensors is a directory"),
         (["format=safetensors", "output=file/below"], "output=file/below cannot be written (Not a directory): give an"),
     ],
@@ -163,8 +192,9 @@ def test_a_wrong_word_gets_one_sentence_and_leaves_nothing(
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "full").mkdir()
-    for name in ("full/notes.txt", "file"):
+    for name in ("full", "clone"):
+        (tmp_path / name).mkdir()
+    for name in ("full/notes.txt", "clone/config.json", "clone/model.safetensors", "clone/.gitattributes", "file"):
         (tmp_path / name).write_text("mine")
     with unchanged(tmp_path):
         assert command_line.of_a_run("export", [f"run={moved}", *words]) == 1

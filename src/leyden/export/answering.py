@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from leyden import __version__
 from leyden.augment.geometry import cut_centre
+from leyden.checkpoint import BEST
 from leyden.data.facts import DataFacts, facts_of
 from leyden.test_time import TestTime
 from leyden.trained import Trained, modules_of, probabilities_of
@@ -49,6 +50,12 @@ def answering(network: Trained) -> Answering:
     return module.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
 
 
+def is_calibrated(network: Trained) -> bool:
+    """Whether validation images have chosen the temperature of these weights: of a run it is that of its best alone."""
+    is_best = network.path.name == BEST
+    return is_best and network.test_time.fits_temperature and "calibration" in network.record
+
+
 def describe(network: Trained) -> dict[str, Any]:
     """What an export says of itself, in plain types: how images are made for it, what its answers are, its origin."""
     facts, run = network.facts, network.run
@@ -65,7 +72,7 @@ def describe(network: Trained) -> dict[str, Any]:
         "std": list(facts.std),
         "views": network.test_time.views,
         "temperature": network.test_time.temperature,
-        "is_calibrated": network.test_time.fits_temperature and "calibration" in network.record,
+        "is_calibrated": is_calibrated(network),
         "data": {key: run["data"][key] for key in ("name", "fingerprint")},
         "checkpoint": network.path.name,
         "run": run,

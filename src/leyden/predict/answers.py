@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from leyden.checkpoint import BEST
 from leyden.data.facts import DataFacts
 from leyden.data.sources import Task
+from leyden.export.answering import is_calibrated
 from leyden.trained import Network, Trained, probabilities_of
 
 log = logging.getLogger(__name__)
 
 TOP = 3  # classes of an image that are told unless more are asked for
 DIGITS = 6  # of a probability; what lies behind them depends on the batch that an image comes in
+TASKS_IN_WORDS: dict[Task, str] = {"multi_label": "any number of labels", "regression": "a number"}
+COLUMNS_OF_A_CLASS = ("class", "probability")
 
 
 class Answer(NamedTuple):
@@ -40,7 +42,8 @@ class Answering:
         if top is not None and top < 1:
             raise ValueError(f"top={top} is out of range: give 1 or more")
         if top is not None and self.facts.task != "single_label":
-            log.warning("top=%s is for one class per image, and the run has %s: not used", top, WORDS[self.facts.task])
+            has = TASKS_IN_WORDS[self.facts.task]
+            log.warning("top=%s is for one class per image, and the run has %s: not used", top, has)
         self.top = min(top or TOP, max(self.facts.num_classes, 1))
         self.thresholds = thresholds_of(network) if self.facts.task == "multi_label" else []
 
@@ -64,9 +67,6 @@ class Answering:
         return Answer([name for name, *_ in has], [round(number, DIGITS) for _, number, _ in has])
 
 
-WORDS: dict[Task, str] = {"multi_label": "any number of labels", "regression": "a number"}
-
-
 def thresholds_of(network: Network) -> list[float]:
     """The probability of each class from which on an image has it: as the run was tested, else as in its checkpoint.
 
@@ -84,11 +84,8 @@ def thresholds_of(network: Network) -> list[float]:
 
 def calibration_of(network: Network) -> str:
     """What the probabilities are worth, in words; empty where there is nothing to say against them."""
-    is_calibrated = getattr(network, "is_calibrated", None)
-    if isinstance(network, Trained):
-        is_chosen = network.path.name == BEST and "calibration" in network.record
-        is_calibrated = is_chosen and network.test_time.fits_temperature
-    if network.facts.task == "regression" or is_calibrated is not False:
+    is_chosen = is_calibrated(network) if isinstance(network, Trained) else getattr(network, "is_calibrated", True)
+    if network.facts.task == "regression" or is_chosen:
         return ""
     return "as the network has them: the run has chosen no temperature (train with test_time.temperature=true)"
 
@@ -100,11 +97,10 @@ def columns_of(facts: DataFacts, top: int) -> list[str]:
     elif facts.task == "multi_label":
         found = ["classes", "probabilities"]
     else:
-        found = [name + ("" if place == 1 else f"_{place}") for place in range(1, top + 1) for name in OF_ONE]
+        found = [
+            name + ("" if place == 1 else f"_{place}") for place in range(1, top + 1) for name in COLUMNS_OF_A_CLASS
+        ]
     return ["path", *found, "error"]
-
-
-OF_ONE = ("class", "probability")
 
 
 def cells_of(path: str, answer: Answer | None, error: str | None, facts: DataFacts, top: int) -> list[Any]:

@@ -57,8 +57,8 @@ def find_inputs(given: str, path_column: str, root: Path | None) -> Inputs:
         found = Inputs("pattern", fitting)
     else:
         raise ValueError(
-            f"input={given}: nothing is there; give an image, a folder, a pattern in quotes, a table of paths, or - for "
-            "paths on standard input"
+            f"input={given}: nothing is there; give an image, a folder, a pattern in quotes, a table of paths, or - "
+            "for paths on standard input"
         )
     if root is not None:
         words = "root=%s is not used: it is for a table of paths or standard input, and input=%s is none of these"
