@@ -37,7 +37,6 @@ def write_huggingface(network: Trained, directory: Path, told: Mapping[str, Any]
 
     model = as_timm_model(network)
     facts = network.facts
-    directory.mkdir(parents=True)
     save_for_hf(
         model,
         str(directory),

@@ -1,5 +1,6 @@
 """Answering > **graphs** > parity: ONNX and torch.export, which run without the code that trained the network."""
 
+import importlib.util
 import json
 import re
 from collections.abc import Mapping
@@ -10,9 +11,10 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from leyden.export.answering import Answering
+from leyden.export.directories import CARD
 from leyden.run import without_words_of
 
-DESCRIPTION, CARD = "leyden.json", "README.md"  # within a .pt2 file
+DESCRIPTION = "leyden.json"  # within a .pt2 file, beside the card
 CARD_KEY = "model_card"  # of an ONNX file's metadata
 MOST_BYTES = 2**31  # of one protocol buffer, which an ONNX file is
 
@@ -46,9 +48,8 @@ def write_onnx(program: ExportedProgram, path: Path, told: Mapping[str, Any], ca
     """Writes an .onnx file with what it is of as metadata, each value as JSON.
 
     Raises:
-        ValueError: a package is missing, ONNX has no operator for what the network does, or it is too large.
+        ValueError: ONNX has no operator for what the network does, or it is too large.
     """
-    require("onnx", "onnxscript", "onnxruntime")
     names = ["numbers"] if told["task"] == "regression" else ["logits", "probabilities"]
     size = sum(value.nbytes for value in program.state_dict.values())
     if size >= MOST_BYTES:
@@ -80,8 +81,6 @@ def require(*packages: str) -> None:
     Raises:
         ValueError: one is not installed; names it.
     """
-    import importlib.util
-
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise ValueError(f"ONNX needs the package {package}: pip install 'leyden[export]'")

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from leyden.data.facts import DataFacts
 from leyden.export.answering import FORMAT, Answering, facts_described, test_time_described
 from leyden.export.directories import CARD, CONFIG, OURS, WEIGHTS
 from leyden.export.graphs import CARD_KEY, DESCRIPTION, require
 from leyden.finetune import merge_adapters
 from leyden.trained import build_again
 
-log = logging.getLogger(__name__)
+GRAPHS = (".onnx", ".pt2")  # endings of files that hold a whole network
 
 Answer = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -38,7 +38,6 @@ class Opened:
         self.record: dict[str, Any] = {}  # an export has no run.json beside it
         self.thresholds: list[float] | None = told.get("thresholds")  # of several labels: the probability of each
         self.is_calibrated: bool = told["is_calibrated"]  # whether validation images have chosen its temperature
-        self.device = torch.device("cpu")
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits [B, K], divided by the temperature, or numbers [B], of uint8 images [B, C, stored, stored]."""
@@ -49,7 +48,7 @@ class Opened:
 def is_export(source: Path) -> bool:
     """Whether a path is that of something that `leyden export` writes, by its name or what lies in it."""
     if source.is_file():
-        return source.suffix in (".onnx", ".pt2")
+        return source.suffix in GRAPHS
     return (source / CONFIG).is_file() and (source / WEIGHTS).is_file()
 
 
@@ -103,31 +102,32 @@ def _open_program(path: Path) -> Opened:
 
 def _open_directory(directory: Path) -> Opened:
     try:
-        told = json.loads((directory / CONFIG).read_text(encoding="utf-8"))[OURS]
+        config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+        told = config[OURS]
     except (ValueError, KeyError, TypeError):
-        told = {}
+        config, told = {}, {}
     _check(directory, told)
     facts = facts_described(told)
-    network = _network_of(directory, told)
+    network = _network_of(directory, told, facts, is_timms="architecture" in config)
     module = Answering(network, facts, test_time_described(told)).eval().requires_grad_(False)
     card = directory / CARD
     return Opened(directory, told, card.read_text(encoding="utf-8") if card.is_file() else "", module)
 
 
-def _network_of(directory: Path, told: Mapping[str, Any]) -> nn.Module:
+def _network_of(directory: Path, told: Mapping[str, Any], facts: DataFacts, is_timms: bool) -> nn.Module:
     """The network of a directory with its weights: timm's own, or ours built again from the run's config."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        if "architecture" in json.loads((directory / CONFIG).read_text(encoding="utf-8")):
+        if is_timms:
             import timm
 
             model = timm.create_model(f"local-dir:{directory}", pretrained=True)
             return nn.Sequential(model, nn.Flatten(0)) if told["task"] == "regression" else model
         config = OmegaConf.create(told["run"]["config"])
         assert isinstance(config, DictConfig)
-        classifier = build_again(config, facts_described(told), directory, told["leyden"])
+        classifier = build_again(config, facts, directory, told["leyden"])
         merge_adapters(classifier.backbone)
         network = nn.ModuleDict({"backbone": classifier.backbone, "head": classifier.head})
         network.load_state_dict(load_file(directory / WEIGHTS))

@@ -15,7 +15,7 @@ Before anything has its name, it answers about a hundred real images as the netw
 
 @dataclass(frozen=True)
 class Options:
-    """Writes a run's network as a file or a directory for elsewhere, once it answers as the network itself."""
+    """Write a run's network as a file or a directory for elsewhere, once it answers as the network itself."""
 
     run: Path = option("a run's directory, a study's (its best run), a checkpoint, or wandb:<entity>/<project>/<name>")
     format: Literal["onnx", "torch_export", "safetensors", "huggingface"] = option(

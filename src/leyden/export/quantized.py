@@ -1,8 +1,6 @@
 """ONNX > **8 bits** > its place: weights of a quarter of the size, and what that costs in answers."""
 
 import contextlib
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from leyden.export.opened import Opened
 from leyden.intervals import wilson
 from leyden.metric_names import HEADLINES, is_percentage
 from leyden.metrics import metrics_for
+from leyden.run import without_words_of
 from leyden.trained import Answers, ask, probabilities_of
 
 
@@ -25,13 +24,8 @@ def write_quantized(source: Path, path: Path) -> None:
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)  # it recommends a preparation that the exporter has done
-        try:
-            quantize_dynamic(source, path, weight_type=QuantType.QUInt8)
-        finally:
-            logging.disable(logging.NOTSET)
+    with without_words_of("root"):  # it recommends a preparation that the exporter has done
+        quantize_dynamic(source, path, weight_type=QuantType.QUInt8)
 
 
 def cost(whole: Opened, quantized: Opened, real: RealImages) -> dict[str, Any]:

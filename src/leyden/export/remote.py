@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 
 from leyden.errors import explain
+from leyden.export.opened import GRAPHS
 
 PREFIX = "wandb:"
 FORM = "wandb:<entity>/<project>/<artefact>:<alias>"
 CACHE = Path("runs", "wandb_artefacts")  # where the files lie that were fetched, by their version
-SUFFIXES = (".ckpt", ".onnx", ".pt2")
+SUFFIXES = (".ckpt", *GRAPHS)
 
 
 def is_remote(source: Path) -> bool:

@@ -10,9 +10,9 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from leyden.checkpoint import file_digest
 from leyden.errors import Interrupted
@@ -154,8 +154,8 @@ class Tally:
         self.num_rows = self.num_unreadable = 0
         self.first: tuple[str, str] | None = None  # a file that could not be read, and why
 
-    def count(self, rows: Any) -> Iterator[list[Any]]:
-        """The rows."""
+    def count(self, rows: Iterable[list[Any]]) -> Iterator[list[Any]]:
+        """Passes rows on, and counts them."""
         for row in rows:
             path, answer, *_, error = row
             self.num_rows += 1
@@ -166,7 +166,7 @@ class Tally:
                 self.classes.update(answer if isinstance(answer, list) else [answer])
             yield row
 
-    def report(self, output: Path | None, num_kept: int = 0, file: Any = None) -> None:
+    def report(self, output: Path | None, num_kept: int = 0, file: TextIO | None = None) -> None:
         """What came of it.
 
         Raises:
@@ -207,7 +207,7 @@ def told_how_to_go_on(partial: PartialTable) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def signs_of_life(num_done: int) -> Iterator[Any]:
+def signs_of_life(num_done: int) -> Iterator[Callable[[int], None]]:
     """A line on a terminal that says how far it is."""
     begin = shown = time.perf_counter()
     number = num_done

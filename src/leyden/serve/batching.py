@@ -82,8 +82,7 @@ class Batcher:
                 continue
             begin = time.perf_counter()
             try:
-                images = torch.stack([one.image for one in batch]).contiguous(memory_format=torch.channels_last)
-                answers = self.answer(images)
+                answers = self.answer(torch.stack([one.image for one in batch]))
             except Exception as error:  # it is that of these requests, and of no others
                 for one in batch:
                     one.answer.set_exception(error)

@@ -86,11 +86,10 @@ class Bodies:
                     raise Refused(503, "too many large requests at once: try again in a moment")
             if size > self.max_bytes:
                 raise self._too_large()
-        except ClientDisconnect as error:
+        except BaseException as error:
             self.held -= len(body)
-            raise Refused(400, "the client has left") from error
-        except BaseException:
-            self.held -= len(body)
+            if isinstance(error, ClientDisconnect):
+                raise Refused(400, "the client has left") from error
             raise
         finally:
             self.received(size)

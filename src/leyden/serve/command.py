@@ -16,12 +16,11 @@ from leyden.serve.measures import Measures
 from leyden.serve.options import Options
 from leyden.trained import Network, Trained, open_network
 
-MOST_WAIT_MS = 60_000
-
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+MOST_WAIT_MS = 60_000
 ENDING = 10  # seconds that requests under way have to be answered in
 MOST_TOLD = 100  # classes of each image, of which a request says how many it wants
 
@@ -90,7 +89,7 @@ def application(
     batcher = Batcher(
         lambda images: answering(network.logits(images)), asked.max_batch, asked.max_wait_ms, measures.seen
     )
-    measures.watch(batcher.waiting.qsize)
+    measures.waiting.set_function(batcher.waiting.qsize)
     service = Service(answering, name, batcher, measures, asked.max_pixels)
     return make_app(service, Bodies(asked.max_bytes, asked.timeout, measures.received_bytes.inc), token, hosts)
 

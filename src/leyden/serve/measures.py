@@ -29,10 +29,6 @@ class Measures:
         self.batch_size.observe(size)
         self.batch_seconds.observe(seconds)
 
-    def watch(self, waiting: Any) -> None:
-        """Asks how many images wait whenever it is asked itself."""
-        self.waiting.set_function(waiting)
-
     def text(self) -> tuple[bytes, str]:
         """The figures and their media type."""
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
