@@ -19,9 +19,9 @@ from benchmarks.image_files import PATHS
 from leyden.augment import Augmentation
 from leyden.backbones import CNN, TimmBackbone
 from leyden.data.facts import DataFacts
-from leyden.export.answering import Answering
 from leyden.export.graphs import trace, write_onnx
 from leyden.export.images import photographs
+from leyden.export.whole import WholeNetwork
 from leyden.heads import LinearHead
 from leyden.test_time import TestTime
 
@@ -58,7 +58,7 @@ def measure(name: str, batch_size: int) -> None:
     images = photographs(facts, batch_size)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "model.onnx"
-        module = Answering(copy.deepcopy(network), facts, TestTime("single_label")).eval()
+        module = WholeNetwork(copy.deepcopy(network), facts, TestTime("single_label")).eval()
         write_onnx(trace(module, channels, size), path, {"task": facts.task}, card="")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1

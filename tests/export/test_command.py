@@ -17,9 +17,9 @@ from leyden import command_line
 from leyden.build import build_data
 from leyden.checkpoint import read_checkpoint, write_checkpoint
 from leyden.export import parity
-from leyden.export.answering import describe
 from leyden.export.command import NAMES, size_of
 from leyden.export.opened import Opened
+from leyden.export.whole import describe
 from leyden.predict.answers import calibration_of
 from leyden.predictions import read_predictions
 from leyden.trained import Trained, ask, open_network

@@ -44,7 +44,7 @@ def expected(network: Trained, images: torch.Tensor) -> torch.Tensor:
 def assert_answers(opened: Opened, images: torch.Tensor, logits: torch.Tensor) -> None:
     """The same logits and probabilities to 1e-4, for all images at once and for one."""
     for part in (slice(None), slice(1)):
-        found, probabilities = opened.answers(images[part])
+        found, probabilities = opened.outputs_of(images[part])
         torch.testing.assert_close(found, logits[part], atol=1e-4, rtol=0)
         torch.testing.assert_close(probabilities, logits[part].softmax(1), atol=1e-4, rtol=0)
 

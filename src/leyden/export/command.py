@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from leyden.card.write import card_of
-from leyden.export.answering import answering, describe
 from leyden.export.directories import CARD, CONFIG, WEIGHTS, write_huggingface, write_safetensors
 from leyden.export.graphs import require, trace, write_onnx, write_torch_export
 from leyden.export.images import RealImages, real_images
@@ -15,6 +14,7 @@ from leyden.export.opened import open_export
 from leyden.export.options import Options
 from leyden.export.parity import TOLERANCE, check, expected_answers
 from leyden.export.quantized import cost, in_words, write_quantized
+from leyden.export.whole import describe, whole_network
 from leyden.loggers.lineage import Made, add, logger_of
 from leyden.run import is_writable
 from leyden.trained import Trained, open_network, probabilities_of
@@ -97,7 +97,7 @@ def write(network: Trained, format: str, path: Path) -> None:
     elif format == "huggingface":
         write_huggingface(network, path, told, card)
     else:
-        program = trace(answering(network), network.facts.channels, network.facts.stored_size)
+        program = trace(whole_network(network), network.facts.channels, network.facts.stored_size)
         (write_onnx if format == "onnx" else write_torch_export)(program, path, told, card)
 
 

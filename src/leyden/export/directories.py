@@ -1,4 +1,4 @@
-"""Answering > **directories** > parity: weights and settings side by side, as safetensors or as timm has them."""
+"""Whole > **directories** > parity: weights and settings side by side, as safetensors or as timm has them."""
 
 import json
 from collections.abc import Mapping

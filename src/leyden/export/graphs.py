@@ -1,4 +1,4 @@
-"""Answering > **graphs** > parity: ONNX and torch.export, which run without the code that trained the network."""
+"""Whole > **graphs** > parity: ONNX and torch.export, which run without the code that trained the network."""
 
 import importlib.util
 import json
@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.export import Dim, ExportedProgram
 
-from leyden.export.answering import Answering
 from leyden.export.directories import CARD
+from leyden.export.whole import WholeNetwork
 from leyden.run import without_words_of
 
 DESCRIPTION = "leyden.json"  # within a .pt2 file, beside the card
@@ -21,7 +21,7 @@ MOST_BYTES = 2**31  # of one protocol buffer, which an ONNX file is
 EXPORTERS = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")  # who remark on their own parts
 
 
-def trace(module: Answering, channels: int, stored_size: int) -> ExportedProgram:
+def trace(module: WholeNetwork, channels: int, stored_size: int) -> ExportedProgram:
     """The graph of a network for any number of images.
 
     Raises:

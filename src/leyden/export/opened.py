@@ -11,15 +11,15 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from leyden.data.facts import DataFacts
-from leyden.export.answering import FORMAT, Answering, facts_described, test_time_described
 from leyden.export.directories import CARD, CONFIG, OURS, WEIGHTS
 from leyden.export.graphs import CARD_KEY, DESCRIPTION, require
+from leyden.export.whole import FORMAT, WholeNetwork, facts_described, test_time_described
 from leyden.finetune import merge_adapters
 from leyden.trained import build_again
 
 GRAPHS = (".onnx", ".pt2")  # endings of files that hold a whole network
 
-Answer = Callable[[Tensor], tuple[Tensor, ...]]
+Function = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 class Opened:
@@ -28,8 +28,8 @@ class Opened:
     `told` is what the export says of itself, `run` and `config` what it says of the run that it was made from.
     """
 
-    def __init__(self, path: Path, told: Mapping[str, Any], card: str, answer: Answer) -> None:
-        self.path, self.told, self.card, self.answers = path, told, card, answer
+    def __init__(self, path: Path, told: Mapping[str, Any], card: str, function: Function) -> None:
+        self.path, self.told, self.card, self.outputs_of = path, told, card, function
         self.run: dict[str, Any] = told["run"]
         config = OmegaConf.create(self.run["config"])
         assert isinstance(config, DictConfig)
@@ -42,7 +42,7 @@ class Opened:
     def logits(self, images: Tensor) -> Tensor:
         """Logits [B, K], divided by the temperature, or numbers [B], of uint8 images [B, C, stored, stored]."""
         with torch.inference_mode():
-            return self.answers(images.cpu())[0]
+            return self.outputs_of(images.cpu())[0]
 
 
 def is_export(source: Path) -> bool:
@@ -109,7 +109,7 @@ def _open_directory(directory: Path) -> Opened:
     _check(directory, told)
     facts = facts_described(told)
     network = _network_of(directory, told, facts, is_timms="architecture" in config)
-    module = Answering(network, facts, test_time_described(told)).eval().requires_grad_(False)
+    module = WholeNetwork(network, facts, test_time_described(told)).eval().requires_grad_(False)
     card = directory / CARD
     return Opened(directory, told, card.read_text(encoding="utf-8") if card.is_file() else "", module)
 

@@ -35,7 +35,7 @@ def largest_difference(network: Trained, written: Opened, images: Tensor) -> flo
     head = network.classifier.head
     unit = float(head.deviation) if isinstance(head, Number) else 1.0
     parts = [images[:1], *images[1:].split(BATCH_SIZE)]
-    found = [written.answers(part) for part in parts if len(part)]
+    found = [written.outputs_of(part) for part in parts if len(part)]
     outputs = [torch.cat(answers) for answers in zip(*found, strict=True)]
     truths = [expected] if task == "regression" else [expected, probabilities_of(expected, task)]
     pairs = zip(outputs, truths, strict=True)

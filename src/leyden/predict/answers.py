@@ -11,7 +11,7 @@ from torch import Tensor
 
 from leyden.data.facts import DataFacts
 from leyden.data.sources import Task
-from leyden.export.answering import is_calibrated
+from leyden.export.whole import is_calibrated
 from leyden.trained import Network, Trained, probabilities_of
 
 log = logging.getLogger(__name__)

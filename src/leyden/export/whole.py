@@ -1,4 +1,4 @@
-"""Trained network > **answering** > export: from stored bytes to probabilities, as one module; and what it is of.
+"""Trained network > **whole** > export: from stored bytes to probabilities, as one module; and what it is of.
 
 Shapes: B images, C channels, S pixels of a side as stored, K classes.
 """
@@ -21,7 +21,7 @@ from leyden.trained import Trained, modules_of, probabilities_of
 FORMAT = 1  # counts up when older exports can no longer be opened
 
 
-class Answering(nn.Module):
+class WholeNetwork(nn.Module):
     """All of a test but decoding: cut, normalise, ask the network about each view, divide by the temperature."""
 
     scale: Tensor
@@ -43,10 +43,10 @@ class Answering(nn.Module):
         return outputs, probabilities_of(outputs, self.test_time.task)
 
 
-def answering(network: Trained) -> Answering:
+def whole_network(network: Trained) -> WholeNetwork:
     """A run's network, in memory of its own and in single precision, as it is exported."""
     modules = copy.deepcopy(modules_of(network)).float()
-    module = Answering(modules, network.facts, network.test_time)
+    module = WholeNetwork(modules, network.facts, network.test_time)
     return module.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
 
 
