@@ -67,8 +67,7 @@ def check(asked: Options) -> None:
 
 def default_output(network: Network, name: str) -> Path:
     """Below the run's directory where one is, else here."""
-    is_below = isinstance(network, Trained) and is_writable(network.directory)
-    directory = network.directory if isinstance(network, Trained) and is_below else Path()
+    directory = network.directory if isinstance(network, Trained) and is_writable(network.directory) else Path()
     return directory / "predict" / f"{name}.csv"
 
 
