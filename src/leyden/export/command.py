@@ -1,4 +1,4 @@
-"""Command line > **export**: writes beside its place, compares, and only then gives the name."""
+"""Options > **export** > parity: writes beside its place, compares, and only then gives the name."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Command line > **predict** > inputs, stream, table: what a run's network says of images, however many.
+"""Options > **predict** > inputs, stream, table: what a run's network says of images, however many.
 
 Rows are kept as they come, so that the same line goes on where it was stopped.
 """

@@ -1,4 +1,4 @@
-"""Command line > **options** > predict: what `leyden predict` may be told."""
+"""Command line > **options** > predict: the words that `leyden predict` takes."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Command line > **serve** > application: a run's network over HTTP, until Ctrl-C."""
+"""Options > **serve** > application: a run's network over HTTP, until Ctrl-C."""
 
 import logging
 import secrets

@@ -1,4 +1,4 @@
-"""Command line > **options** > serve: what `leyden serve` may be told."""
+"""Command line > **options** > serve: the words that `leyden serve` takes."""
 
 from dataclasses import dataclass
 from pathlib import Path
