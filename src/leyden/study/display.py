@@ -1,5 +1,6 @@
 """Loop > **display**: how a study goes, live on a terminal, a line per run elsewhere; and the table of its runs."""
 
+import csv
 import os
 import statistics
 import sys
@@ -16,7 +17,7 @@ from leyden.study.record import DONE, RESULTS_FILE, Row
 
 SECONDS_BETWEEN_UPDATES = 0.5
 MOST_ROWS = 60  # of a table on the terminal; results.csv has all
-TAIL_BYTES = 4096
+TAIL_BYTES = 2**16  # of a metrics.csv: more than a row, of many classes too
 
 
 class Display:
@@ -104,17 +105,19 @@ def duration(seconds: float) -> str:
 
 def last_metrics(directory: Path) -> str:
     """The newest row of a run's metrics.csv, in words; empty where it has none yet."""
-    path = directory / "metrics.csv"
     try:
-        with path.open("rb") as file:
-            header = file.readline().decode().strip().split(",")
+        with (directory / "metrics.csv").open("rb") as file:
+            (header,) = csv.reader([file.readline().decode()])
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            cells = file.read().decode(errors="replace").strip().splitlines()[-1].split(",")
-    except (OSError, IndexError):
+            whole = file.read().decode(errors="replace").rpartition("\n")[0]  # the rest is a row being written
+        (cells,) = csv.reader([whole.rpartition("\n")[2]])
+    except (OSError, UnicodeDecodeError, csv.Error):
         return ""
-    row = dict(zip(header, cells, strict=False))
+    if len(cells) != len(header) or cells == header:  # a row that begins before what was read, or none yet
+        return ""
+    row = dict(zip(header, cells, strict=True))
     wanted = ("train/loss", "val/loss", *(f"val/{name}" for name in HEADLINES.values()))
-    shown = [name for name in wanted if row.get(name) not in (None, "", name)]
+    shown = [name for name in wanted if row.get(name) not in (None, "")]
     return "  ".join([f"epoch {row.get('epoch')}", *(f"{name} {float(row[name]):.4f}" for name in shown)])
 
 
