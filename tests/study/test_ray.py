@@ -207,7 +207,7 @@ def test_jobs_that_are_stopped_are_saved_and_those_that_wait_never_begin(executo
     jobs = [make_job(tmp_path, f"job{number}", LONG, f"seed={number}") for number in range(3)]
     executor.start(jobs)
     wait_until(lambda: (executor.wait(0.1) == []) and sum(map(is_training, jobs)) == 2)
-    executor.stop(signal.SIGTERM)
+    executor.stop()
     ended = wait_for(executor, 3)
     assert {one.how for one in ended.values()} == {None}
     assert sorted(str(status(job)) for job in jobs) == ["None", "interrupted", "interrupted"]

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -211,7 +210,7 @@ def test_stop_leaves_every_job_saved_and_nothing_in_the_queue(
     slurm = executor(jobs=2)
     slurm.start(jobs)
     until(lambda: is_training(jobs[0]) and is_training(jobs[1]))
-    slurm.stop(signal.SIGTERM)
+    slurm.stop()
     assert set(ends(slurm, 3).values()) == {None}
     assert squeue("%i") == []
     assert [FinishedRun(each.directory).record["status"] for each in jobs[:2]] == ["interrupted"] * 2

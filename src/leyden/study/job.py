@@ -85,8 +85,8 @@ class Executor(Protocol):
     def wait(self, seconds: float) -> list[Ended]:
         """The jobs that have ended since the last call; returns as soon as there is one, at most after `seconds`."""
 
-    def stop(self, number: int) -> None:
-        """Asks all jobs to end with their state saved, as by signal `number`; `wait` tells when each has."""
+    def stop(self) -> None:
+        """Asks all jobs to end with their state saved, as by SIGTERM; `wait` tells when each has."""
 
     def close(self) -> None:
         """Ends what still runs, by force, and takes back all that was set up."""

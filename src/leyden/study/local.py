@@ -95,7 +95,7 @@ class LocalExecutor:
         self._fill()
         return ended
 
-    def stop(self, number: int) -> None:
+    def stop(self) -> None:
         self.never_begun.extend(self.queue)
         self.queue.clear()
         for running in self.running.values():

@@ -1,6 +1,5 @@
 """Record > **loop** > executor: hands out jobs while there is room, and takes note of each end."""
 
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -135,8 +134,7 @@ class Loop:
     def _stop(self) -> None:
         if not self.is_stopping:
             self.is_stopping = True
-            self.elsewhere.clear()
-            self.executor.stop(signal.SIGTERM)
+            self.executor.stop()
             if self.signals.received is not None:
                 self.display.say("stopping: each run saves its state")
 

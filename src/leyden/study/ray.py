@@ -48,8 +48,8 @@ class Host:
     def wait(self, seconds: float) -> list[Ended]:
         return self.executor.wait(seconds)
 
-    def stop(self, number: int) -> None:
-        self.executor.stop(number)
+    def stop(self) -> None:
+        self.executor.stop()
 
 
 @dataclass
@@ -149,14 +149,14 @@ class RayExecutor:
         ended, self.ended = self.ended + [Ended(one.job, one.how) for one in gone], []
         return ended
 
-    def stop(self, number: int) -> None:
+    def stop(self) -> None:
         self.ended += [Ended(job) for job in self.queue]
         self.queue.clear()
         for answer in self.ray.wait(list(self.under_way), num_returns=len(self.under_way), timeout=0)[0]:
             self._hear(answer)
         for answer, place in list(self.under_way.items()):
             if place.has_begun:
-                place.host.stop.remote(number)
+                place.host.stop.remote()
             else:
                 self._lose(answer, None)
 

@@ -113,7 +113,7 @@ class SlurmExecutor:
         self.under_way: dict[str, Job] = {}  # by its number in Slurm
         self.left_over: dict[str, str] | None = None  # of a study that was killed: job -> its number
         self.looked = time.monotonic()
-        self.signal: int | None = None
+        self.is_stopping = False
 
     def check(self, devices: int) -> None:
         """Nothing: Slurm knows what there is, and says so when a job is submitted."""
@@ -133,9 +133,9 @@ class SlurmExecutor:
                 self._submit(resources, alike[begin : begin + most])
 
     def wait(self, seconds: float) -> list[Ended]:
-        if self.signal is not None and time.monotonic() - self.looked > SECONDS_BETWEEN_STOPS:
-            self.stop(self.signal)
-        pause = self.poll_seconds if self.signal is None else SECONDS_BETWEEN_STOPS
+        if self.is_stopping and time.monotonic() - self.looked > SECONDS_BETWEEN_STOPS:
+            self.stop()
+        pause = SECONDS_BETWEEN_STOPS if self.is_stopping else self.poll_seconds
         left = self.looked + pause - time.monotonic()
         time.sleep(min(seconds, max(0.0, left)))
         if left > seconds:
@@ -147,10 +147,10 @@ class SlurmExecutor:
         over = [number for number in self.under_way if number not in known or known[number] in OVER]
         return [self._end(number, known.get(number)) for number in over]
 
-    def stop(self, number: int) -> None:
-        self.signal = number
+    def stop(self) -> None:
+        self.is_stopping = True
         if self.under_way:
-            ask_to_end(self.under_way, number)
+            ask_to_end(self.under_way)
 
     def close(self) -> None:
         if self.under_way:
@@ -207,7 +207,7 @@ class SlurmExecutor:
             code, how = how_it_failed(number)
             is_told = is_told and code in (None, *OF_ITS_OWN_WILL)
             return Ended(job, None if is_told else f"{how}; see {self.directory / number}_0_log.err")
-        was_not_begun = state in ("CANCELLED", None) and status is None and self.signal is not None
+        was_not_begun = state in ("CANCELLED", None) and status != "running" and self.is_stopping
         if is_told or was_not_begun:
             return Ended(job)
         return Ended(job, OVER[state] if state else "it left Slurm's queue without a word")

@@ -44,11 +44,10 @@ def cancel(numbers: Iterable[str]) -> None:
     ask("scancel", "--quiet", *numbers)
 
 
-def ask_to_end(numbers: Iterable[str], number: int) -> None:
-    """Takes jobs that wait out of the queue and sends a signal to the processes of those that run."""
-    name = signal.Signals(number).name.removeprefix("SIG")
+def ask_to_end(numbers: Iterable[str]) -> None:
+    """Takes jobs that wait out of the queue and sends SIGTERM to the processes of those that run."""
     ask("scancel", "--quiet", "--state=PENDING", *numbers)
-    ask("scancel", "--quiet", "--state=RUNNING", f"--signal={name}", *numbers)
+    ask("scancel", "--quiet", "--state=RUNNING", "--signal=TERM", *numbers)
 
 
 def how_it_failed(number: str) -> tuple[int | None, str]:
