@@ -65,7 +65,7 @@ class Loop:
                 self._stop()
             if not self.is_stopping:
                 self._hand_out()
-            if not self.under_way and not self.elsewhere:
+            if not self.under_way and (self.is_stopping or not self.elsewhere):
                 return
             for ended in self._wait():
                 del self.under_way[ended.job.id]
@@ -90,9 +90,10 @@ class Loop:
             self.display.update(list(self.under_way.values()))
 
     def _wait(self) -> list[Ended]:
-        if not self.under_way:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-        return self.executor.wait(SECONDS_BETWEEN_LOOKS) if self.under_way else []
+        if self.under_way:
+            return self.executor.wait(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        return []
 
     def _leave_to_the_other(self, job: Job) -> None:
         if not self.elsewhere:
