@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,11 @@ def preload(settings: Mapping[str, Any]) -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(
         ["leyden.train", "leyden.study.local", "leyden.study.estimate", *sorted(modules | wandb)]
     )
-    forkserver.ensure_running()
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as it will: Ctrl-C while it imports is for us alone
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def _values_of(node: Any, key: str) -> Iterator[str]:
