@@ -44,7 +44,9 @@ class Job:
     @property
     def command(self) -> list[str]:
         """The arguments of `python -m leyden` that do the same in an interpreter of its own."""
-        return ["train", *self.options, *self.overrides, f"hydra.run.dir={quoted(self.directory)}", "resume=auto"]
+        pictures = f"pictures={json.dumps(self.config['pictures'])}"  # which are not as for a run of its own
+        place = f"hydra.run.dir={quoted(self.directory)}"
+        return ["train", *self.options, *self.overrides, pictures, place, "resume=auto"]
 
 
 def quoted(path: Path) -> str:
@@ -125,7 +127,6 @@ def run_job(job: Job) -> int:
     job.directory.mkdir(parents=True, exist_ok=True)
     write_to(job.directory / (f"output_rank{rank()}.txt" if rank() else OUTPUT_FILE))
     sys.argv = ["leyden", *job.command]
-    sys.path[:0] = [""] * ("" not in sys.path)
     origin = Origin(list(job.overrides), job.choices, job.config_directories)
     return train_composed(job.config, job.directory, origin)
 
