@@ -16,7 +16,7 @@ from pytorch_lightning import Callback
 from leyden.config import leaves
 from leyden.errors import explain
 from leyden.study.display import duration
-from leyden.study.job import Job, in_words, write_to
+from leyden.study.job import Job, begin_apart, environment_of_a_job, in_words, write_to
 from leyden.study.plan import Composer, Plan
 from leyden.study.record import DONE, Row
 
@@ -129,22 +129,24 @@ def _what_decides_on_size(job: Job) -> Any:
 def _measure_apart(job: Job) -> Size:
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(job, sender))
+    process = context.Process(target=_measure, args=(job, environment_of_a_job(), sender))
     process.start()
     sender.close()
     try:
         found: Size | str = receiver.recv()
     except EOFError:
         found = "its process died"
+    except BaseException:  # a signal: nobody waits for it any more
+        process.kill()
+        raise
     process.join()
     if isinstance(found, str):
         raise ValueError(f"{' '.join(job.overrides)}: a step of this run could not be tried: {found}")
     return found
 
 
-def _measure(job: Job, sender: Any) -> None:
-    os.setsid()
-    multiprocessing.set_start_method(None, force=True)
+def _measure(job: Job, environment: Mapping[str, str], sender: Any) -> None:
+    begin_apart(environment)
     write_to(Path(os.devnull))
     try:
         sender.send(size_of(job))

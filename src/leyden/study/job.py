@@ -23,7 +23,8 @@ from leyden.run import rank, read_record, write_atomically
 log = logging.getLogger(__name__)
 
 OUTPUT_FILE = "output.txt"
-SECONDS_FOR_WANDB = 60.0
+SECONDS_FOR_THE_LOGGER = 60.0  # to hear that a run is dead
+OF_ITS_OWN_WILL = (0, 1, 130, 143)  # exit codes of a run that has said in run.json how it ended
 WANDB_SERVICE = "WANDB_SERVICE"  # where W&B's own process listens, which every run is to have for itself
 
 
@@ -140,6 +141,14 @@ def environment_of_a_job() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key != WANDB_SERVICE and not key.startswith("SLURM_")}
 
 
+def begin_apart(environment: Mapping[str, str]) -> None:
+    """Makes a process, just forked from the one that has imported everything, one by itself with this environment."""
+    os.setsid()  # Ctrl-C at the terminal is for the study, which tells its runs
+    multiprocessing.set_start_method(None, force=True)  # workers that decode images are no runs: as in a run of its own
+    os.environ.clear()  # the process that is forked from may have been started with another one
+    os.environ.update(environment)
+
+
 def write_to(path: Path) -> None:
     """Sends all that this process prints, libraries in C too, to a file, after what an earlier attempt printed."""
     sys.stdout.flush()
@@ -172,7 +181,7 @@ def record_death(job: Job, status: str, how: str) -> None:
         context = multiprocessing.get_context("forkserver")
         process = context.Process(target=_end_elsewhere, args=(job, environment_of_a_job()))
         process.start()
-        process.join(SECONDS_FOR_WANDB)
+        process.join(SECONDS_FOR_THE_LOGGER)
         if process.exitcode != 0:
             log.warning("the logger could not be told that %s ended, see %s", job.id, job.directory / OUTPUT_FILE)
 
@@ -181,9 +190,7 @@ def _end_elsewhere(job: Job, environment: Mapping[str, str]) -> None:
     from leyden.build import build_loggers
     from leyden.loggers import finish
 
-    os.setsid()
-    os.environ.clear()
-    os.environ.update(environment)
+    begin_apart(environment)
     write_to(job.directory / OUTPUT_FILE)
     loggers = build_loggers(OmegaConf.create(dict(job.config)), job.directory, Origin(job.overrides, job.choices))
     finish(loggers, read_record(job.directory))

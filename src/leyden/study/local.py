@@ -6,6 +6,7 @@ its own leaks nothing into the next run and takes none along when it dies. CUDA 
 
 import contextlib
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -21,10 +22,20 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from leyden.study.job import OUTPUT_FILE, Ended, Job, environment_of_a_job, run_job, write_to
+from leyden.study.job import (
+    OF_ITS_OWN_WILL,
+    OUTPUT_FILE,
+    Ended,
+    Job,
+    begin_apart,
+    environment_of_a_job,
+    run_job,
+    write_to,
+)
+
+log = logging.getLogger(__name__)
 
 SECONDS_TO_SAVE = 30.0  # for a run that was asked to end, before it is killed
-OF_ITS_OWN_WILL = (0, 1, 130, 143)  # exit codes of a run that has said in run.json how it ended
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
@@ -177,11 +188,8 @@ def visible_gpus() -> list[str]:
 
 def _work(job: Job, environment: dict[str, str], threads: int) -> None:
     """A job's process, from its first instruction on."""
-    os.setsid()  # Ctrl-C at the terminal is for the study, which tells its runs
+    begin_apart(environment)
     threading.Thread(target=_end_with_the_study, daemon=True).start()
-    multiprocessing.set_start_method(None, force=True)  # workers that decode images are no runs: as in a run of its own
-    os.environ.clear()
-    os.environ.update(environment)
     if job.devices > 1:
         sys.exit(_run_as_command(job))
     import torch

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from leyden.run import read_record, write_atomically
-from leyden.study.job import Ended, Job
+from leyden.study.job import OF_ITS_OWN_WILL, Ended, Job
+from leyden.study.record import DONE
 from leyden.study.slurm_commands import (
     COMMANDS,
     ask_to_end,
@@ -33,7 +34,6 @@ from leyden.study.slurm_job import work
 SUBMITTED_FILE = "submitted.json"  # job -> its number in Slurm
 MANY = 100_000  # jobs may be in the queue
 SECONDS_BETWEEN_STOPS = 3.0  # a job that is about to begin may not have heard it
-OF_ITS_OWN_WILL = (1, 130, 143)  # exit codes of a run that has said in run.json how it ended
 OVER = {
     "COMPLETED": "it ended without a word",
     "FAILED": "it failed",

@@ -1,0 +1,35 @@
+"""A plan's measurement goes on in a process of its own, which does not outlive the interest in it."""
+
+import multiprocessing
+import signal
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+
+from leyden.errors import Interrupted
+from leyden.study.estimate import measure_one
+from leyden.study.job import Job
+
+
+@pytest.fixture
+def context(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    """Stands for what starts processes; a signal comes while the measurement is waited for."""
+    context = MagicMock()
+    context.Pipe.return_value = receiver, _ = MagicMock(), MagicMock()
+    receiver.recv.side_effect = Interrupted(signal.SIGINT)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: context)
+    return context
+
+
+def test_measurement_is_ended_when_a_signal_ends_the_plan(
+    context: MagicMock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("MINE", "5")
+    with pytest.raises(Interrupted):
+        measure_one(Job("a", tmp_path / "a", (), {}, {}, {}, (), 1))
+    context.Process.return_value.kill.assert_called_once_with()
+    (_, environment, _) = context.Process.call_args.kwargs["args"]
+    assert "SLURM_NTASKS" not in environment  # it would be one of the allocation's ranks
+    assert environment["MINE"] == "5"
