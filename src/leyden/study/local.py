@@ -68,10 +68,12 @@ class LocalExecutor:
     ) -> None:
         self.gpus = visible_gpus() if devices_per_run != 0 else []
         self.cores = len(os.sched_getaffinity(0))
-        devices: list[str | int] = [*self.gpus] or list(range(self.cores))
-        self.num_devices = len(devices)
+        self.num_devices = len(self.gpus) or self.cores
         room = max(1, self.num_devices // (devices_per_run or 1)) * (runs_per_device if self.gpus else 1)
         self.at_once = room if jobs == "auto" else int(jobs)
+        if self.gpus and self.at_once > room:
+            log.warning("jobs=%s: the GPUs here have room for %d: raise runs_per_device to share them", jobs, room)
+            self.at_once = room
         self.slots = self.at_once + 1  # one is ready when another ends
         per_device = runs_per_device if self.gpus else -(-self.at_once // self.num_devices)
         self.free = [per_device] * self.num_devices  # places on each device
@@ -137,19 +139,18 @@ class LocalExecutor:
         return by_use if all(self.free[place] > 0 for place in by_use) else None
 
     def _environment(self, places: list[int]) -> dict[str, str]:
-        # The process that is forked from may have been started with another environment.
-        environment = environment_of_a_job() | {
-            "OMP_NUM_THREADS": str(self.threads)
-        }  # of the ranks that a run may have
+        environment = environment_of_a_job()
+        environment["OMP_NUM_THREADS"] = str(self.threads)  # of the ranks that a run may have
         if self.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus[place] for place in places)
         return environment
 
     def _end(self, running: Running) -> Ended:
         running.process.join()
+        assert running.process.pid is not None
         code = running.process.exitcode
         with contextlib.suppress(ProcessLookupError, PermissionError):  # what it may have left behind
-            os.killpg(running.process.pid or 0, signal.SIGTERM)
+            os.killpg(running.process.pid, signal.SIGTERM)
         running.process.close()
         for place in running.places:
             self.free[place] += 1
