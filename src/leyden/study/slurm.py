@@ -111,6 +111,7 @@ class SlurmExecutor:
             "wckey": None,  # which submitit would set
         }
         self.under_way: dict[str, Job] = {}  # by its number in Slurm
+        self.ended_before: dict[str, str | None] = {}  # job -> when an earlier attempt has ended
         self.left_over: dict[str, str] | None = None  # of a study that was killed: job -> its number
         self.looked = time.monotonic()
         self.is_stopping = False
@@ -123,6 +124,7 @@ class SlurmExecutor:
             self.left_over = self._still_queued()
         arrays: dict[Resources, list[Job]] = defaultdict(list)
         for job in jobs:
+            _, self.ended_before[job.id] = _end_by_its_record(job)
             if job.id in self.left_over:
                 self.under_way[self.left_over.pop(job.id)] = job
             else:
@@ -158,9 +160,17 @@ class SlurmExecutor:
         self.under_way.clear()
 
     def _still_queued(self) -> dict[str, str]:
-        """What this study had submitted before it was killed and Slurm has kept: job -> its number."""
+        """What this study had submitted before it was killed and Slurm has kept: job -> its number.
+
+        Raises:
+            ValueError: Slurm does not answer.
+        """
         submitted = self._submitted()
-        known = states(submitted.values()) or {}
+        known = states(submitted.values())
+        if known is None:
+            raise ValueError(
+                "Slurm does not answer, and its queue may still hold jobs of this study: give the same line later"
+            )
         return {job: number for job, number in submitted.items() if known.get(number) not in (None, *OVER)}
 
     def _resources(self, job: Job) -> Resources:
@@ -199,9 +209,9 @@ class SlurmExecutor:
 
     def _end(self, number: str, state: str | None) -> Ended:
         job = self.under_way.pop(number)
-        status = _status(job)
-        is_told = status not in (None, "running")
-        if is_told and status not in ("failed", "interrupted"):
+        status, ended = _end_by_its_record(job)
+        is_told = ended not in (None, self.ended_before[job.id])  # by this attempt
+        if status in DONE:
             return Ended(job)
         if state == "FAILED":
             code, how = how_it_failed(number)
@@ -213,11 +223,13 @@ class SlurmExecutor:
         return Ended(job, OVER[state] if state else "it left Slurm's queue without a word")
 
 
-def _status(job: Job) -> str | None:
+def _end_by_its_record(job: Job) -> tuple[str | None, str | None]:
+    """A job's status and when it has ended, as far as its directory says so."""
     try:
-        return str(read_record(job.directory)["status"])
+        record = read_record(job.directory)
     except ValueError:
-        return None
+        return None, None
+    return record["status"], record.get("ended")
 
 
 def _check_commands() -> None:

@@ -23,6 +23,9 @@ def ask(*command: str) -> str | None:
     except subprocess.TimeoutExpired:
         log.warning("%s did not answer within %d s", command[0], SECONDS_FOR_AN_ANSWER)
         return None
+    except OSError as error:
+        log.warning("%s cannot be called: %s", command[0], error.strerror)
+        return None
     if done.returncode and "Invalid job id" not in done.stderr:  # it has forgotten the only one asked for
         if done.stderr:
             log.warning("%s: %s", command[0], " ".join(done.stderr.split()))

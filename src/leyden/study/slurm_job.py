@@ -7,7 +7,6 @@ place to a more urgent job. A run saves its state at both; what it lacks then is
 import os
 import select
 import signal
-import subprocess
 import sys
 from types import FrameType
 from typing import NoReturn
@@ -16,9 +15,10 @@ from leyden.errors import Interrupted
 from leyden.run import rank, read_record
 from leyden.signals import CAUGHT
 from leyden.study.job import Job, run_job
+from leyden.study.record import DONE
+from leyden.study.slurm_commands import ask
 
 SECONDS_TO_HEAR = 5.0  # a signal that another rank has heard already
-SECONDS_FOR_AN_ANSWER = 60
 
 
 def work(job: Job, max_requeues: int) -> NoReturn:
@@ -32,8 +32,7 @@ def work(job: Job, max_requeues: int) -> NoReturn:
     except Interrupted as stopped:
         code = stopped.exit_code
     if code in (130, 143) and rank() == 0 and _wants_another_turn(heard, max_requeues):
-        # Its number alone may mean the whole array.
-        subprocess.run(["scontrol", "requeue", _job_id()], timeout=SECONDS_FOR_AN_ANSWER, check=False)
+        ask("scontrol", "requeue", _job_id())
     sys.exit(code)
 
 
@@ -59,7 +58,7 @@ def _share_cores() -> None:
 def _is_finished(job: Job) -> bool:
     """Whether the first rank will find nothing to do: the others would wait for it."""
     try:
-        return read_record(job.directory)["status"] not in ("running", "failed", "interrupted")
+        return read_record(job.directory)["status"] in DONE
     except ValueError:
         return False
 
@@ -74,14 +73,12 @@ def _wants_another_turn(heard: int, max_requeues: int) -> bool:
     if is_time_up:
         return int(os.environ.get("SLURM_RESTART_COUNT", 0)) < max_requeues
     # Where there is no grace Slurm queues it again by itself.
-    shown = subprocess.run(
-        ["scontrol", "show", "job", "--oneliner", _job_id()],
-        capture_output=True, text=True, timeout=SECONDS_FOR_AN_ANSWER,
-    ).stdout  # fmt: skip
+    shown = ask("scontrol", "show", "job", "--oneliner", _job_id()) or ""
     return " PreemptTime=" in shown and " PreemptTime=None " not in shown
 
 
 def _job_id() -> str:
+    """The task's own number; SLURM_JOB_ID may mean the whole array."""
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     return os.environ["SLURM_JOB_ID"]
