@@ -30,14 +30,13 @@ class Host:
     """A place of the cluster, as an actor of Ray: runs one job at a time, in a process forked for it."""
 
     def __init__(
-        self, directory: Path, working_directory: Path, path: Sequence[str], has_gpus: bool, threads: int,
-        time_limit: float | None,
-    ) -> None:  # fmt: skip
+        self, working_directory: Path, path: Sequence[str], has_gpus: bool, threads: int, time_limit: float | None
+    ) -> None:
         os.chdir(working_directory)  # relative paths of a config count from there
         os.environ["PYTHONPATH"] = os.pathsep.join(path)  # for the process that forks, and for other ranks
         sys.modules["__main__"].__file__ = None  # else multiprocessing imports Ray's own program into every job
         devices_per_run = None if has_gpus else 0
-        self.executor = LocalExecutor(directory, jobs=1, devices_per_run=devices_per_run, time_limit=time_limit)
+        self.executor = LocalExecutor(working_directory, jobs=1, devices_per_run=devices_per_run, time_limit=time_limit)
         self.executor.threads = threads
 
     def start(self, job: Job) -> list[Ended]:
@@ -94,7 +93,7 @@ class RayExecutor:
         runtime_env: Mapping[str, Any] | None = None,
     ) -> None:
         self.ray = _import_ray()
-        self.directory, self.time_limit = directory, time_limit
+        self.time_limit = time_limit
         self.cpus_per_device = cpus_per_device
         self.gpus_per_device = 1 / runs_per_device if gpus_per_device is None else gpus_per_device
         self.once = {"memory": float(memory or 0), **(resources or {})}
@@ -126,7 +125,7 @@ class RayExecutor:
             signal.signal(signal.SIGTERM, previous)  # Ray would exit without a word to any run
 
     def check(self, devices: int) -> None:
-        """Refuses a run on more devices than any node has."""
+        """Refuses a run on more devices than any node has CPUs for."""
         needs = {"CPU": self.cpus_per_device * devices}
         if not self._fits(needs):
             raise ValueError(f"a run on {devices} devices: {self._where_it_does_not_fit(needs)}: lower trainer.devices")
@@ -217,7 +216,7 @@ class RayExecutor:
         actor = self.ray.remote(Host).options(**options, runtime_env=self.runtime_env or None)
         threads = max(1, int(self.cpus_per_device))
         path = [os.path.abspath(entry) for entry in sys.path]
-        return actor.remote(self.directory, Path.cwd(), path, gpus > 0, threads, self.time_limit)
+        return actor.remote(Path.cwd(), path, gpus > 0, threads, self.time_limit)
 
     def _resources_of(self, job: Job) -> dict[str, float]:
         accelerator = job.config["trainer"]["accelerator"]
