@@ -167,6 +167,13 @@ def test_job_has_as_many_processes_as_devices(devices: str, processes: int, comp
     assert composer.make_job(["name=test", f"trainer.devices={devices}"]).devices == processes
 
 
+@pytest.mark.parametrize("devices", ["-1", "[0,1]"])
+def test_devices_that_a_study_cannot_hand_out_are_refused(devices: str, composer: Composer) -> None:
+    with pytest.raises(ValueError, match=r"trainer\.devices=.* give how many each run takes"):
+        composer.make_job(["name=test", f"trainer.devices={devices}"])
+
+
 def test_runs_of_a_study_draw_no_pictures_unless_they_are_asked_to(composer: Composer) -> None:
     assert composer.make_job(["name=test"]).config["pictures"] is False
     assert composer.make_job(["name=test", "pictures=true"]).config["pictures"] is True
+    assert "pictures=false" in composer.make_job(["name=test"]).command  # as which it runs on several devices

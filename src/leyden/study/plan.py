@@ -120,13 +120,17 @@ class Composer:
             fresh = [group for group in GROUPS if (group, seen[group]) not in self.checked]
             check(config, Origin(list(overrides), choices, self.config_directories), fresh)
             _try_small_parts(config, fresh)
+            devices = settings["trainer"].get("devices", 1)
+            if devices != "auto" and (not isinstance(devices, int) or devices < 1):
+                raise ValueError(
+                    f"trainer.devices={devices}: a study hands devices out itself: give how many each run takes"
+                )
             self.checked |= seen.items()
         except Exception as error:
             raise ValueError(explain(error, overrides)) from error
         if settings["pictures"] is None:  # they take as long as a small network's training
             settings["pictures"] = False
         identity = job_id(settings)
-        devices = settings["trainer"].get("devices", 1)
         return Job(
             id=identity,
             directory=self.directory / identity,
@@ -136,7 +140,7 @@ class Composer:
             choices=choices,
             config_directories=self.config_directories,
             options=self.options,
-            devices=devices if isinstance(devices, int) else 1,
+            devices=1 if devices == "auto" else devices,
         )
 
 
