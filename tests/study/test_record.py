@@ -54,6 +54,18 @@ def test_row_of_a_run_that_was_killed_says_so(tmp_path: Path) -> None:
     assert (row.status, row.attempt, row.seconds, row.is_told) == ("interrupted", 2, 1.5, False)
 
 
+@pytest.mark.parametrize("row", [b"0,0.5\xff\n", b"0,half\n"])
+def test_damaged_metrics_leave_a_finished_run_finished(
+    row: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = {"status": "finished", "attempt": 1, "seconds": 2.0, "metrics": {"best/val/accuracy": 0.5}}
+    (tmp_path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    (tmp_path / "metrics.csv").write_bytes(b"epoch,train/loss\n" + row)
+    found = read_row(tmp_path, PlannedJob("a", (), {}, 0, 1))
+    assert (found.status, found.metrics) == ("finished", {"best/val/accuracy": 0.5})
+    assert str(tmp_path / "metrics.csv") in caplog.text
+
+
 def test_results_hold_whatever_a_factor_is(tmp_path: Path) -> None:
     job = PlannedJob("a", (), {"scale": [0.5, 1], "name": 'a,"b"', "seed": 3}, 3, 1)
     write_results(tmp_path, ["scale", "name", "seed"], [read_row(tmp_path / "a", job)])

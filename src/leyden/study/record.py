@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 RESULTS_FILE = "results.csv"
 FORMAT = 1
 KEYS = {"format", "name", "working_directory", "code", "factors", "settings", "commands", "jobs"}
-# Of the last epoch.
-FINAL = ("train/loss", "train/accuracy", "val/loss", *(f"val/{name}" for name in HEADLINES.values()))
+FINAL_METRICS = ("train/loss", "train/accuracy", "val/loss", *(f"val/{name}" for name in HEADLINES.values()))
 DONE = ("finished", "pruned")
+KILLED = ("interrupted", "killed: it did not say how it ended")  # status and reason of a run that was
 SECONDS_FOR_ANOTHER_PLAN = 60.0
 
 
@@ -72,8 +72,8 @@ def planned_jobs(study: Mapping[str, Any]) -> list[PlannedJob]:
     ]
 
 
-def keep_plan(directory: Path, plan: Plan, arguments: Sequence[str], allow_changes: bool) -> dict[str, Any]:
-    """Adds the jobs of a plan to the study in `directory`, which may be new; returns what `study.json` says then.
+def keep_plan(directory: Path, plan: Plan, arguments: Sequence[str], allow_changes: bool) -> None:
+    """Adds the jobs of a plan to the study in `directory`, which may be new.
 
     Raises:
         ValueError: the study was begun with other settings or by other code, and `allow_changes` is not given.
@@ -104,7 +104,6 @@ def keep_plan(directory: Path, plan: Plan, arguments: Sequence[str], allow_chang
         study["commands"] = [*others, {"arguments": list(arguments), "jobs": mine}]
         study["code"] = code_version()
         write_study(directory, study)
-    return study
 
 
 def write_study(directory: Path, study: Mapping[str, Any]) -> None:
@@ -143,9 +142,10 @@ def _code_of_the_package() -> bytes:
 
 def _own_modules() -> set[Path]:
     """The files of the user's own parts, which lie where the command is typed and have been imported by the check."""
-    files = {Path(str(getattr(module, "__file__", None) or "")).resolve() for module in [*sys.modules.values()]}
-    others = (PACKAGE.resolve(), Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
-    mine = {path for path in files if path.suffix == ".py" and path.is_relative_to(Path.cwd()) and path.is_file()}
+    named = [str(getattr(module, "__file__", None) or "") for module in [*sys.modules.values()]]
+    files = {Path(name).resolve() for name in named if name.endswith(".py")}
+    here, others = Path.cwd(), (PACKAGE.resolve(), Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
+    mine = {path for path in files if path.is_relative_to(here) and path.is_file()}
     return {path for path in mine if not any(path.is_relative_to(other) for other in others)}
 
 
@@ -175,12 +175,18 @@ def read_row(directory: Path, job: PlannedJob) -> Row:
     metrics = {key: value for key, value in record.get("metrics", {}).items() if not is_of_one_class(key)}
     metrics = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
     if status in DONE and (directory / "metrics.csv").is_file():
-        last = {key: value for row in read_metrics(directory / "metrics.csv") for key, value in row.items() if value}
-        metrics |= {f"final/{key}": float(last[key]) for key in FINAL if key in last}
+        metrics |= _final_metrics(directory / "metrics.csv")
     return Row(job, directory, status, record.get("attempt", 1), seconds, metrics, reason, is_told)
 
 
-KILLED = ("interrupted", "killed: it did not say how it ended")
+def _final_metrics(path: Path) -> dict[str, float]:
+    """Those of the last epoch; a damaged file has none, which is not worth the end of a study."""
+    try:
+        last = {key: value for row in read_metrics(path) for key, value in row.items() if value}
+        return {f"final/{key}": float(last[key]) for key in FINAL_METRICS if key in last}
+    except ValueError as error:
+        log.warning("%s: %s", path, error)
+        return {}
 
 
 def standing(directory: Path, record: Mapping[str, Any]) -> tuple[str, str | None, bool]:
