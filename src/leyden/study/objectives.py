@@ -1,5 +1,6 @@
 """Search > **objectives** > run directory: what a search makes better, and what a run's directory says of it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from leyden.build import instantiate, validation_names
 from leyden.config import suggest
 from leyden.metric_names import direction, read_metrics, training_metric_names
 from leyden.run import read_record
+from leyden.study.record import seconds_of
 
 OF_THE_RUN = ("parameters", "seconds")  # less is better
 
@@ -61,8 +63,8 @@ def _read_value(directory: Path, record: Mapping[str, Any], name: str) -> float:
     value: Any = None
     if name == "parameters":
         value = record.get("parameters")
-    elif name == "seconds":  # of all attempts that could say so
-        value = sum(attempt.get("seconds") or 0 for attempt in [*record.get("attempts", []), record])
+    elif name == "seconds":
+        value = seconds_of(record)
     elif f"best/{name}" in metrics:
         value = metrics[f"best/{name}"]
     elif (directory / "metrics.csv").is_file():
@@ -71,6 +73,6 @@ def _read_value(directory: Path, record: Mapping[str, Any], name: str) -> float:
             row[name] for row in read_metrics(directory / "metrics.csv") if row["epoch"] == epoch and row.get(name)
         ]
         value = found[-1] if found else None
-    if value is None or float(value) != float(value):
+    if value is None or math.isnan(float(value)):
         raise ValueError(f"{directory} has no {name}" + ("" if value is None else " that is a number"))
     return float(value)
