@@ -24,8 +24,8 @@ class Display:
     """Shows how `total` jobs go, `at_once` of them running together."""
 
     def __init__(self, total: int, at_once: int, monitor: str) -> None:
-        self.total, self.done, self.at_once, self.monitor = total, 0, at_once, monitor
-        self.seconds, self.num_ended = 0.0, 0
+        self.total, self.num_ended, self.at_once, self.monitor = total, 0, at_once, monitor
+        self.seconds_of_timed, self.num_timed = 0.0, 0
         self.next_update = 0.0
         self.live: Any = None
         if sys.stdout.isatty() and total:
@@ -40,23 +40,23 @@ class Display:
 
     def ended(self, row: Row) -> None:
         """Tells what has become of a job."""
-        self.done += 1
+        self.num_ended += 1
         if row.seconds is not None and row.status in DONE:
-            self.seconds, self.num_ended = self.seconds + row.seconds, self.num_ended + 1
+            self.seconds_of_timed, self.num_timed = self.seconds_of_timed + row.seconds, self.num_timed + 1
         result = _result(row, self.monitor)
         left = self.time_left()
-        text = f"[{self.done:{len(str(self.total))}}/{self.total}] {row.status:11}  {in_words(row.job.factors)}"
+        text = f"[{self.num_ended:{len(str(self.total))}}/{self.total}] {row.status:11}  {in_words(row.job.factors)}"
         text += f"  {result}" if result else ""
         text += f"  {row.seconds:.1f} s" if row.seconds else ""
-        text += f"  ({left} left)" if left and not self.live and self.done < self.total else ""
+        text += f"  ({left} left)" if left and not self.live and self.num_ended < self.total else ""
         self.say(text)
 
     def time_left(self) -> str:
         """An estimate from the jobs that have ended, in words; empty before one has."""
-        if not self.num_ended:
+        if not self.num_timed:
             return ""
-        rounds = max(0, self.total - self.done) / self.at_once
-        return duration(rounds * self.seconds / self.num_ended)
+        rounds = max(0, self.total - self.num_ended) / self.at_once
+        return duration(rounds * self.seconds_of_timed / self.num_timed)
 
     def update(self, jobs: Sequence[Job]) -> None:
         """Shows the jobs that are under way, each with its last metrics."""
@@ -67,7 +67,7 @@ class Display:
         from rich.console import Group
         from rich.text import Text
 
-        self.bar.update(self.task, completed=self.done, description=self.time_left())
+        self.bar.update(self.task, completed=self.num_ended, description=self.time_left())
         shown = jobs[: self.at_once]  # one more may be ready
         lines = [
             Text(f"  {in_words(job.factors) or job.id}  {last_metrics(job.directory)}", overflow="ellipsis")
@@ -78,7 +78,7 @@ class Display:
     def close(self) -> None:
         """Leaves the terminal as it was."""
         if self.live:
-            self.bar.update(self.task, completed=self.done, description="")
+            self.bar.update(self.task, completed=self.num_ended, description="")
             self.live.update(self.bar)
             self.live.stop()
             self.live = None
@@ -91,7 +91,7 @@ class Display:
             TextColumn("runs"), BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn("{task.description}"),
             expand=True,
         )  # fmt: skip
-        self.task = self.bar.add_task("", total=self.total, completed=self.done)
+        self.task = self.bar.add_task("", total=self.total, completed=self.num_ended)
         self.live = Live(self.bar, refresh_per_second=4)
         self.live.start()
 
@@ -137,7 +137,7 @@ def print_table(directory: Path, factors: Sequence[str], rows: Sequence[Row], mo
         print(f"{len(rows)} runs, each of which has a row in {os.path.relpath(directory / RESULTS_FILE)}\n")
     swept = [factor for factor in factors if factor not in REPEATS]
     if swept and (len(swept) < len(factors) or len(rows) > MOST_ROWS):
-        _print_columns(settings(swept, rows, monitor)[: MOST_ROWS + 1])
+        _print_columns(settings_table(swept, rows, monitor)[: MOST_ROWS + 1])
     for row in rows:
         if row.status in ("failed", "interrupted"):
             print(f"{row.status} {row.job.id} ({in_words(row.job.factors)}): {row.reason}{_where(row)}")
@@ -145,7 +145,7 @@ def print_table(directory: Path, factors: Sequence[str], rows: Sequence[Row], mo
     print(", ".join(f"{count} {status}" for status, count in counts.items()))
 
 
-def settings(swept: Sequence[str], rows: Sequence[Row], monitor: str) -> list[list[str]]:
+def settings_table(swept: Sequence[str], rows: Sequence[Row], monitor: str) -> list[list[str]]:
     """A table of the settings, the best first: mean and standard deviation of the monitored value over their seeds."""
     values: dict[tuple[str, ...], list[float]] = {}
     for row in rows:
