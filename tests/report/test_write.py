@@ -59,6 +59,17 @@ def test_answer_follows_from_the_runs(tmp_path: Path) -> None:
     assert report["responses"][0]["by"] == "optimizer"
 
 
+@pytest.mark.parametrize(("seeds", "told"), [([0], "one seed"), ([0, 1, 2], "three seeds")])
+def test_runs_that_have_not_begun_are_neither_splits_nor_runs_of_their_own(
+    tmp_path: Path, seeds: list[int], told: str
+) -> None:
+    study = write_study(tmp_path / "mine", {"optimizer": ["sgd", "adam", "rmsprop"]}, lambda optimizer: 0.9, seeds)
+    (study / f"{3 * len(seeds) - 1:010x}" / "run.json").unlink()
+    report, _ = write_report([study])
+    assert report["answer"][0].startswith(f"With {told}, optimizer=")
+    assert "split seed" not in [column.name for column in runs_table(report).columns]
+
+
 def test_first_sentence_can_be_checked_by_hand_from_results_csv(study: Study) -> None:
     assert study("optimizer=sgd,adam", "optimizer.lr=0.001,0.1", "seed=0,1,2", "study=mine") == 0, study.err
     rows = study.results

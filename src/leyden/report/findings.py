@@ -10,7 +10,7 @@ from statsmodels.stats.proportion import proportion_confint
 from leyden.report.collect import Collection
 from leyden.report.curves import FEWEST_EPOCHS
 from leyden.report.model import Factor, Importance, Metric, Power, Report, Response, Run, Setting
-from leyden.report.settings import NO_FACTORS, is_counted, reported, resolution
+from leyden.report.settings import NO_FACTORS, counted, reported, resolution
 from leyden.report.statistics import SIGNIFICANCE, difference, seeds_needed
 from leyden.report.words import difference_in_words, in_words, level_in_words, p_in_words
 
@@ -26,7 +26,7 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 def answer(report: Report) -> list[str]:
     """Three sentences: what is best and how sure, what mattered, what overfits."""
-    sentences = [_best(report["settings"], report["metric"], report["power"], repeats_of(report["runs"]))]
+    sentences = [_best(report["settings"], report["metric"], report["power"], repeats_of(counted(report["runs"])))]
     if report["importance"] and report["importance"]["names"]:
         sentences.append(_what_mattered(report["importance"], report["metric"]))
     return [*sentences, *_overfitting(report["runs"])]
@@ -83,10 +83,10 @@ def _source(name: str) -> str:
 
 
 def _overfitting(runs: Sequence[Run]) -> list[str]:
-    finished = [run for run in runs if is_counted(run)]
-    judged = [run for run in finished if run["is_judged"]]
+    told_of = counted(runs)
+    judged = [run for run in told_of if run["is_judged"]]
     overfit = [run for run in judged if run["overfit_from"] is not None]
-    rest = f"; {count(len(finished) - len(judged), 'other')} cannot be judged" if len(judged) < len(finished) else ""
+    rest = f"; {count(len(told_of) - len(judged), 'other')} cannot be judged" if len(judged) < len(told_of) else ""
     if not judged:
         return [f"Whether runs overfit is not told: they have fewer than {FEWEST_EPOCHS} epochs on record."]
     if not overfit:
@@ -133,7 +133,7 @@ def warnings(
 ) -> list[str]:
     """What makes the answer less sure than it sounds."""
     found = [_single_seeds(settings), *_edges(factors, settings, responses), *_uneven(collection)]
-    found += [_small_validation(collection, settings), _repeats(collection, settings), _folds(collection)]
+    found += [_small_validation(collection, settings), _duplicates(collection, settings), _folds(collection)]
     return [sentence for sentence in found if sentence]
 
 
@@ -209,7 +209,7 @@ def _small_validation(collection: Collection, settings: Sequence[Setting]) -> st
     )
 
 
-def _repeats(collection: Collection, settings: Sequence[Setting]) -> str | None:
+def _duplicates(collection: Collection, settings: Sequence[Setting]) -> str | None:
     left_out = len(collection.finished) - sum(len(setting["runs"]) for setting in settings)
     if not left_out:
         return None

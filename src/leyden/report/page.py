@@ -16,7 +16,7 @@ from leyden.metric_names import HEADLINES
 from leyden.report.curves import OVERFITTING_RULE
 from leyden.report.markdown import bests_in_words, choice_in_words
 from leyden.report.model import Effect, Estimate, Factor, Importance, LabelEfficiency, Level, Report, Response, Run
-from leyden.report.settings import is_counted
+from leyden.report.settings import counted
 from leyden.report.tables import labels_table, runs_table, settings_table
 from leyden.report.words import (
     EFFECTS_IN_WORDS,
@@ -64,7 +64,7 @@ def to_html(report: Report) -> str:
         effects_words=EFFECTS_IN_WORDS,
         labels_words=LABELS_IN_WORDS,
         labels_table=labels_table(report["labels"]) if report["labels"] else None,
-        num_finished=len(_finished(report)),
+        num_finished=len(counted(report["runs"])),
         rule=OVERFITTING_RULE,
         headlines=_headlines(report),
         first_rows=FIRST_ROWS,
@@ -117,7 +117,7 @@ def _effect_in_words(effect: Effect, report: Report) -> str:
 
 def _numbers(report: Report) -> dict[str, Any]:
     """What charts are made of."""
-    finished = _finished(report)
+    runs = counted(report["runs"])
     is_log = {factor["name"]: factor["is_log"] for factor in report["factors"]}
     return {
         "metric": report["metric"],
@@ -142,15 +142,11 @@ def _numbers(report: Report) -> dict[str, Any]:
             for factor in report["factors"] if len(factor["levels"]) > 1
         ],
         "runs": {
-            "levels": {factor["name"]: _places(finished, factor) for factor in report["factors"]},
-            "selection": [run["selection"] for run in finished],
-            "reported": [run["reported"] for run in finished],
+            "levels": {factor["name"]: _places(runs, factor) for factor in report["factors"]},
+            "selection": [run["selection"] for run in runs],
+            "reported": [run["reported"] for run in runs],
         },
     }  # fmt: skip
-
-
-def _finished(report: Report) -> list[Run]:
-    return [run for run in report["runs"] if is_counted(run)]
 
 
 def _response(response: Response, is_log: bool) -> dict[str, Any]:

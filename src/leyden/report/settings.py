@@ -38,17 +38,16 @@ def describe_factor(name: str, found: Sequence[Level]) -> Factor:
 def describe_runs(collection: Collection, settings: Sequence[Setting], place: Path) -> list[Run]:
     """Every run, in the order in which the study asked for them; `place` is where the report lies."""
     numbers = {key_of(setting["factors"]): setting["number"] for setting in settings}
-    counted = {name for setting in settings for name in setting["runs"]}
-    repeats = {run.id for run in collection.finished} - counted
+    duplicates = {run.id for run in collection.finished} - {name for setting in settings for name in setting["runs"]}
     return [
-        _describe(run, collection.metric, None if run.id in repeats else numbers.get(key_of(run.factors)), place)
+        _describe(run, collection.metric, None if run.id in duplicates else numbers.get(key_of(run.factors)), place)
         for run in collection.runs
     ]
 
 
-def is_counted(run: Run) -> bool:
-    """Whether a run is among those that the figures are of."""
-    return run["status"] == "finished" and run["setting"] is not None
+def counted(runs: Sequence[Run]) -> list[Run]:
+    """The runs that the figures are of."""
+    return [run for run in runs if run["status"] == "finished" and run["setting"] is not None]
 
 
 def _describe(run: Found, metric: Metric, number: int | None, place: Path) -> Run:

@@ -95,7 +95,7 @@ def runs_table(report: Report) -> Table:
         Column("time"), Column("ms per step"), Column("images per second"), Column("W&B", False),
         Column("command", False),
     ]  # fmt: skip
-    shows_split = len({run["split_seed"] for run in report["runs"]}) > 1
+    shows_split = len({run["split_seed"] for run in report["runs"]} - {None}) > 1  # of one not begun it is not known
     rows = [_run_row(run, report["settings"], metric["is_share"], shows_split) for run in report["runs"]]
     return _without_empty(columns, rows)
 

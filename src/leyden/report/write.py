@@ -19,7 +19,7 @@ from leyden.report.labels import label_efficiency
 from leyden.report.markdown import to_markdown
 from leyden.report.model import Calibration, Curves, Report, Setting
 from leyden.report.page import write_page
-from leyden.report.settings import describe_factors, describe_runs, fold_seeds, is_counted, resolution
+from leyden.report.settings import counted, describe_factors, describe_runs, fold_seeds, resolution
 from leyden.run import write_atomically
 
 FORMAT = 1
@@ -46,8 +46,8 @@ def make_report(collection: Collection) -> Report:
     varying = [factor for factor in factors if len(factor["levels"]) > 1]
     settings = fold_seeds(collection)
     runs = describe_runs(collection, settings, collection.directory)
-    finished = [run for run in runs if is_counted(run)]
-    levels, values = [run["factors"] for run in finished], np.array([run["selection"] for run in finished], float)
+    levels = [run["factors"] for run in counted(runs)]
+    values = np.array([run["selection"] for run in counted(runs)], float)
     grain, is_share = resolution(collection, metric["selection"]), metric["is_share"]
     of_numbers = responses(varying, levels, values, metric["direction"], grain, is_share)
     report: Report = {
