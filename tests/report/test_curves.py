@@ -40,6 +40,12 @@ def test_bands_leave_out_what_was_not_recorded() -> None:
     assert found["b"] == {"mean": [1.0, *[None] * 4], "low": [None] * 5, "high": [None] * 5}
 
 
+@pytest.mark.parametrize("name", ["val/accuracy", "val/mean_average_precision"])
+def test_bands_of_shares_end_at_one(name: str) -> None:
+    _, found = bands([{name: np.array([0.9])}, {name: np.array([1.0])}])
+    assert found[name]["high"] == [1.0]
+
+
 def test_bands_of_nothing_are_empty() -> None:
     assert bands([]) == ([], {})
     assert bands([{}, {}]) == ([], {})

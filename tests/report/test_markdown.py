@@ -95,6 +95,13 @@ def test_one_metric_stands_in_one_column() -> None:
     assert "test reports" not in markdown
 
 
+def test_curve_that_not_every_epoch_adds_to_ends_where_it_last_did() -> None:
+    report = make_report({})
+    for band in report["curves"][0]["metrics"].values():
+        band["mean"][-2:] = [0.25, None]
+    assert rows_of(to_markdown(report), "Curves")[2][2:] == ["0.250", "0.250", "25.0 %", "25.0 %"]
+
+
 def test_interactions_curves_and_calibration_have_the_figures_of_the_page() -> None:
     report = make_report()
     text = to_markdown(report)

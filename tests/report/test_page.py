@@ -126,6 +126,19 @@ def test_curves_are_of_the_setting_chosen(open_page: Any) -> None:
     assert page.said == []
 
 
+def test_curves_are_lines_where_not_every_epoch_validates(open_page: Any, tmp_path: Path) -> None:
+    report = make_report({})
+    for name in ("val/loss", "val/accuracy"):
+        for values in report["curves"][0]["metrics"][name].values():
+            values[::2] = [None] * len(values[::2])
+    write_page(report, tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    look_at_all(page)
+    solid = page.locator('[data-chart="curve"] .scatterlayer path.js-line[style*="stroke-width: 2.2px"]')  # validation
+    assert [line.get_attribute("d").count("L") for line in solid.all()] == [5, 5]
+    assert page.said == []
+
+
 def test_brush_keeps_the_runs_that_pass_there(open_page: Any) -> None:
     page = open_page()
     place = page.locator("#parallel")

@@ -176,7 +176,8 @@ const charts = (() => {
         fill: "toself", fillcolor: faint(colour, 0.16), line: { width: 0 }, hoverinfo: "skip", showlegend: false,
       },
       {
-        type: "scatter", mode: part.epochs.length > 1 ? "lines" : "markers", x: part.epochs, y: scaled(band.mean, shown), name,
+        type: "scatter", mode: known(band.mean).length > 1 ? "lines" : "markers", connectgaps: true, // not every epoch validates
+        x: part.epochs, y: scaled(band.mean, shown), name,
         line: { color: colour, width: isTraining ? 1.6 : 2.2, dash: isTraining ? "dash" : "solid" },
         hovertemplate: `epoch %{x}<br>${name} %{y:${shown.format}}${shown.suffix}<extra></extra>`,
       },

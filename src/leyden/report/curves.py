@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from leyden.metric_names import NUM_CALIBRATION_BINS
+from leyden.metric_names import NUM_CALIBRATION_BINS, is_percentage
 from leyden.report.model import Band, Calibration
 
 Array = NDArray[np.float64]
@@ -34,8 +34,8 @@ def bands(curves: Sequence[Mapping[str, Array]]) -> tuple[list[int], dict[str, B
     """The epochs, and by metric the mean over runs with its 95 % t-interval in each of them.
 
     `curves` holds each run's metrics [E] by epoch, NaN where a run recorded nothing; a run that ended early counts as
-    long as it lasted. Bands end where a loss or an accuracy does. Six significant digits are kept: more cannot be seen,
-    and make the page large.
+    long as it lasted. Bands end where a loss or a share does. Six significant digits are kept: more cannot be seen, and
+    make the page large.
     """
     names = list(dict.fromkeys(name for metrics in curves for name in metrics))
     num_epochs = max((len(values) for metrics in curves for values in metrics.values()), default=0)
@@ -44,7 +44,7 @@ def bands(curves: Sequence[Mapping[str, Array]]) -> tuple[list[int], dict[str, B
         table = np.full((len(curves), num_epochs), np.nan)  # [R, E]
         for row, metrics in zip(table, curves, strict=True):
             row[: len(metrics.get(name, ()))] = metrics.get(name, ())
-        found[name] = _band(table, most=1.0 if name.endswith("accuracy") else np.inf)
+        found[name] = _band(table, most=1.0 if is_percentage(name) else np.inf)
     return list(range(num_epochs)), found
 
 

@@ -158,12 +158,12 @@ def _curves(curves: Sequence[Curves], settings: Sequence[Setting]) -> Iterable[s
             for one in curves if one["epochs"]
         ]  # fmt: skip
         yield "## Curves"
-        yield "Means over seeds in the last epoch; report.json has every epoch, with intervals."
+        yield "Means over seeds in the last epoch that has one; report.json has every epoch, with intervals."
         yield _rows(["setting", "epoch", *names], [False] + [True] * (1 + len(names)), rows)
 
 
 def _last(band: Band | None, name: str) -> str:
-    last = band["mean"][-1] if band and band["mean"] else None
+    last = next((mean for mean in reversed(band["mean"]) if mean is not None), None) if band else None
     return NOTHING if last is None else value_in_words(last, is_percentage(name))
 
 
