@@ -105,7 +105,15 @@ def test_failed_runs_and_uneven_losses_are_told(tmp_path: Path) -> None:
     report, _ = write_report([write_study(tmp_path / "mine", FACTORS, value, change=change)])
     assert report["failures"] == ["Eight runs of 36 failed: the loss is NaN (8 of them)"]
     assert any("8 of 12 with optimizer.lr=0.1, 0 of 24 of the others" in told for told in report["warnings"])
-    assert any("one run only" in told for told in report["warnings"])
+    (told,) = (told for told in report["warnings"] if "one run only" in told)
+    assert told.endswith("its noise is unknown; give seed=0,1,2.")  # nobody runs what has failed once more
+
+
+def test_levels_at_whose_edge_a_best_value_lies_are_told_as_one_types_them(tmp_path: Path) -> None:
+    factors = {"head.bias": [True, None], "optimizer.lr": [0.01, 0.1, 1.0]}
+    study = write_study(tmp_path / "mine", factors, lambda head_bias, optimizer_lr: 0.8 + 0.1 * optimizer_lr)
+    report, _ = write_report([study])
+    assert any(told.startswith("With head.bias true, null, optimizer.lr is best") for told in report["warnings"])
 
 
 def test_best_value_at_the_edge_of_its_range_is_told(tmp_path: Path) -> None:

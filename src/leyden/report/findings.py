@@ -10,11 +10,12 @@ from statsmodels.stats.proportion import proportion_confint
 from leyden.report.collect import Collection
 from leyden.report.curves import FEWEST_EPOCHS
 from leyden.report.model import Factor, Importance, Metric, Power, Report, Response, Run, Setting
-from leyden.report.settings import NO_FACTORS, counted, reported, resolution
+from leyden.report.settings import NO_FACTORS, counted, key_of, reported, resolution
 from leyden.report.statistics import SIGNIFICANCE, difference, seeds_needed
 from leyden.report.words import difference_in_words, in_words, level_in_words, p_in_words
 
 STOPPED = "stopped by"  # the user: no failure
+TO_COME = ("running", "waiting", "interrupted")  # the study's command goes on with them
 MOST_NAMED = 3  # reasons in one sentence
 UNFINISHED = {
     "failed": "failed", "unreadable": "cannot be read", "interrupted": "interrupted", "running": "still at work",
@@ -132,19 +133,20 @@ def warnings(
     collection: Collection, factors: Sequence[Factor], settings: Sequence[Setting], responses: Sequence[Response]
 ) -> list[str]:
     """What makes the answer less sure than it sounds."""
-    found = [_single_seeds(settings), *_edges(factors, settings, responses), *_uneven(collection)]
+    found = [_single_seeds(collection, settings), *_edges(factors, settings, responses), *_uneven(collection)]
     found += [_small_validation(collection, settings), _duplicates(collection, settings), _folds(collection)]
     return [sentence for sentence in found if sentence]
 
 
-def _single_seeds(settings: Sequence[Setting]) -> str | None:
-    """Settings with one run, but for those that more are under way of."""
+def _single_seeds(collection: Collection, settings: Sequence[Setting]) -> str | None:
+    """Settings with one run, whose noise nothing tells."""
     single = [setting for setting in settings if setting["selection"]["n"] == 1]
     if not single:
         return None
     which = f"{len(single)} of {len(settings)} settings" if len(single) < len(settings) else "Each setting"
     has = "have" if 1 < len(single) < len(settings) else "has"
-    is_asked_for = all(setting["num_unfinished"] for setting in single)
+    coming = {key_of(run.factors) for run in collection.runs if run.status in TO_COME}
+    is_asked_for = all(key_of(setting["factors"]) in coming for setting in single)
     advice = "more are asked for" if is_asked_for else "give seed=0,1,2"
     return f"{which} {has} one run only: its noise is unknown; {advice}."
 
@@ -162,7 +164,7 @@ def _edges(factors: Sequence[Factor], settings: Sequence[Setting], responses: Se
             where = "smallest" if level == levels[0] else "largest"
             sentences.append(f"The best {factor['name']}, {level:g}, is the {where} tried: a better may lie beyond.")
     for response in (response for response in responses if response["by"]):
-        beyond = [str(level) for level, edge, place, values in zip(
+        beyond = [level_in_words(level) for level, edge, place, values in zip(
             response["levels"], response["at_edge"], response["best"], response["values"], strict=True
         ) if edge and len(values) > 2 and values[place] != 0]  # fmt: skip
         if beyond:
