@@ -112,6 +112,12 @@ def test_curves_keep_the_last_value_of_each_epoch(tmp_path: Path) -> None:
     np.testing.assert_array_equal(curves["train/loss"], [1.5, np.nan, np.nan])
 
 
+def test_empty_curves_are_said_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").touch()
+    with pytest.raises(ValueError, match=r"metrics.csv cannot be read \(it is empty\): the run has no curves"):
+        read_curves(tmp_path / "metrics.csv")
+
+
 def test_metric_that_is_no_number_is_not_counted_as_finished(tmp_path: Path) -> None:
     def change(record: dict[str, Any], levels: dict[str, Any]) -> None:
         if levels["seed"] == 0:

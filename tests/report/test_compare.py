@@ -14,6 +14,7 @@ from leyden import command_line
 from leyden.predictions import PREDICTIONS_FILE, Predictions, read_predictions, write_predictions
 from leyden.report.compare import compare
 from leyden.report.words import p_in_words
+from leyden.report.write import write_report
 from running import FinishedRun
 from written_studies import NUM_TEST, write_study
 
@@ -71,6 +72,18 @@ def test_best_settings_of_studies_are_paired_over_their_seeds(studies: tuple[Pat
     assert points(line) == pytest.approx([100 * x for x in (difference, expected.low, expected.high)], abs=0.0501)
     assert "paired over 3 seeds" in line
     assert text.count("McNemar's test") == 3
+
+
+def test_alike_seeds_have_the_interval_of_the_report(tmp_path: Path) -> None:
+    def same(record: dict[str, Any], levels: dict[str, Any]) -> None:
+        record["metrics"]["test/accuracy"] = 0.95
+
+    study = write_study(tmp_path / "mine", {}, lambda: 0.9, change=same)
+    (told,) = write_report([study])[0]["answer"][:1]
+    interval = re.search(r"95\.0 % ± [\d.]+", told)
+    assert interval is not None
+    assert not interval[0].endswith(" 0.0")
+    assert f"test/accuracy {interval[0]} (95 % interval over 3 seeds)" in compare(study, study)
 
 
 def test_command_prints_the_comparison_and_an_error_in_one_line(

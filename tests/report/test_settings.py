@@ -62,6 +62,16 @@ def test_same_run_twice_counts_once(tmp_path: Path) -> None:
     assert sum(setting["reported"]["n"] for setting in fold_seeds(collection)) == 9
 
 
+def test_one_is_the_same_setting_with_and_without_a_point_and_true_is_another(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "mine", {"scale": [1, 1.0, True, 0.1]}, lambda scale: 0.9, seeds=[0])
+    collection = collect([study])
+    for place, run in enumerate(collection.runs):
+        run.seed = place
+    (factor,) = describe_factors(collection)
+    assert len(factor["levels"]) == 3
+    assert sorted(setting["selection"]["n"] for setting in fold_seeds(collection)) == [1, 1, 2]
+
+
 def test_less_is_better_where_the_metric_is_a_loss(tmp_path: Path) -> None:
     def change(record: dict[str, Any], levels: dict[str, Any]) -> None:
         record["metrics"] = {
@@ -84,7 +94,7 @@ def test_settings_without_a_finished_run_are_left_to_the_list_of_runs(tmp_path: 
     collection = collect([write_study(tmp_path / "mine", FACTORS, value, change=change)])
     settings = fold_seeds(collection)
     assert [setting["num_unfinished"] for setting in settings] == [1, 1]
-    runs = describe_runs(collection, settings, collection.directory)
+    runs = describe_runs(collection, settings)
     assert [run["setting"] for run in runs[:3]] == [None] * 3
     assert runs[3]["directory"] == "0000000003"
     assert runs[3]["seconds_per_step"] == pytest.approx(64 / 9000)

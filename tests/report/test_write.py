@@ -249,6 +249,41 @@ def test_command_of_the_best_setting_keeps_the_options_of_the_runs(tmp_path: Pat
     assert report["command"] == "leyden train --config-dir my/conf optimizer=mine"
 
 
+def test_command_of_the_best_setting_keeps_where_files_are_found(tmp_path: Path) -> None:
+    def change(record: dict[str, Any], levels: dict[str, Any]) -> None:
+        record["command"] = "leyden train 'hydra.searchpath=[file:///mine]' hydra.run.dir=/x hydra/launcher=ray a=b"
+
+    report, _ = write_report([write_study(tmp_path / "mine", {}, lambda: 0.9, change=change)])
+    assert report["command"] == "leyden train 'hydra.searchpath=[file:///mine]' a=b"
+
+
+def test_sizes_that_differ_by_run_are_told_from_the_fewest_to_the_most(tmp_path: Path) -> None:
+    def change(record: dict[str, Any], levels: dict[str, Any]) -> None:
+        record["data"]["num_train"] = {1: 10, 5: 50, None: 1169}[levels["data.labels_per_class"]]
+
+    factors = {"data.labels_per_class": [5, None, 1]}
+    report, _ = write_report([write_study(tmp_path / "mine", factors, lambda **levels: 0.9, change=change)])
+    assert report["data"] == "digits: 10 to 1,169 training, 269 validation, 360 test images"
+
+
+def test_runs_whose_seed_is_not_known_are_runs_apart(tmp_path: Path) -> None:
+    def change(record: dict[str, Any], levels: dict[str, Any]) -> None:
+        del record["seed"]
+
+    study = write_study(tmp_path / "mine", {"optimizer": ["sgd", "adam"]}, value_of_optimizer, change=change)
+    (study / "study.json").unlink()
+    for path in study.glob("*/config.yaml"):
+        path.write_text(path.read_text(encoding="utf-8").partition("seed")[0], encoding="utf-8")
+    report, _ = write_report([study])
+    assert [setting["selection"]["n"] for setting in report["settings"]] == [3, 3]
+    assert report["power"] is not None
+    assert not report["power"]["is_paired"]
+
+
+def value_of_optimizer(optimizer: str) -> float:
+    return {"sgd": 0.9, "adam": 0.93}[optimizer]
+
+
 def test_lists_and_infinite_numbers_are_levels(tmp_path: Path) -> None:
     factors = {"optimizer.betas": [[0.9, 0.99], [0.8, 0.9]], "trainer.gradient_clip_val": [float("inf"), 1.0, None]}
     report, _ = write_report([write_study(tmp_path / "mine", factors, lambda **levels: 0.9)])

@@ -38,7 +38,7 @@ def effect_of(contrast: Contrast, collection: Collection, settings: Sequence[Set
         np.sum([[values[seed] for seed in shared] for values in sides] or [[0.0] * len(shared)], axis=0)
         for sides in (first, second)
     )
-    grain = resolution(collection, metric_of(contrast))
+    grain = resolution(collection.data, metric_of(contrast))
     if not second:
         return estimate(one, grain)
     found = difference(one, other, is_paired=True, resolution=grain)
@@ -70,7 +70,7 @@ def picture_of(asked: StudyPicture, collection: Collection, settings: Sequence[S
             found = fitting(wanted, chosen)
             values = metric_by_seed(found[0], asked.metric, collection) if found else {}
             if values:
-                points.append((place, estimate(list(values.values()), resolution(collection, asked.metric))))
+                points.append((place, estimate(list(values.values()), resolution(collection.data, asked.metric))))
         if points:
             lines.append(_line(level_in_words(level) if asked.by else "", points, along["is_numeric"]))
     return {

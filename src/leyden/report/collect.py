@@ -25,14 +25,15 @@ from leyden.run import is_study, read_record, run_directories
 from leyden.study.record import planned_jobs, read_study, standing
 
 CURVES = ("train/loss", "val/loss", "train/accuracy", *(f"val/{name}" for name in HEADLINES.values()))
-NOT_A_FACTOR = (*REPEATS, "data.seed", "data.fold", "name", "monitor", *FREE)
+NOT_COMPARED = (*REPEATS, "data.seed", "data.fold", "name", *FREE)
+NOT_A_FACTOR = (*NOT_COMPARED, "monitor")
 TARGET = "_target_"
 NUMBER = (int, float, type(None))
 KINDS: dict[str, Any] = {
-    "timings": dict, "intervals": dict, "wandb": dict, "command": str, "seconds": NUMBER, "seed": int, "attempts": list,
+    "timings": dict, "intervals": dict, "wandb": dict, "command": str, "seconds": NUMBER, "seed": int,
 }  # fmt: skip
 MOST_EPOCHS = 1_000_000  # more are a damaged file's
-Repeat = tuple[int, str | None, int | None]  # a seed, the fold if there is one, the seed of the split
+Repeat = tuple[int | str, str | None, int | None]  # a seed, the fold if there is one, the seed of the split
 
 
 @dataclass
@@ -55,6 +56,10 @@ class Found:
         value = self.record.get("metrics", {}).get(name)
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
+    def figure(self, metric: str) -> float | None:
+        """What the run is compared by: a test metric, or another one in its best epoch."""
+        return self.value(metric if metric.startswith("test/") else f"best/{metric}")
+
     @property
     def fold(self) -> str | None:
         """Which fold it has tested, "0 of 5"."""
@@ -68,9 +73,9 @@ class Found:
         return found
 
     @property
-    def repeat(self) -> Repeat | None:
-        """What tells it from others of its setting; None where its seed is not known."""
-        return (self.seed, self.fold, self.split_seed) if isinstance(self.seed, int) else None
+    def repeat(self) -> Repeat:
+        """What tells it from others of its setting; of a run whose seed is not known, itself."""
+        return (self.seed if isinstance(self.seed, int) else self.id, self.fold, self.split_seed)
 
     @property
     def is_judged(self) -> bool:
@@ -103,21 +108,27 @@ class Collection:
         """The runs that have something to compare."""
         return [run for run in self.runs if run.status == "finished"]
 
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What is known of the images, which are the same for all."""
+        found: Mapping[str, Any] = self.finished[0].record["data"]
+        return found
+
     def best_first(self) -> list[Found]:
-        """The same, those first that validation likes best."""
-        selection = self.metric["selection"]
-        sign = -1 if direction(selection) == "max" else 1
-
-        def rank(run: Found) -> tuple[bool, float]:
-            value = run.value(f"best/{selection}")
-            return value is None, sign * (value or 0.0)  # those without one last
-
-        return sorted(self.finished, key=rank)
+        """The finished runs, those first that validation likes best."""
+        sign = -1 if self.metric["direction"] == "max" else 1
+        return sorted(self.finished, key=lambda run: sign * sure(run.figure(self.metric["selection"])))
 
     @property
     def by_id(self) -> dict[str, Found]:
         """The same by what they are called."""
         return {run.id: run for run in self.finished}
+
+
+def sure(value: float | None) -> float:
+    """A figure that every run which counts as finished has."""
+    assert value is not None
+    return value
 
 
 def collect(directories: Sequence[Path]) -> Collection:
@@ -163,11 +174,13 @@ def _place_of(directories: Sequence[Path]) -> Path:
 
 def _set_unmeasured_apart(finished: Sequence[Found], metric: Metric) -> None:
     """A run whose metric became NaN has finished, but there is nothing to compare."""
-    names = {f"best/{metric['selection']}": True, metric["reported"]: metric["reported"] != metric["selection"]}
+    names = [f"best/{metric['selection']}"]
+    if metric["reported"] != metric["selection"]:
+        names.append(metric["reported"])
     for run in finished:
-        missing = [name for name, is_asked in names.items() if is_asked and run.value(name) is None]
+        missing = next((name for name in names if run.value(name) is None), None)
         if missing:
-            run.status, run.reason = "unmeasured", f"no number as {missing[0]}"
+            run.status, run.reason = "unmeasured", f"no number as {missing}"
 
 
 def _runs_of_study(directory: Path, study: Mapping[str, Any], unreadable: list[Unreadable]) -> list[Found]:
@@ -253,7 +266,9 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Level]]:
     Where a part's class differs, its name stands for the part: `optimizer: SGD`; what merely belongs to the one class
     or the other is left out.
     """
-    keys = [key for key in dict.fromkeys(key for config in configs for key in config) if _may_be_factor(key)]
+    keys = [
+        key for key in dict.fromkeys(key for config in configs for key in config) if not is_below(key, NOT_A_FACTOR)
+    ]
     columns = {key: tuple(_frozen(config.get(key)) for config in configs) for key in keys}
     columns = {key: column for key, column in columns.items() if len(set(column)) > 1}
     of_the_root = {column for key, column in columns.items() if "." not in key}  # that others follow: data.batch_size
@@ -271,8 +286,9 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Level]]:
     return found
 
 
-def _may_be_factor(key: str) -> bool:
-    return not any(key == name or key.startswith(name + ".") for name in NOT_A_FACTOR)
+def is_below(key: str, names: Sequence[str]) -> bool:
+    """Whether a dotted key is one of these, or lies below one."""
+    return any(key == name or key.startswith(name + ".") for name in names)
 
 
 def _differs_within(configs: Sequence[Mapping[str, Any]], key: str, target: str) -> bool:
@@ -308,7 +324,10 @@ def read_curves(path: Path) -> dict[str, NDArray[np.float64]]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
+            rows = [*csv.reader(file)]
+            if not rows:
+                raise ValueError("it is empty")
+            header, *rows = rows
             if "epoch" not in header:
                 raise ValueError("it has no column epoch")
             places = {name: header.index(name) for name in ("epoch", *CURVES) if name in header}
@@ -319,13 +338,12 @@ def read_curves(path: Path) -> dict[str, NDArray[np.float64]]:
             for name in CURVES:
                 if name not in places:
                     continue
-                cells = [(epoch, row[places[name]]) for epoch, row in zip(epochs, rows, strict=True)]
                 values = np.full(max(epochs, default=-1) + 1, np.nan)
-                for epoch, cell in cells:
-                    if cell:
+                for epoch, row in zip(epochs, rows, strict=True):
+                    if cell := row[places[name]]:
                         values[epoch] = float(cell)
                 curves[name] = values
-    except (OSError, ValueError, IndexError, KeyError, csv.Error) as error:
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({error}): the run has no curves") from error
     known = [np.isfinite(values).nonzero()[0].max(initial=-1) for values in curves.values()]
     return {name: values[: max(known, default=-1) + 1] for name, values in curves.items()}

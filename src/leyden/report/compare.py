@@ -11,22 +11,20 @@ from typing import Any
 import numpy as np
 from statsmodels.stats.contingency_tables import mcnemar
 
-from leyden.config import FREE, REPEATS
 from leyden.intervals import paired_precision_difference
 from leyden.metric_names import HEADLINES, is_percentage
 from leyden.predictions import PREDICTIONS_FILE, Predictions, read_predictions
-from leyden.report.collect import Found, Repeat, collect, read_config
+from leyden.report.collect import NOT_COMPARED, Found, Repeat, as_level, collect, is_below, read_config, sure
 from leyden.report.findings import count
 from leyden.report.model import Estimate
-from leyden.report.settings import fold_seeds
+from leyden.report.settings import fold_seeds, resolution
 from leyden.report.statistics import Difference, difference, estimate
-from leyden.report.words import difference_in_words, in_words, p_in_words, value_in_words
+from leyden.report.words import difference_in_words, in_words, level_in_words, p_in_words, value_in_words
 from leyden.run import is_study, read_record
 from leyden.study.record import standing
 
 EXACT_BELOW = 25  # images that the two answer differently: fewer are too few for the chi-squared distribution
 TESTED = tuple(f"test/{name}" for name in HEADLINES.values())
-NOT_SHOWN = ("name", "data.seed", "data.fold", *REPEATS, *FREE)
 CODE = ("git_commit", "git_dirty", "project_commit", "project_dirty", "precision")
 DATA = ("name", "fingerprint", "split_seed")
 
@@ -43,7 +41,7 @@ class Side:
 
     @property
     def by_repeat(self) -> dict[Repeat, Found]:
-        return {run.repeat: run for run in self.runs if run.repeat is not None}
+        return {run.repeat: run for run in self.runs}
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -147,20 +145,13 @@ def _pairs(first: Side, second: Side) -> dict[Repeat | None, tuple[Found, Found]
     return {seed: (run, others[seed]) for seed, run in first.by_repeat.items() if seed in others}
 
 
-def _value(run: Found, metric: str) -> float:
-    best = run.value(f"best/{metric}")  # of a validation metric, that of the best epoch
-    value = run.value(metric) if best is None else best
-    assert value is not None, metric
-    return value
-
-
 def _values(side: Side, metric: str) -> list[float]:
-    return [_value(run, metric) for run in side.runs]
+    return [sure(run.figure(metric)) for run in side.runs]
 
 
 def _result(side: Side, metric: str, is_share: bool) -> str:
     """The metric with its interval: over seeds, or of a single run over the test images."""
-    found: Estimate = estimate(_values(side, metric), is_share=is_share)
+    found: Estimate = estimate(_values(side, metric), resolution(side.data, metric), is_share)
     if found["n"] > 1:
         return f"{metric} {in_words(found, is_share)} (95 % interval over {found['n']} seeds)"
     told = f"{metric} {value_in_words(found['mean'], is_share)}"
@@ -179,15 +170,14 @@ def _differences(
     answers: Mapping[Repeat | None, Sequence[Predictions | None]],
 ) -> list[str]:
     """The difference over the seeds of both, else between samples, else over the test images of two single runs."""
-    num_images = first.data.get("num_test")
-    resolution = 1 / num_images if is_share and metric.startswith("test/") and num_images else 0.0
+    grain = resolution(first.data, metric)
     ours, theirs = first.by_repeat, second.by_repeat
     shared = [seed for seed in ours if seed in theirs]
     if len(shared) > 1:
-        one, other = ([_value(runs[seed], metric) for seed in shared] for runs in (ours, theirs))
-        found = difference(one, other, is_paired=True, resolution=resolution)
+        one, other = ([sure(runs[seed].figure(metric)) for seed in shared] for runs in (ours, theirs))
+        found = difference(one, other, is_paired=True, resolution=grain)
         return [_told(metric, found, is_share, f"paired over {len(shared)} seeds")]
-    found = difference(_values(first, metric), _values(second, metric), is_paired=False, resolution=resolution)
+    found = difference(_values(first, metric), _values(second, metric), is_paired=False, resolution=grain)
     if found.p_value is not None:
         return [_told(metric, found, is_share, "Welch's test: fewer than two seeds are shared")]
     lines = [_told(metric, found, is_share, "one run on a side: nothing tells the noise of seeds")]
@@ -246,7 +236,9 @@ def _what_differs(first: Side, second: Side) -> list[str]:
     """The settings, code and data in which the two differ, one a line."""
     runs = first.runs[0], second.runs[0]
     configs = [read_config(run.directory / "config.yaml") for run in runs]
-    settings = _changes(*({key: value for key, value in config.items() if _is_shown(key)} for config in configs))
+    settings = _changes(
+        *({key: value for key, value in config.items() if not is_below(key, NOT_COMPARED)} for config in configs)
+    )
     if len(first.runs) == len(second.runs) == 1:
         settings = _changes({"seed": runs[0].seed}, {"seed": runs[1].seed}) + settings
     facts = [_code_and_machine(run) for run in runs]
@@ -264,10 +256,6 @@ def _code_and_machine(run: Found) -> dict[str, Any]:
     return {key: run.record.get(key) for key in CODE} | run.record.get("versions", {}) | machine
 
 
-def _is_shown(key: str) -> bool:
-    return not any(key == name or key.startswith(name + ".") for name in NOT_SHOWN)
-
-
 def _changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     told = {
         key: f"{_word(one, key)} → {_word(other, key)}"
@@ -279,7 +267,4 @@ def _changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 
 def _word(config: Mapping[str, Any], key: str) -> str:
-    if key not in config:
-        return "(none)"
-    value = config[key]
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return level_in_words(as_level(config[key])) if key in config else "(none)"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from leyden.report.model import Effect, Estimate, Factor, Importance, Interaction, Level, Response
+from leyden.report.model import Effect, Estimate, Factor, Importance, Interaction, Level, Response, exactly
 from leyden.report.statistics import estimate, within
 
 Array = NDArray[np.float64]
@@ -127,9 +127,9 @@ def importance(factors: Sequence[Factor], runs: Runs, values: Array) -> Importan
 def _of_factorial(names: Sequence[str], places: Places, settings: _Settings) -> Importance:
     table = np.empty(places.max(0) + 1)
     table[tuple(places.T)] = settings.means
-    within = float((settings.squares / settings.counts).mean())
+    of_seeds = float((settings.squares / settings.counts).mean())
     between, axes = float(table.var()), range(table.ndim)
-    total = between + within
+    total = between + of_seeds
     mains = [float(table.mean(tuple(set(axes) - {axis})).var()) for axis in axes]
     shares = dict(zip(names, mains, strict=True))
     for first, second in combinations(axes, 2):
@@ -139,7 +139,7 @@ def _of_factorial(names: Sequence[str], places: Places, settings: _Settings) -> 
         shares["higher orders"] = between - sum(shares.values())
     method = "Exact functional ANOVA of the settings' means, of which every combination was run; "
     if (settings.counts > 1).any():
-        shares["seed"] = within
+        shares["seed"] = of_seeds
         method += "the seed's share is the variance within settings; the fewer seeds, the more of it the others hold."
     else:
         if len(names) == 1:
@@ -276,7 +276,7 @@ def _number(level: Level) -> float:
 def _settings(factors: Sequence[Factor], runs: Runs, values: Array) -> _Settings:
     assert len(runs) == len(values) > 0
     lookups = [(factor["name"], places_of(factor["levels"])) for factor in factors]
-    places = np.array([[lookup[type(run[name]), run[name]] for name, lookup in lookups] for run in runs], np.int64)
+    places = np.array([[lookup[exactly(run[name])] for name, lookup in lookups] for run in runs], np.int64)
     if not factors:
         return _Settings(places, [values])
     order = np.lexsort(places.T[::-1])
@@ -284,9 +284,9 @@ def _settings(factors: Sequence[Factor], runs: Runs, values: Array) -> _Settings
     return _Settings(places[order][np.r_[0, changes]], np.split(values[order], changes))
 
 
-def places_of(levels: Sequence[Level]) -> dict[tuple[type, Level], int]:
-    """Where each level stands; 1 and True are not the same."""
-    return {(type(level), level): place for place, level in enumerate(levels)}
+def places_of(levels: Sequence[Level]) -> dict[tuple[bool, Level], int]:
+    """Where each level stands."""
+    return {exactly(level): place for place, level in enumerate(levels)}
 
 
 def _groups(factors: Sequence[Factor], settings: _Settings) -> Iterable[_Groups]:

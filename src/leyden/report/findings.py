@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from scipy.stats import fisher_exact
-from statsmodels.stats.proportion import proportion_confint
 
-from leyden.report.collect import Collection
+from leyden.intervals import wilson
+from leyden.report.collect import Collection, sure
 from leyden.report.curves import FEWEST_EPOCHS
 from leyden.report.model import Factor, Importance, Metric, Power, Report, Response, Run, Setting
-from leyden.report.settings import NO_FACTORS, counted, key_of, reported, resolution
-from leyden.report.statistics import SIGNIFICANCE, difference, seeds_needed
+from leyden.report.settings import NO_FACTORS, counted, key_of, resolution
+from leyden.report.statistics import MOST_SEEDS, SIGNIFICANCE, difference, seeds_needed
 from leyden.report.words import difference_in_words, in_words, level_in_words, p_in_words
 
 STOPPED = "stopped by"  # the user: no failure
@@ -73,9 +73,9 @@ def repeats_of(runs: Sequence[Run]) -> str:
 
 
 def _what_mattered(importance: Importance, metric: Metric) -> str:
-    named = [(name, share) for name, share in zip(importance["names"], importance["shares"], strict=True) if name]
+    named = [*zip(importance["names"], importance["shares"], strict=True)][:2]
     told = ", ".join(f"{_source(name)} {'explains ' if not place else ''}{share:.0%}" for place, (name, share)
-                     in enumerate(named[:2])).replace("%", " %")  # fmt: skip
+                     in enumerate(named)).replace("%", " %")  # fmt: skip
     return f"Of the variance of {metric['selection']}, {told}."
 
 
@@ -99,7 +99,7 @@ def _overfitting(runs: Sequence[Run]) -> list[str]:
 
 
 def count(number: int, noun: str) -> str:
-    """`three seeds`, `1 run` in words as one writes them."""
+    """`one run`, `three seeds`, `12 runs`."""
     word = NUMBERS[number] if number < len(NUMBERS) else f"{number:,}"
     return f"{word} {noun}" + ("" if number == 1 else "s")
 
@@ -194,20 +194,20 @@ def _uneven(collection: Collection) -> list[str]:
 
 def _small_validation(collection: Collection, settings: Sequence[Setting]) -> str | None:
     """An interval of the best validation accuracy over images that is wider than what is to be told apart."""
-    num_images = collection.finished[0].record["data"].get("num_val")
+    num_images = collection.data.get("num_val")
     if not num_images or len(settings) < 2 or not collection.metric["selection"].endswith("accuracy"):
         return None
     if settings[1]["standing"] == "worse":
         return None
     first, second = (setting["selection"]["mean"] for setting in settings[:2])
-    low, high = proportion_confint(round(first * num_images), num_images, method="wilson")
-    half = (high - low) / 2
-    if half <= abs(first - second):
+    low, high = wilson(round(first * num_images), num_images)
+    half, apart = (high - low) / 2, abs(first - second)
+    if half <= apart:
         return None
-    apart, width = (difference_in_words(value, None, None, True) for value in (abs(first - second), half))
+    told_apart, width = (difference_in_words(value, None, None, True) for value in (apart, half))
     return (
         f"{num_images:,} validation images tell an accuracy only to ± {width} (95 %); the two best settings lie "
-        f"{apart} apart there: which of them is chosen is mostly chance."
+        f"{told_apart} apart there: which of them is chosen is mostly chance."
     )
 
 
@@ -234,17 +234,15 @@ def power(collection: Collection, settings: Sequence[Setting]) -> Power | None:
     """How far the two best settings lie apart, and how many seeds would show it."""
     if len(settings) < 2:
         return None
-    metric = collection.metric
-    by_id = collection.by_id
+    reported, by_id = collection.metric["reported"], collection.by_id
     first, second = (
-        {by_id[name].repeat: reported(by_id[name], metric) or 0.0 for name in setting["runs"]}
-        for setting in settings[:2]
+        {by_id[name].repeat: sure(by_id[name].figure(reported)) for name in setting["runs"]} for setting in settings[:2]
     )
-    shared = [seed for seed in first if seed in second and seed is not None]
+    shared = [seed for seed in first if seed in second]
     is_paired = len(shared) > 1
     ours = [value for seed, value in first.items() if seed in shared or not is_paired]
     theirs = [second[seed] for seed in shared] if is_paired else [*second.values()]
-    grain = resolution(collection, metric["reported"])
+    grain = resolution(collection.data, reported)
     found = difference(ours, theirs, is_paired=is_paired, resolution=grain)
     if found.p_value is None:
         return None
@@ -253,7 +251,7 @@ def power(collection: Collection, settings: Sequence[Setting]) -> Power | None:
     if settings[1]["standing"] == "worse":
         told = f"{count(found.n, 'seed').capitalize()} told {one} from {other}."
     elif seeds is None:
-        told = f"More than 1,000 seeds would be needed to tell {one} from {other}: treat them as equal."
+        told = f"More than {MOST_SEEDS:,} seeds would be needed to tell {one} from {other}: treat them as equal."
     else:
         test = "a paired t-test" if is_paired else "Welch's t-test"
         told = (

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from leyden.metric_names import HEADLINES, direction, is_percentage
-from leyden.report.collect import Collection
-from leyden.report.model import Estimate, Factor, LabelCurve, LabelEfficiency, Level, Setting
+from leyden.report.collect import Collection, sure
+from leyden.report.model import Estimate, Factor, LabelCurve, LabelEfficiency, Setting, exactly
 from leyden.report.settings import resolution
 from leyden.report.statistics import difference, estimate
 from leyden.report.words import difference_in_words, in_words, level_in_words
@@ -18,7 +18,7 @@ AMOUNTS = ("data.labels_per_class", "data.train_fraction")
 MOST_CURVES = 12
 ALMOST = 0.9  # of the most labels: folds and splits leave a few more or less
 
-Repeats = Mapping[object, float]  # the metric's value by seed and fold
+Values = Mapping[object, float]  # the metric's value by `Found.repeat`
 
 
 def label_efficiency(
@@ -34,12 +34,14 @@ def label_efficiency(
     if amount is None:
         return None
     metric = _metric(collection)
-    grain = resolution(collection, metric)
+    grain = resolution(collection.data, metric)
     by = _by(factors)
     curves: list[LabelCurve] = []
-    values: list[list[Repeats]] = []
+    values: list[list[Values]] = []
     for level in [None] if by is None else by["levels"]:
-        of_level = [each for each in settings if by is None or _same(each["factors"].get(by["name"]), level)]
+        of_level = [
+            each for each in settings if by is None or exactly(each["factors"].get(by["name"])) == exactly(level)
+        ]
         points = _points(collection, of_level, amount, metric)
         if points:
             estimates = [estimate(list(found.values()), grain, is_percentage(metric)) for _, found in points]
@@ -57,14 +59,14 @@ def label_efficiency(
     return {
         "amount": amount, "by": None if by is None else by["name"], "metric": metric,
         "is_share": is_percentage(metric), "curves": curves, "reference": reference,
-        "sentences": list(_worth(curves, reference, by, metric)) if len(curves) > 1 else [],
+        "sentences": _worth(curves, reference, by, metric) if len(curves) > 1 else [],
     }  # fmt: skip
 
 
 def _metric(collection: Collection) -> str:
     """The test metric that the task is told by, where all runs have it, else the one that the report is of."""
-    name = f"test/{HEADLINES.get(collection.finished[0].record['data'].get('task'))}"
-    is_told = all(run.value(name) is not None for run in collection.finished)
+    name = f"test/{HEADLINES.get(collection.data.get('task'))}"
+    is_told = all(run.figure(name) is not None for run in collection.finished)
     return name if is_told else collection.metric["reported"]
 
 
@@ -79,32 +81,21 @@ def _by(factors: Sequence[Factor]) -> Factor | None:
 
 def _points(
     collection: Collection, settings: Sequence[Setting], amount: str, metric: str
-) -> list[tuple[float, Repeats]]:
+) -> list[tuple[float, Values]]:
     """Training images, and the runs' values, of each amount of labels, the fewest first; the best setting's of each."""
-    best: dict[tuple[type, Level], Setting] = {}
+    best: dict[object, Setting] = {}
     for setting in settings:  # best first
-        level = setting["factors"].get(amount)
-        best.setdefault((type(level), level), setting)
-    points: list[tuple[float, Repeats]] = []
+        best.setdefault(exactly(setting["factors"].get(amount)), setting)
+    points: list[tuple[float, Values]] = []
     for setting in best.values():
-        runs = [run for name in setting["runs"] if (run := collection.by_id[name]).value(_of(metric)) is not None]
+        runs = [run for name in setting["runs"] if (run := collection.by_id[name]).figure(metric) is not None]
         images = [run.record["data"]["num_train"] for run in runs if "num_train" in run.record["data"]]
         if images:
-            values = {run.repeat or run.id: run.value(_of(metric)) for run in runs}
-            points.append((float(np.mean(images)), {key: value for key, value in values.items() if value is not None}))
+            points.append((float(np.mean(images)), {run.repeat: sure(run.figure(metric)) for run in runs}))
     return sorted(points, key=lambda point: point[0])
 
 
-def _of(metric: str) -> str:
-    """A validation metric is that of the best epoch."""
-    return metric if metric.startswith("test/") else f"best/{metric}"
-
-
-def _same(one: Level, other: Level) -> bool:
-    return type(one) is type(other) and one == other
-
-
-def _difference(one: Repeats, other: Repeats, grain: float) -> Estimate:
+def _difference(one: Values, other: Values, grain: float) -> Estimate:
     """By shared seeds, where there are two or more."""
     shared = [key for key in one if key in other]
     is_paired = len(shared) > 1
@@ -113,7 +104,7 @@ def _difference(one: Repeats, other: Repeats, grain: float) -> Estimate:
     return {"n": found.n, "mean": found.mean, "low": found.low, "high": found.high}
 
 
-def _worth(curves: Sequence[LabelCurve], reference: int, by: Factor | None, metric: str) -> Sequence[str]:
+def _worth(curves: Sequence[LabelCurve], reference: int, by: Factor | None, metric: str) -> list[str]:
     """For each other curve, from how many images on it is no worse than the reference with all of its own."""
     assert by is not None
     sign, is_share = 1 if direction(metric) == "max" else -1, is_percentage(metric)

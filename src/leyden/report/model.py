@@ -10,6 +10,11 @@ Level = str | int | float | bool | None  # a factor's value
 Standing = Literal["best", "tied", "worse", "unknown"]  # unknown: one run tells nothing of its noise
 
 
+def exactly(level: Level) -> tuple[bool, Level]:
+    """What levels are told apart by: True is not 1, but 1.0 is."""
+    return isinstance(level, bool), level
+
+
 class Estimate(TypedDict):
     """A mean over seeds with its 95 % t-interval, which takes two runs at least."""
 
@@ -41,7 +46,7 @@ class Setting(TypedDict):
     """The runs of one combination of levels; settings stand best first by their selection metric."""
 
     number: int  # its place, from 0
-    label: str  # "optimizer=adam head.dropout=0.2"; "all runs" where nothing varies
+    label: str  # "optimizer=adam head.dropout=0.2"; "the only setting" where nothing varies
     factors: dict[str, Level]
     runs: list[str]  # ids of those finished
     num_unfinished: int  # failed, interrupted, pruned, under way or not begun

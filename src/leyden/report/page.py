@@ -14,8 +14,20 @@ from markupsafe import Markup
 
 from leyden.metric_names import HEADLINES
 from leyden.report.curves import OVERFITTING_RULE
+from leyden.report.effects import places_of
 from leyden.report.markdown import bests_in_words, choice_in_words
-from leyden.report.model import Effect, Estimate, Factor, Importance, LabelEfficiency, Level, Report, Response, Run
+from leyden.report.model import (
+    Effect,
+    Estimate,
+    Factor,
+    Importance,
+    LabelEfficiency,
+    Level,
+    Report,
+    Response,
+    Run,
+    exactly,
+)
 from leyden.report.settings import counted
 from leyden.report.tables import labels_table, runs_table, settings_table
 from leyden.report.words import (
@@ -179,8 +191,7 @@ def _texts(levels: Sequence[Level]) -> list[str]:
     return [level_in_words(level) for level in levels]
 
 
-def _places(runs: Sequence[Run], factor: Factor) -> list[int | None]:
-    """Which of the factor's levels each run has; 1, 1.0 and True are three."""
-    known = {(type(level), level): place for place, level in enumerate(factor["levels"])}
-    levels = [run["factors"].get(factor["name"]) for run in runs]
-    return [known.get((type(level), level)) for level in levels]
+def _places(runs: Sequence[Run], factor: Factor) -> list[int]:
+    """Which of the factor's levels each run has."""
+    places = places_of(factor["levels"])
+    return [places[exactly(run["factors"][factor["name"]])] for run in runs]

@@ -10,7 +10,7 @@ function parallel(host, report, onBrush) {
   const values = report.runs.selection;
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const axes = [...report.factors.map(factorAxis), metricAxis(report.metric.selection, values)];
-  if (report.metric.reported !== report.metric.selection && !report.runs.reported.includes(null)) {
+  if (report.metric.reported !== report.metric.selection) {
     axes.push(metricAxis(report.metric.reported, report.runs.reported));
   }
   const brushes = new Map(); // axis > [top, bottom] in pixels
@@ -24,7 +24,7 @@ function parallel(host, report, onBrush) {
     const every = Math.ceil(factor.levels.length / MOST_TICKS);
     const ticks = factor.levels.map((text, place) => ({ text, share: share[place] })).filter((_, place) => place % every === 0);
     const apart = ticks.filter((tick, place) => !place || tick.share - ticks[place - 1].share > 0.04);
-    return { name: factor.name, shares: report.runs.levels[factor.name].map((place) => (place === null ? null : share[place])), ticks: apart };
+    return { name: factor.name, shares: report.runs.levels[factor.name].map((place) => share[place]), ticks: apart };
   }
 
   function metricAxis(name, found) {
@@ -52,7 +52,7 @@ function parallel(host, report, onBrush) {
     const svg = element(host, "svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}` });
     svg.style.maxWidth = document.documentElement.classList.contains("printing") ? "100%" : "none";
     lines = values.map((value, run) => {
-      const points = axes.flatMap((axis, place) => (axis.shares[run] === null ? [] : [`${x(place).toFixed(1)},${y(axis.shares[run]).toFixed(1)}`]));
+      const points = axes.map((axis, place) => `${x(place).toFixed(1)},${y(axis.shares[run]).toFixed(1)}`);
       const better = (value - least) / (most - least || 1);
       const line = element(svg, "path", { d: `M${points.join("L")}` });
       line.style.setProperty("--share", `${100 * (report.metric.direction === "max" ? better : 1 - better)}%`);
@@ -93,7 +93,7 @@ function parallel(host, report, onBrush) {
   function apply() {
     const isKept = values.map((_, run) => [...brushes].every(([place, [top, bottom]]) => {
       const share = axes[place].shares[run];
-      return share !== null && y(share) >= top && y(share) <= bottom;
+      return y(share) >= top && y(share) <= bottom;
     }));
     lines.forEach((line, run) => line.classList.toggle("out", !isKept[run]));
     axes.forEach((axis, place) => {

@@ -118,7 +118,7 @@ def not_distinguishable(
 def seeds_needed(
     first: Sequence[float] | Array, second: Sequence[float] | Array, is_paired: bool, resolution: float = 0.0
 ) -> int | None:
-    """How many seeds show a difference like this one with 80 % power at 5 %; None where 1,000 do not."""
+    """How many seeds show a difference like this one with 80 % power at 5 %; None where `MOST_SEEDS` do not."""
     one, other = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if min(len(one), len(other)) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Findings > **write** > study: report.html, report.md and report.json of a study or of any runs."""
+"""Findings, page > **write** > report.html, report.md and report.json of a study or of any runs."""
 
 import json
 import shlex
@@ -45,28 +45,28 @@ def make_report(collection: Collection) -> Report:
     metric, factors = collection.metric, describe_factors(collection)
     varying = [factor for factor in factors if len(factor["levels"]) > 1]
     settings = fold_seeds(collection)
-    runs = describe_runs(collection, settings, collection.directory)
+    runs = describe_runs(collection, settings)
     levels = [run["factors"] for run in counted(runs)]
     values = np.array([run["selection"] for run in counted(runs)], float)
-    grain, is_share = resolution(collection, metric["selection"]), metric["is_share"]
-    of_numbers = responses(varying, levels, values, metric["direction"], grain, is_share)
+    grain, is_share = resolution(collection.data, metric["selection"]), metric["is_share"]
+    found_responses = responses(varying, levels, values, metric["direction"], grain, is_share)
     report: Report = {
         "format": FORMAT,
         "title": collection.title,
         "created": datetime.now().astimezone().isoformat(timespec="minutes"),
-        "data": describe_data(collection.finished[0]),
+        "data": describe_data(collection.finished),
         "metric": metric,
         "answer": [],
         "command": command_of(settings[0], collection),
         "threads": _run_of(settings[0], collection).record.get("device", {}).get("threads"),
         "failures": failures(runs),
-        "warnings": warnings(collection, varying, settings, of_numbers),
+        "warnings": warnings(collection, varying, settings, found_responses),
         "factors": factors,
         "settings": settings,
         "effects": effects(varying, levels, values, is_share),
         "interactions": interactions(varying, levels, values),
         "importance": importance(varying, levels, values),
-        "responses": of_numbers,
+        "responses": found_responses,
         "labels": label_efficiency(collection, varying, settings),
         "curves": learning_curves(collection, settings),
         "calibration": calibrations(collection, settings),
@@ -78,20 +78,28 @@ def make_report(collection: Collection) -> Report:
     return report
 
 
-def describe_data(run: Found) -> str:
-    """The data set and the sizes of its parts, in words."""
-    data: dict[str, Any] = run.record.get("data", {})
+def describe_data(runs: Sequence[Found]) -> str:
+    """The data set and the sizes of its parts, in words: from the fewest to the most, where they differ by run."""
     parts = {"num_train": "training", "num_val": "validation", "num_test": "test"}
-    sizes = [f"{data[key]:,} {name}" for key, name in parts.items() if key in data]
+    sizes = []
+    for key, name in parts.items():
+        found = sorted({run.record["data"][key] for run in runs if key in run.record["data"]})
+        if found:
+            sizes.append(" to ".join(f"{size:,}" for size in dict.fromkeys((found[0], found[-1]))) + f" {name}")
+    data: dict[str, Any] = runs[0].record["data"]
     return f"{data.get('name', 'data')}: {', '.join(sizes)} images" if sizes else str(data.get("name", ""))
 
 
-def command_of(setting: Setting, collection: Collection) -> str | None:
+def command_of(setting: Setting, collection: Collection) -> str:
     """What one would type to train the best setting once more."""
     run = _run_of(setting, collection)
     words = shlex.split(str(run.record["command"]))[2:] if "command" in run.record else run.overrides
-    kept = [word for word in words if word.partition("=")[0] not in OF_A_STUDY and not word.startswith("hydra")]
-    return shlex.join(["leyden", "train", *kept])
+    return shlex.join(["leyden", "train", *(word for word in words if not _is_of_a_study(word.partition("=")[0]))])
+
+
+def _is_of_a_study(key: str) -> bool:
+    """Whether no run of its own takes this word: where files are found, it needs to know as well."""
+    return key in OF_A_STUDY or (key.startswith("hydra") and key != "hydra.searchpath")
 
 
 def _run_of(setting: Setting, collection: Collection) -> Found:
