@@ -157,6 +157,19 @@ def test_filter_status_and_columns_order_the_table(runs: Path, open_page: Any) -
     assert names(page) == ["run0", "run1", "run2"]
 
 
+def test_a_study_is_found_by_each_status_that_it_has(runs: Path, open_page: Any) -> None:
+    study = write_study(runs / "mine", {"optimizer": ["sgd", "adam"]}, lambda optimizer: 0.9, seeds=[0])
+    (study / "0000000001" / "run.json").unlink()
+    write_run(runs / "one")
+    page = open_page()
+    page.locator("#status").select_option("waiting")
+    assert names(page) == ["mine"]
+    page.locator("#status").select_option("finished")
+    assert names(page) == ["one", "mine", "optimizer=sgd seed=0"]
+    page.locator("#status").select_option("failed")
+    assert names(page) == []
+
+
 def test_runs_of_a_study_are_grouped_by_a_factor(runs: Path, open_page: Any) -> None:
     write_study(runs / "mine", {"optimizer": ["sgd", "adam"]}, lambda optimizer: 0.9, seeds=[0, 1, 2])
     page = open_page()
@@ -268,6 +281,31 @@ def test_the_report_of_a_study_opens_in_its_sandbox(runs: Path, open_page: Any) 
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="report of mine").click()
     wait_until(opened.value, "document.title === 'refused'")
+
+
+def test_a_run_in_the_report_of_a_study_leads_to_its_details(runs: Path, open_page: Any) -> None:
+    study = write_study(runs / "my study", {"optimizer": ["sgd", "adam"]}, lambda optimizer: 0.9, seeds=[0])
+    (study / "report.html").write_text('<title>report</title><a href="0000000001/">adam</a>', encoding="utf-8")
+    page = open_page()
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="report of my study").click()
+    opened.value.get_by_role("link", name="adam").click()
+    wait_until(opened.value, "document.getElementById('run-facts')?.textContent.includes('my study/0000000001')")
+    assert opened.value.locator("#run-heading").inner_text() == "optimizer=adam seed=0"
+
+
+def test_an_answer_that_broke_off_is_asked_for_again(runs: Path, open_page: Any) -> None:
+    write_run(runs / "one")
+    page = open_page()
+    wait_for_length(page, 5)
+
+    def break_off(route: Any) -> None:
+        write_run(runs / "two")
+        route.fulfill(response=route.fetch(), body="{")
+
+    page.route("**/api/runs", break_off, times=1)
+    wait_until(page, "document.querySelectorAll('#runs tbody .name').length === 2")
+    wait_until(page, "document.getElementById('trouble').textContent === ''")
 
 
 def test_a_server_that_is_gone_is_told(browser: Any, runs: Path) -> None:

@@ -86,6 +86,13 @@ def test_nothing_else_is_served(address: str, path: str) -> None:
     assert b"weights" not in answer.content
 
 
+def test_the_directory_of_a_run_is_its_place_on_the_page(address: str) -> None:
+    answer = Answer(address, "/files/digits/one/")
+    assert (answer.status, answer.headers["Location"]) == (307, "../../../#open=digits%2Fone")
+    for path in ("digits/", "linked/run/", "../elsewhere/run/", "digits/one//", "nowhere/", "/"):
+        assert Answer(address, f"/files/{path}").status == 404
+
+
 @pytest.mark.parametrize("path", ["..", "../elsewhere/run", "%2e%2e/elsewhere/run", "linked/run", "digits", "nowhere"])
 def test_only_runs_below_the_directory_are_told_of(address: str, path: str) -> None:
     assert Answer(address, f"/api/run/{path}").status == 404

@@ -90,8 +90,9 @@
     const answer = await fetch(address, { headers, cache: "no-store" });
     if (answer.status === 304) return null;
     if (!answer.ok) throw new Error(answer.status === 404 ? "gone" : (await answer.text()).slice(0, 300));
-    tags.set(address, answer.headers.get("ETag"));
-    return answer.json();
+    const found = await answer.json();
+    tags.set(address, answer.headers.get("ETag")); // not earlier: an answer may break off
+    return found;
   }
 
   async function askListing() {

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 from leyden.live.access import (
     READING,
@@ -118,6 +119,7 @@ def make_app(runs_directory: Path, token: str | None = None, hosts: Collection[s
 def _add_questions(app: "FastAPI", runs: Runs) -> None:
     """What the page asks: of all runs, of some and of one, one question at a time."""
     from fastapi import HTTPException, Query, Request, Response
+    from fastapi.responses import RedirectResponse
 
     lock = threading.Lock()
 
@@ -156,6 +158,10 @@ def _add_questions(app: "FastAPI", runs: Runs) -> None:
 
     @app.api_route("/files/{path:path}", methods=READING)
     def file(request: Request, path: str) -> Response:
+        if path.endswith("/"):  # as a report links to its runs
+            run = path.removesuffix("/")
+            asked(runs.directory, run)
+            return RedirectResponse(f"{'../' * path.count('/')}../#open={quote(run, safe='')}")
         place = asked(to_show, runs.root, path)
         response = _answer(request, asked(place.read_bytes), TYPES[place.suffix])
         if place.suffix == ".html":

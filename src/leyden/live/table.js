@@ -82,8 +82,9 @@ const table = (() => {
   function rowsOf(items, { filter, status, sort, open }) {
     const looked = filter.toLowerCase().split(/\s+/).filter(Boolean);
     const told = (item) => `${item.path} ${item.label} ${item.status} ${item.reason ?? ""}`.toLowerCase();
+    const stands = (item) => item.status === status || item.counts?.some(([one]) => one === status); // a study has many
     const fits = (item, before = "") =>
-      (!status || item.status === status) && looked.every((word) => (before + told(item)).includes(word));
+      (!status || stands(item)) && looked.every((word) => (before + told(item)).includes(word));
     const { key, sign } = sort;
     const ordered = (some) => [...some].sort((one, other) => compare(one.keys[key], other.keys[key], sign));
     const rows = [];
