@@ -78,6 +78,21 @@ def test_trial_of_a_preset_runs_beside_the_study(
     assert (run.record["seed"], run.record["status"]) == (1, "finished")
 
 
+def test_presets_of_ones_own_are_found_where_studies_find_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place, name, values in (("conf", "mine", "0,0.5"), ("conf", "seeds", "0,1"), ("other", "theirs", "0,0.1")):
+        (tmp_path / place / "study").mkdir(parents=True, exist_ok=True)
+        text = f"# @package _global_\nhydra:\n  sweeper:\n    params:\n      head.dropout: {values}\n"
+        (tmp_path / place / "study" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    settings = yaml.safe_load(write_sweep(Path("study=mine")).read_text(encoding="utf-8"))
+    assert settings["parameters"] == {"head.dropout": {"values": [0, 0.5]}}
+    assert list(configuration(wish_of_preset(["study=seeds"]))["parameters"]) == ["seed"]  # ours comes first
+    given = wish_of_preset(["study=theirs", "--config-dir=other"])
+    assert configuration(given)["parameters"] == {"head.dropout": {"values": [0, 0.1]}}
+    with pytest.raises(ValueError, match=r"study=min is no preset: did you mean 'mine'\?"):
+        wish_of_preset(["study=min"])
+
+
 def test_sweep_of_a_study_has_its_values_and_its_other_words(study: Study) -> None:
     assert study("head.dropout=0,0.2", "data.labels_per_class=20,null", "study=mine") == 0, study.err
     path = write_sweep(study.directory)
@@ -125,6 +140,17 @@ def test_search_is_mapped_to_distributions(tmp_path: Path) -> None:
         "epochs": {"distribution": "int_uniform", "min": 2, "max": 5},
     }
     assert "The study's pruner, median, is left out" in wish.notes[0]
+
+
+def test_grid_of_a_search_has_values_alone() -> None:
+    words = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid"]
+    words += ["seed=0,1", "epochs=range(2,5)", "batch_size=tag(log,int(interval(2,4)))"]
+    settings = configuration(wish_of_preset(["study=seeds", *words]))
+    check(settings)
+    assert settings["method"] == "grid"
+    assert settings["parameters"] == {
+        "seed": {"values": [0, 1]}, "epochs": {"values": [2, 3, 4]}, "batch_size": {"values": [2, 3, 4]},
+    }  # fmt: skip
 
 
 def test_what_a_sweep_cannot_say_is_refused() -> None:

@@ -15,7 +15,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from leyden.config import CONFIG_DIRECTORY, STUDY_KEYS, suggest
+from leyden.config import CONFIG_DIRECTORY, STUDY_KEYS, own_directories, suggest
 from leyden.metric_names import direction
 from leyden.run import write_atomically
 from leyden.study.record import read_study
@@ -83,12 +83,22 @@ def wish_of_study(directory: Path) -> Wish:
 def wish_of_preset(words: Sequence[str]) -> Wish:
     """What `leyden train -m study=<preset> …` would ask for."""
     name = next(word.partition("=")[2] for word in words if word.startswith("study="))
-    if not (CONFIG_DIRECTORY / "study" / f"{name}.yaml").is_file():
-        presets = sorted(path.stem for path in (CONFIG_DIRECTORY / "study").glob("*.yaml"))
+    if _preset(name, words) is None:
+        presets = sorted({path.stem for place in _places(words) for path in (place / "study").glob("*.yaml")})
         raise ValueError(f"study={name} is no preset: {suggest(name, presets)}")
     wish = Wish(name)
     _add(wish, words)
     return wish
+
+
+def _places(options: Sequence[str]) -> list[Path]:
+    return [CONFIG_DIRECTORY, *own_directories(options)]
+
+
+def _preset(name: str, options: Sequence[str]) -> Path | None:
+    """The file of a preset; of two of one name Hydra reads the first."""
+    files = (place / "study" / f"{name}.yaml" for place in _places(options))
+    return next((file for file in files if file.is_file()), None)
 
 
 def sweep_yaml(wish: Wish, path: Path) -> str:
@@ -151,9 +161,8 @@ def _add(wish: Wish, arguments: Sequence[str]) -> None:
     options = [word for word in arguments if word.startswith("-") and word not in ("-m", "--multirun")]
     words = [word for word in arguments if not word.startswith("-")]
     name = next((word.partition("=")[2] for word in words if word.startswith("study=")), None)
-    places = [CONFIG_DIRECTORY, *(Path(word.partition("=")[2]) for word in options if word.startswith("--config-dir="))]
-    found = [file for place in places if name and (file := place / "study" / f"{name}.yaml").is_file()]
-    preset: dict[str, Any] = yaml.safe_load(found[-1].read_text(encoding="utf-8")) if found else {}
+    found = _preset(name, options) if name else None
+    preset: dict[str, Any] = yaml.safe_load(found.read_text(encoding="utf-8")) if found else {}
     of_preset = dict(preset.get("hydra", {}).get("sweeper", {}))
     params = of_preset.pop("params", None) or {}
     words = [*(f"{key}={'null' if value is None else value}" for key, value in params.items()), *words]
@@ -164,7 +173,7 @@ def _add(wish: Wish, arguments: Sequence[str]) -> None:
     chosen += [option for entry in preset.get("defaults", []) if isinstance(entry, Mapping)
                for group, option in entry.items() if group.endswith("/hydra/sweeper")]  # fmt: skip
     wish.options = list(dict.fromkeys([*wish.options, *options]))
-    wish.preset = found[-1] if found else wish.preset
+    wish.preset = found or wish.preset
     wish.monitor = wish.monitor or preset.get("monitor")
     wish.sweeper |= of_preset | sweeper | {"is_search": "optuna" in chosen}
     wish.commands.append({override.key_or_group: override for override in parsed if not _is_of_a_study(override)})
@@ -216,13 +225,14 @@ def _of_search(wish: Wish) -> dict[str, Any]:
 
     words = [override for command in wish.commands for override in command.values() if override.is_sweep_override()]
     by_key = {override.key_or_group: override for override in words}  # of two commands the later one counts
-    return {key: _distribution(parameter) for key, parameter in parse_space([*by_key.values()]).items()}
+    is_grid = wish.sweeper.get("sampler") == "grid"
+    return {key: _distribution(parameter, is_grid) for key, parameter in parse_space([*by_key.values()]).items()}
 
 
-def _distribution(parameter: "Parameter") -> dict[str, Any]:
-    """A search's parameter in W&B's words."""
+def _distribution(parameter: "Parameter", is_grid: bool) -> dict[str, Any]:
+    """A search's parameter in W&B's words; in a grid they are values alone."""
     given: Any = parameter.distribution
-    if parameter.cells is not None and (hasattr(given, "choices") or given.step != 1):
+    if parameter.cells is not None and (is_grid or hasattr(given, "choices") or given.step != 1):
         return {"values": _typed(str(parameter.override(cell)).partition("=")[2] for cell in parameter.cells)}
     is_whole, ends = parameter.cells is not None, {"min": given.low, "max": given.high}
     if given.log and is_whole:
