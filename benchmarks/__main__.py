@@ -8,8 +8,9 @@ import logging
 import statistics
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from benchmarks import (
     answering,
@@ -24,7 +25,7 @@ from benchmarks import (
     studies,
     transfer,
 )
-from benchmarks.measure import REPEATS, RESULTS, Line, compare, in_turn, show
+from benchmarks.measure import REPEATS, RESULTS, Line, compare, in_turn, is_asked_for, show
 from benchmarks.networks import CNN, DIGITS, EXACT, LOGGING, MLP, MLP_B64, QUIET, RESNET, SAVING, Case
 
 Maker = Callable[[], Line | Iterator[Line]]
@@ -354,28 +355,42 @@ def peak(name: str) -> Line:
     )
 
 
-def measure(wanted: Sequence[str]) -> bool:
-    """Measures the lines whose names hold one of these words, all without any; whether no target is missed."""
+GROUPS: tuple[Callable[[], Iterable[tuple[str, Maker]]], ...] = (
+    throughput, defaults, exactness, logging_costs, template, augmenting, files, reading, whole_processes,
+    whole_studies, whole_reports, fine_tuning, after_training, exported,
+)  # fmt: skip
+
+
+def measure_lines(wanted: Sequence[str]) -> bool:
+    """Measures the lines that these words ask for, all without any; whether no target is missed.
+
+    Each stands in results.json as soon as it is measured; what a whole run has no more is gone at its end.
+    """
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     print(f"{'':58} {'ours':>12} {'reference':>12} {'':9} {'ratio':>8}   target met")
-    lines = []
-    groups = (
-        throughput, defaults, exactness, logging_costs, template, augmenting, files, reading, whole_processes,
-        whole_studies, whole_reports, fine_tuning, after_training, exported,
-    )  # fmt: skip
-    for group in groups:
+    known = {record["name"]: record for record in json.loads(RESULTS.read_text(encoding="utf-8"))}
+    measured: dict[str, dict[str, Any]] = {}
+    for group in GROUPS:
         for name, make in group():
-            if not wanted or any(word in name for word in wanted):
+            if is_asked_for(name, wanted):
                 made = make(name)  # type: ignore[call-arg]
                 for line in [made] if isinstance(made, Line) else made:
-                    lines.append(line)
                     print(show(line), flush=True)
-    known = {record["name"]: record for record in json.loads(RESULTS.read_text())} if wanted else {}
-    known |= {line.name: line.record() for line in lines}
-    RESULTS.write_text(json.dumps(list(known.values()), indent=2, ensure_ascii=False) + "\n")
-    return all(line.met for line in lines)
+                    measured[line.name] = line.record()
+                    keep(known | measured)
+    if not measured:
+        raise SystemExit(f"error: no line is called {' or '.join(wanted)}")
+    if not wanted:
+        keep(measured)
+    return all(record["met"] for record in measured.values())
+
+
+def keep(records: Mapping[str, dict[str, Any]]) -> None:
+    """Writes results.json."""
+    text = json.dumps(list(records.values()), indent=2, ensure_ascii=False) + "\n"
+    RESULTS.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(0 if measure(sys.argv[1:]) else 1)
+    sys.exit(0 if measure_lines(sys.argv[1:]) else 1)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.image_files import NUM_WORKERS, PATHS, jpegs
+from benchmarks.measure import threads
 from leyden.hardware import keep_freed_memory
 from leyden.predict.answers import Answering
 from leyden.predict.command import write
@@ -29,6 +30,7 @@ from leyden.trained import Trained, read_for
 NUM_IMAGES = int(os.environ.get("BENCH_IMAGES", "10000"))  # a busy machine wants fewer
 BATCH_SIZE, SERVED_BATCH, NUM_CLIENTS = 64, 32, 64
 NUM_REQUESTS = max(NUM_IMAGES // 5, 4 * NUM_CLIENTS)
+NUM_CORES = os.cpu_count() or 1
 NUM_SMALL = 50_000  # images of the measure of memory
 
 MEMORY_OF_ANSWERS = """
@@ -90,9 +92,8 @@ class Decoded(Dataset[Tensor]):
 def predict_speeds() -> tuple[float, float]:
     """Images per second of a whole table, and of a DataLoader and the network alone, each over all files."""
     keep_freed_memory()
-    with jpegs(40) as few, a_run(few, "backbone=lite0") as run, jpegs(NUM_IMAGES) as photos:
+    with jpegs(40) as few, a_run(few, "backbone=lite0") as run, jpegs(NUM_IMAGES) as photos, threads(NUM_CORES):
         network = Trained(run)
-        torch.set_num_threads(os.cpu_count() or 1)
         network.logits(torch.zeros(BATCH_SIZE, 3, network.facts.stored_size, network.facts.stored_size).byte())
         begin = time.perf_counter()
         for images in DataLoader(Decoded(photos, network), BATCH_SIZE, num_workers=NUM_WORKERS):
@@ -123,9 +124,8 @@ def serve_figures() -> tuple[float, float, float]:
     The bare network has its images in memory, in batches of the size that the server may make.
     """
     keep_freed_memory()
-    with jpegs(64) as photos, a_run(photos, "backbone=lite0") as run:
+    with jpegs(64) as photos, a_run(photos, "backbone=lite0") as run, threads(NUM_CORES):
         network = Trained(run)
-        torch.set_num_threads(os.cpu_count() or 1)
         images = torch.stack([read_for(network.facts, path) for path in sorted(photos.rglob("*.jpg"))[:SERVED_BATCH]])
         bare = bare_speed(network, images)
         contents = [path.read_bytes() for path in sorted(photos.rglob("*.jpg"))]
@@ -153,8 +153,10 @@ def served(run: Path) -> Iterator[int]:
     command = [sys.executable, "-m", "leyden", "serve", f"run={run}", "port=0", f"max_batch={SERVED_BATCH}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": PATHS}) as one:
         assert one.stdout is not None
-        yield int(re.findall(r":(\d+)/", one.stdout.readline())[0])
-        one.send_signal(signal.SIGINT)
+        try:
+            yield int(re.findall(r":(\d+)/", one.stdout.readline())[0])
+        finally:
+            one.send_signal(signal.SIGINT)
     assert one.returncode == 0
 
 

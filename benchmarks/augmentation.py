@@ -8,27 +8,25 @@ from kornia.augmentation import AugmentationSequential, RandomCrop, RandomHorizo
 from torch import Tensor
 from torchvision.transforms import v2
 
+from benchmarks.measure import threads
+from benchmarks.networks import RandomImages
 from leyden.augment import Augmentation, HorizontalFlip, PaddedCrop
 from leyden.data import Batch
 
-MEAN, STD = 0.2860, 0.3530
+MEAN, STD = RandomImages.mean[0], RandomImages.std[0]
 IMAGES = torch.randint(256, (128, 1, 28, 28), dtype=torch.uint8)
 SECONDS = 1.0
 
 
 def speed(step: Callable[[int], object]) -> float:
     """Images per second of a step over the batch, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with threads(1):
         step(0)
         count, begin = 0, time.perf_counter()
         while time.perf_counter() - begin < SECONDS:
             count += 1
             step(count)
         return count * len(IMAGES) / (time.perf_counter() - begin)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def ours() -> float:

@@ -69,6 +69,8 @@ def show(scores: list[Scores]) -> str:
     """A line for each way with mean and standard deviation over splits, then how two ways differ, paired by split."""
     by_way: dict[str, dict[int, Scores]] = defaultdict(dict)
     for one in scores:
+        if one.split_seed in by_way[one.way]:
+            sys.exit(f"two runs of {one.way} on split {one.split_seed}: give those of one setting and one seed")
         by_way[one.way][one.split_seed] = one
     lines = [f"{'test accuracy, %':18}" + "".join(f"{name:>28}" for name in NAMES)]
     for way, runs in by_way.items():

@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from benchmarks.measure import threads
 from leyden.augment import Augmentation, HorizontalFlip, PaddedCrop, VerticalFlip
 from leyden.data import Files, ImageDataModule
 from leyden.data.image_file import read_image
@@ -122,13 +123,13 @@ def speed(batches: Iterator[Tensor], num_images: int, num_threads: int = 1) -> f
     """Images per second, after those that were made ready while workers started; where there are some, they have the
     cores, and this process one thread.
     """
-    torch.set_num_threads(num_threads)
-    for _ in range(2 * NUM_WORKERS + 1):
-        next(batches)
-    count, begin = 0, time.perf_counter()
-    while count < num_images:
-        count += len(next(batches))
-    return count / (time.perf_counter() - begin)
+    with threads(num_threads):
+        for _ in range(2 * NUM_WORKERS + 1):
+            next(batches)
+        count, begin = 0, time.perf_counter()
+        while count < num_images:
+            count += len(next(batches))
+        return count / (time.perf_counter() - begin)
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
@@ -175,14 +176,22 @@ def from_the_cache(channels: int) -> tuple[float, float]:
 
 
 def first_epoch(channels: int) -> tuple[float, float]:
-    """ELPV's images per second from nothing to the end of the first epoch."""
-    torch.set_num_threads(1)
+    """ELPV's images per second from nothing to the end of the first epoch, this process on one thread."""
+    with threads(1):
+        usual = _first_epoch_of_timm()
+        return _first_epoch_of_ours(channels), usual
+
+
+def _first_epoch_of_timm() -> float:
     pictures = timm_of_elpv()
     begin = time.perf_counter()
     batches = usual_loader(pictures)
     for _ in range(len(pictures) // BATCH_SIZE):  # type: ignore[arg-type]
         next(batches)
-    usual = len(pictures) // BATCH_SIZE * BATCH_SIZE / (time.perf_counter() - begin)  # type: ignore[arg-type]
+    return len(pictures) // BATCH_SIZE * BATCH_SIZE / (time.perf_counter() - begin)  # type: ignore[arg-type]
+
+
+def _first_epoch_of_ours(channels: int) -> float:
     with tempfile.TemporaryDirectory() as directory:
         begin = time.perf_counter()
         data = data_of(elpv(), "auto", directory, channels)
@@ -190,7 +199,7 @@ def first_epoch(channels: int) -> tuple[float, float]:
         data.train_indices = torch.arange(len(data.labels))
         augment = augmentation(data)
         count = sum(len(augment(batch, 0, number)[0]) for number, batch in enumerate(data.train_dataloader()))
-        return count / (time.perf_counter() - begin), usual
+        return count / (time.perf_counter() - begin)
 
 
 def uncached_jpegs() -> tuple[float, float]:

@@ -3,11 +3,13 @@
 Timings on a shared machine drift; a ratio of two that were taken one after the other drifts less.
 """
 
+import contextlib
+import functools
 import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -66,14 +68,31 @@ def in_turn(ours: Callable[[], float], reference: Callable[[], float]) -> tuple[
     return ours(), reference()
 
 
+def is_asked_for(name: str, words: Sequence[str]) -> bool:
+    """Whether a line is, or one of those that it gives, `name, more`: by its name or a part of it, all by no words."""
+    return not words or any(word in name or word.startswith(f"{name}, ") for word in words)
+
+
+@contextlib.contextmanager
+def threads(number: int) -> Iterator[None]:
+    """So many threads of torch in this process, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def machine() -> str:
     """The processor, its cores and the versions that decide."""
     name = hardware.describe_device("cpu")["name"]
     return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
 
 
+@functools.cache
 def commit() -> str:
-    """The commit of the code that is measured, marked where files have changed since."""
+    """The commit of the code that is measured, marked where files had changed before the first line."""
     described = ["git", "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]
     return subprocess.run(described, cwd=RESULTS.parent, check=True, capture_output=True, text=True).stdout.strip()
 
