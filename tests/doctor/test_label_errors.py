@@ -3,9 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,7 +17,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from leyden import command_line
 from leyden.data import Digits
-from leyden.doctor.label_errors import suspects
+from leyden.data.decoding import write_skipped
+from leyden.doctor.label_errors import _tested, suspects
 from running import SHORT, FinishedRun
 from studies import Study
 
@@ -102,6 +106,8 @@ def test_study_over_folds_looks_at_every_label(
     found = [group[0]["image"] for group in report["findings"][0]["groups"]]
     expected = {f"7/{path.name}" for path in wrong}
     assert len(expected & set(found[:10])) >= 5
+    assert {group[0]["part"] for group in report["findings"][0]["groups"]} == {"test"}
+    assert sum(row["test"] for row in report["counts"].values()) == 600
     capfd.readouterr()
 
 
@@ -116,6 +122,13 @@ def test_data_that_changed_since_the_run_are_refused(
     Image.new("L", (8, 8), 99).save(directory / "3" / "new.png")
     assert command_line.doctor([str(run.directory)]) == 1
     assert "changed since" in capfd.readouterr().err
+
+
+def test_left_out_file_whose_name_is_no_text_counts_as_left_out(tmp_path: Path) -> None:
+    names = ["a.png", "b\udcff.png", "c.png"]
+    data: Any = SimpleNamespace(test_indices=torch.arange(3), files=SimpleNamespace(directory=tmp_path, paths=names))
+    write_skipped({str(tmp_path / names[1]): "it is no image"}, tmp_path / "skipped_images.csv")
+    assert _tested(tmp_path, data).tolist() == [0, 2]
 
 
 def test_directory_of_neither_run_nor_study_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,10 +13,11 @@ from leyden.build import build_classifier, build_data
 from leyden.check import check
 from leyden.config import Origin
 from leyden.data import ImageDataModule
+from leyden.data.sources import TEST
 from leyden.doctor import facts as looked
 from leyden.doctor.duplicates import MOST_TURNED
 from leyden.doctor.facts import Facts, counts_of
-from leyden.doctor.findings import Finding, find, imbalance, in_order, normalisation, rounded
+from leyden.doctor.findings import Finding, find, imbalance, in_order, many, normalisation, rounded
 from leyden.doctor.label_errors import find_runs, label_errors, read_answers
 from leyden.doctor.page import Examination, write
 from leyden.doctor.speed import compare, measure, statistics
@@ -54,8 +55,9 @@ def examine(config: DictConfig, directory: Path, origin: Origin) -> bool:
         if accelerator == "cpu":
             keep_freed_memory()
         if data.files:  # what is told already is not told again by the loader
-            whole = {index: os.path.join(data.files.directory, data.files.paths[index]) for index in facts.reasons}
-            data.skipped.update({path: facts.reasons[index] for index, path in whole.items()})
+            files = data.files
+            for index, reason in facts.reasons.items():
+                data.skipped[os.path.join(files.directory, files.paths[index])] = reason
         findings += compare(measure(data, classifier, accelerator, precision), data)
     _tell(Examination(subject, data, in_order(findings), told, words), directory)
     return not has_error
@@ -64,27 +66,26 @@ def examine(config: DictConfig, directory: Path, origin: Origin) -> bool:
 def examine_answers(directory: Path) -> None:
     """Tells which labels may be wrong by the stored test answers of a run, or of all runs of a study."""
     runs = find_runs(directory)
-    answers, data, _ = read_answers(runs)
+    answers, data = read_answers(runs)
     finding, words = label_errors(answers, data.class_names)
-    count = f"{len(answers.indices):,} of {len(data.labels):,}, by {len(runs)} run{'' if len(runs) == 1 else 's'}"
+    count = f"{len(answers.indices):,} of {len(data.labels):,}, by {many(len(runs), 'run')}"
     findings = [finding]
     if len(answers.indices) < len(data.labels):
         advice = "A study over all folds does, `leyden train -m fold=0,1,2,3,4 …`, if the data has no test part."
         sentence = f"{len(data.labels) - len(answers.indices):,} images were not tested, and so not looked at."
         findings.append(Finding("not_tested", "note", sentence, advice))
-    _tell(Examination(subject_of(data), data, findings, {"labels looked at": count}, words), directory)
+    subject = subject_of(data)
+    subject.parts[answers.indices] = TEST  # each by the run that has answered for it
+    _tell(Examination(subject, data, findings, {"labels looked at": count}, words), directory)
 
 
 def look_at_images(data: ImageDataModule) -> tuple[Facts, set[int]]:
     """The facts of all images, and which of those that Pillow does not read whole training reads nevertheless."""
     num_processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with_turns = len(data.labels) <= MOST_TURNED
-    if data.files is None and data.images is not None:
-        return looked.of_images(data.images.cpu().numpy(), num_processes, with_turns), set()
     if data.files is None:
-        raise ValueError(
-            f"{data.source.name} has no list of its images: the doctor looks at folders, tables and memory"
-        )
+        assert data.images is not None
+        return looked.of_images(data.images.cpu().numpy(), num_processes, with_turns), set()
     files = data.files
     paths = [os.path.join(files.directory, path) for path in files.paths]
     facts = looked.of_files(files.directory, files.paths, num_processes, with_turns, files.open_file)

@@ -95,7 +95,8 @@ def _map(look: Callable[[Any], Any], chunks: Iterator[Any], num_processes: int) 
                 waiting.append(pool.submit(look, chunk))
     except BrokenProcessPool as error:
         raise ValueError(
-            "a process that decodes images was killed, perhaps because memory ran out: lower data.num_workers"
+            "a process that decodes images was killed, perhaps because memory ran out: end what else runs here, or "
+            "leave it fewer cores, as in: taskset -c 0 leyden doctor …"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -154,7 +154,7 @@ def sizes(subject: Subject, facts: Facts) -> Iterator[Finding]:
             "Each takes seconds and gigabytes to decode: scale them down before training.",
         ),
         "long": (
-            long > MOST_ASPECT * np.maximum(short, 1),
+            long > MOST_ASPECT * short,
             f"more than {MOST_ASPECT:g} times as long as wide",
             "Training sees their middle square alone: cut them by hand.",
         ),

@@ -40,19 +40,20 @@ def find_runs(directory: Path) -> list[Path]:
     Raises:
         ValueError: there is none with stored predictions.
     """
-    candidates = sorted(path.parent for path in directory.glob("*/run.json")) if is_study(directory) else [directory]
-    if not (is_study(directory) or (directory / "run.json").is_file()):
+    has_runs = is_study(directory)
+    if not (has_runs or (directory / "run.json").is_file()):
         raise ValueError(
             f"{directory} holds neither a run nor a study; to examine images, give leyden doctor data=image_folder "
             "and where they are"
         )
+    candidates = sorted(path.parent for path in directory.glob("*/run.json")) if has_runs else [directory]
     runs = [path for path in candidates if (path / PREDICTIONS_FILE).is_file()]
     if not runs:
         raise ValueError(f"{directory}: no run there has been tested: wait for its end, or give another directory")
     return runs
 
 
-def read_answers(runs: Sequence[Path]) -> tuple[Answers, ImageDataModule, DictConfig]:
+def read_answers(runs: Sequence[Path]) -> tuple[Answers, ImageDataModule]:
     """The test answers of all runs, averaged where several have answered for an image, and the data set of the last.
 
     Raises:
@@ -61,7 +62,7 @@ def read_answers(runs: Sequence[Path]) -> tuple[Answers, ImageDataModule, DictCo
     sums: dict[int, NDArray[np.float32]] = {}
     counts: dict[int, int] = {}
     for run in runs:
-        data, config = _data_of(run)
+        data = _data_of(run)
         predictions = read_predictions(run)
         if predictions is None or predictions.label_confidences is None or predictions.confidences is None:
             raise ValueError(
@@ -80,10 +81,10 @@ def read_answers(runs: Sequence[Path]) -> tuple[Answers, ImageDataModule, DictCo
             counts[index] = counts.get(index, 0) + 1
     order = np.array(sorted(sums))
     probabilities = np.stack([sums[index] / counts[index] for index in order])
-    return Answers(order, data.labels.cpu().numpy()[order], probabilities), data, config
+    return Answers(order, data.labels.cpu().numpy()[order], probabilities), data
 
 
-def _data_of(run: Path) -> tuple[ImageDataModule, DictConfig]:
+def _data_of(run: Path) -> ImageDataModule:
     config = OmegaConf.load(run / "config.yaml")
     assert isinstance(config, DictConfig)
     with contextlib.chdir(working_directory(run)):  # its paths may be relative
@@ -93,10 +94,10 @@ def _data_of(run: Path) -> tuple[ImageDataModule, DictConfig]:
         data.setup("test")
         if data.files:  # pictures are read from wherever one is
             data.files = data.files._replace(directory=Path(os.path.abspath(data.files.directory)))
-        layout = data.facts()["layout"]
+        layout = data.layout
     if layout != read_record(run).get("data", {}).get("layout"):
         raise ValueError(f"{run}: its images or labels have changed since: train it again")
-    return data, config
+    return data
 
 
 def _tested(run: Path, data: ImageDataModule) -> NDArray[np.int64]:
@@ -104,11 +105,16 @@ def _tested(run: Path, data: ImageDataModule) -> NDArray[np.int64]:
     indices, table = data.test_indices.cpu().numpy(), run / "skipped_images.csv"
     if data.files is None or not table.is_file():
         return indices
-    with table.open(encoding="utf-8", errors="backslashreplace", newline="") as file:
-        skipped = {os.path.abspath(working_directory(run) / row["path"]) for row in csv.DictReader(file)}
+    with table.open(encoding="utf-8", newline="") as file:
+        skipped = {_as_written(os.path.abspath(working_directory(run) / row["path"])) for row in csv.DictReader(file)}
     files = data.files
-    kept = [os.path.join(files.directory, files.paths[index]) not in skipped for index in indices.tolist()]
-    return indices[np.array(kept)]
+    paths = [os.path.join(files.directory, files.paths[index]) for index in indices.tolist()]
+    return indices[np.array([_as_written(path) not in skipped for path in paths], bool)]
+
+
+def _as_written(path: str) -> str:
+    """A path as the table has it, whose name may be no text."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def suspects(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> NDArray[np.int64]:

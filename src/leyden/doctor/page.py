@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 
 from leyden.data import ImageDataModule
 from leyden.data.colours import to_grey_or_rgb
-from leyden.doctor.findings import Finding, in_order, many
+from leyden.doctor.findings import Finding, many
 from leyden.doctor.subject import PARTS, Subject
 from leyden.report.words import date_in_words
 from leyden.run import write_atomically
@@ -50,7 +50,7 @@ class Examination:
 
     subject: Subject
     data: ImageDataModule
-    findings: Sequence[Finding]
+    findings: Sequence[Finding]  # errors first
     facts: Mapping[str, str]  # name and value of what has no verdict
     words: Mapping[int, str] = field(default_factory=dict)  # more to say of an image
 
@@ -98,7 +98,7 @@ def to_json(examination: Examination, created: str) -> dict[str, Any]:
                 "num_groups": len(finding.groups),
                 "groups": [[described(index) for index in group] for group in finding.groups[:LISTED]],
             }
-            for finding in in_order(examination.findings)
+            for finding in examination.findings
         ],
     }
 
@@ -108,7 +108,6 @@ def to_html(examination: Examination, created: str) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    findings = in_order(examination.findings)
     rows = count_rows(examination.subject)
     used = [number for number in range(len(PARTS)) if any(row[1 + number] for row in rows)]
     return environment.get_template("page.html.j2").render(
@@ -116,7 +115,7 @@ def to_html(examination: Examination, created: str) -> str:
         verdict=examination.verdict,
         date=date_in_words(created),
         created=created,
-        findings=[(finding, pictures(finding, examination), left_out(finding)) for finding in findings],
+        findings=[(finding, pictures(finding, examination), left_out(finding)) for finding in examination.findings],
         facts=examination.facts,
         parts=[PARTS[number] for number in used],
         counts=[(row[0], [row[1 + number] for number in used]) for row in rows],

@@ -84,13 +84,16 @@ def equal_files(paths: list[str]) -> Iterator[list[int]]:
         num_left -= len(group)
         by_bytes: dict[bytes, list[int]] = defaultdict(list)
         for index in group:
-            with contextlib.suppress(OSError):
-                by_bytes[hashlib.blake2b(Path(paths[index]).read_bytes()).digest()].append(index)
+            with contextlib.suppress(OSError), open(paths[index], "rb") as file:
+                by_bytes[hashlib.file_digest(file, "blake2b").digest()].append(index)
         yield from (same for same in by_bytes.values() if len(same) > 1)
 
 
 def _mark(fingerprint: str) -> bool:
-    """Whether this is the first look; of two processes one is. Without a place to write, none is: better once less."""
+    """Whether this is the first look; without a place to write, none is: better once less.
+
+    The mark is set before the look, so that of two processes one looks; a look that is interrupted counts.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leyden" / "doctor"
     try:
         cache.mkdir(parents=True, exist_ok=True)

@@ -8,12 +8,13 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from leyden.classifier import ImageClassifier
 from leyden.data import Batch, ImageDataModule
@@ -21,6 +22,7 @@ from leyden.doctor.findings import Finding
 
 SECONDS = 3.0  # of each measurement
 SAMPLE = 1000  # training images that mean and standard deviation are taken from
+LEVELS = 256  # that a pixel of a byte may have
 
 
 class Speed(NamedTuple):
@@ -68,8 +70,8 @@ def images_per_second(step: Callable[[], int], device: torch.device | None = Non
     num_images, begin = 0, time.perf_counter()
     while (seconds := time.perf_counter() - begin) < SECONDS:
         num_images += step()
-        if device and device.type == "cuda":
-            torch.cuda.synchronize()
+        if device and device.type != "cpu":
+            torch.accelerator.synchronize(device)
     return num_images / seconds
 
 
@@ -98,15 +100,25 @@ def compare(speed: Speed, data: ImageDataModule) -> Iterator[Finding]:
 
 
 def statistics(data: ImageDataModule, unread: set[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of the channels [C] over a sample of the training images, for pixels in [0, 1]."""
+    """Mean and standard deviation of the channels [C] over a sample of the training images, for pixels in [0, 1].
+
+    Raises:
+        ValueError: none of them can be read.
+    """
     train = data.train_indices.cpu()
     chosen = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:SAMPLE]].sort().values
     if data.images is not None:
-        pixels = data.images[chosen.to(data.images.device)].cpu()
+        images: Iterable[Tensor] = data.images[chosen.to(data.images.device)].cpu()
     else:
         assert data.files is not None
         files = data.files
         readable = [index for index in chosen.tolist() if index not in unread]
-        pixels = torch.stack([files.read(os.path.join(files.directory, files.paths[index])) for index in readable])
-    channels = pixels.transpose(0, 1).flatten(1).double() / 255  # [C, N·H·W]
-    return channels.mean(1).numpy(), channels.std(1).numpy()
+        images = (files.read(os.path.join(files.directory, files.paths[index])) for index in readable)
+    counts = torch.zeros(data.channels, LEVELS, dtype=torch.float64)  # how often each level occurs: exact, and small
+    for image in images:  # [C, H, W]
+        counts += torch.stack([torch.bincount(channel.flatten(), minlength=LEVELS) for channel in image])
+    if not counts.any():
+        raise ValueError(f"none of the {len(chosen)} training images that were looked at can be read: mend them")
+    shares, levels = counts / counts.sum(1, keepdim=True), torch.arange(LEVELS, dtype=torch.float64) / (LEVELS - 1)
+    means = shares @ levels
+    return means.numpy(), (shares @ levels**2 - means**2).clamp(min=0).sqrt().numpy()

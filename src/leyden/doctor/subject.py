@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leyden.data import ImageDataModule
+from leyden.data.sources import TEST, VALIDATION
 
 PARTS = ("training", "validation", "test", "not used")
 NOT_USED = 3  # left out by data.train_fraction or data.labels_per_class
@@ -25,11 +26,12 @@ class Subject:
     is_skipping: bool = False  # an unreadable file is left out, data.on_error=skip
 
     def counts(self) -> NDArray[np.int64]:
-        """Images of each class and part, [K, 4]."""
+        """Images of each class and of each of `PARTS`, [K, 4]."""
         if self.labels.ndim == 2:
-            return np.stack([self.labels[self.parts == part].sum(0) for part in range(4)], 1).astype(np.int64)
+            return np.stack([self.labels[self.parts == part].sum(0) for part in range(len(PARTS))], 1).astype(np.int64)
         labels, num_classes = self.labels.astype(np.int64), len(self.class_names)
-        return np.stack([np.bincount(labels[self.parts == part], minlength=num_classes) for part in range(4)], 1)
+        rows = [np.bincount(labels[self.parts == part], minlength=num_classes) for part in range(len(PARTS))]
+        return np.stack(rows, 1)
 
     def sides(self, group: NDArray[np.int64]) -> set[int]:
         """The parts that hold images of a group."""
@@ -37,7 +39,7 @@ class Subject:
 
     def is_evaluated(self) -> NDArray[np.bool_]:
         """Which images [N] validate or test."""
-        return (self.parts > 0) & (self.parts < NOT_USED)
+        return np.isin(self.parts, (VALIDATION, TEST))
 
     def name_of(self, index: int) -> str:
         """An image's path, or its number."""
