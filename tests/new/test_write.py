@@ -97,6 +97,8 @@ def test_what_was_written_and_what_to_try_is_said(tmp_path: Path, capsys: pytest
     (tmp_path / "birds").mkdir()  # an empty one may be there
     assert command_line.new([str(tmp_path / "birds")]) == 0
     assert "train experiment=birds" in capsys.readouterr().out
+    assert command_line.new([str(tmp_path / "wild birds")]) == 0
+    assert f"cd '{tmp_path / 'wild birds'}'" in capsys.readouterr().out
     assert command_line.new([]) == 1
     assert "usage: leyden new <directory>" in capsys.readouterr().out
 

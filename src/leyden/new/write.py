@@ -5,6 +5,7 @@ The directory `template` is such a project, called `my_project`: it is copied, a
 
 import keyword
 import re
+import shlex
 import shutil
 import sys
 from importlib.machinery import PathFinder
@@ -63,9 +64,10 @@ def package_name(directory: Path) -> str:
 
 def describe(directory: Path, name: str) -> str:
     """What was written, and what to try first."""
+    # A whole path: it is called from the project's directory, not from here.
     program = "leyden" if shutil.which("leyden") else Path(sys.executable).with_name("leyden")
     return (
         f"written         {directory}: conf/, {name}/ with a backbone, tests/, README.md\n"
-        f"next            cd {directory}\n"
-        f"                {program} train experiment={name}"
+        f"next            cd {shlex.quote(str(directory))}\n"
+        f"                {shlex.quote(str(program))} train experiment={name}"
     )
