@@ -48,12 +48,12 @@ $(VENV)/stamp-finetune: $(VENV)/stamp
 	@$(PIP) -e '.[lite,elpv]' -c constraints.txt
 	@touch $@
 
+finetune: RECIPE = elpv_finetune
 finetune: $(VENV)/stamp-finetune  ## fine-tune a pretrained network on solar cells and compare it with what is published: ten minutes
-	@place="$(PLACE)"; $(BIN)/leyden train experiment=elpv_finetune hydra.run.dir="$$place" hydra.sweep.dir="$$place" $(ARGS) \
-		&& $(BIN)/python -m benchmarks.elpv "$$place"
-
+finetune-fast: RECIPE = elpv_probe
 finetune-fast: $(VENV)/stamp-finetune  ## the same with a linear probe on features that are computed once: two minutes
-	@place="$(PLACE)"; $(BIN)/leyden train experiment=elpv_probe hydra.run.dir="$$place" hydra.sweep.dir="$$place" $(ARGS) \
+finetune finetune-fast:
+	@place="$(PLACE)"; $(BIN)/leyden train experiment=$(RECIPE) hydra.run.dir="$$place" hydra.sweep.dir="$$place" $(ARGS) \
 		&& $(BIN)/python -m benchmarks.elpv "$$place"
 
 $(VENV)/stamp-live: $(VENV)/stamp
@@ -92,7 +92,7 @@ test-network: $(VENV)/stamp-test  ## run the tests that download data sets
 	@$(BIN)/python -m pytest -m network $(ARGS)
 
 test-notebooks: $(VENV)/stamp-test  ## execute the notebooks from a clean state (minutes)
-	@$(BIN)/python -m pytest -n 2 -m notebooks $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 -m notebooks $(ARGS)
 
 $(VENV)/stamp-notebooks: $(VENV)/stamp
 	@$(PIP) -e '.[notebooks]' -c constraints.txt
@@ -148,5 +148,5 @@ format: $(VENV)/stamp-test  ## format the code and mend what the linter can
 	@$(BIN)/ruff format $(ARGS) .
 
 clean:  ## remove caches and .venv; runs/ and data/ stay
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist $(ARGS)
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

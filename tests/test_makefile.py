@@ -34,9 +34,21 @@ def test_finetune_compares_what_it_has_trained_and_nothing_newer(target: str, gi
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60, env=kept)
     trained, compared = log.read_text(encoding="utf-8").splitlines()
     place = compared.removeprefix("python -m benchmarks.elpv ")
+    assert {"finetune": "experiment=elpv_finetune", "finetune-fast": "experiment=elpv_probe"}[target] in trained.split()
     assert place.startswith(f"runs/{target}/")
     assert {f"hydra.run.dir={place}", f"hydra.sweep.dir={place}", *given.split()} < set(trained.split())
     assert place.endswith("/study") == bool(given)
+
+
+def test_clean_takes_away_nothing_that_it_is_handed(tmp_path: Path) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("there is no make")
+    for name in ("runs", "dist"):
+        (tmp_path / name).mkdir()
+    command = ["make", "-f", str(ROOT / "Makefile"), "clean"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60, env=kept | {"ARGS": "runs"})
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
 def test_first_installation_names_each_package_as_it_comes_to_it(tmp_path: Path) -> None:
