@@ -24,6 +24,7 @@ from leyden.build import build_data
 from leyden.data.elpv import ELPV
 from leyden.predictions import read_predictions
 from leyden.report.statistics import Difference, difference
+from leyden.report.words import many
 from leyden.run import read_record
 
 PUBLISHED = {"their CNN": 88.42, "their SVM": 82.44}
@@ -76,7 +77,7 @@ def show(scores: list[Scores]) -> str:
     for way, runs in by_way.items():
         columns = zip(*(run.values for run in runs.values()), strict=True)
         cells = "".join(f"{_spread(column):>28}" for column in columns)
-        lines.append(f"{way:18}{cells}    {len(runs)} split{'s' * (len(runs) > 1)}: {', '.join(map(str, runs))}")
+        lines.append(f"{way:18}{cells}    {many(len(runs), 'split')}: {', '.join(map(str, runs))}")
     lines += [f"{name:18}{'':28}{value:>28.2f}" for name, value in PUBLISHED.items()]
     ways = list(by_way)
     if len(ways) == 2 and len(both := sorted(by_way[ways[0]].keys() & by_way[ways[1]].keys())) > 1:

@@ -17,7 +17,7 @@ from leyden.data.sources import TEST
 from leyden.doctor import facts as looked
 from leyden.doctor.duplicates import MOST_TURNED
 from leyden.doctor.facts import Facts, counts_of
-from leyden.doctor.findings import Finding, find, imbalance, in_order, many, normalisation, rounded
+from leyden.doctor.findings import Finding, find, imbalance, in_order, normalisation, rounded
 from leyden.doctor.label_errors import find_runs, label_errors, read_answers
 from leyden.doctor.page import Examination, write
 from leyden.doctor.speed import compare, measure, statistics
@@ -25,6 +25,7 @@ from leyden.doctor.subject import PARTS, Subject, subject_of
 from leyden.errors import why_unreadable
 from leyden.hardware import choose_accelerator, choose_precision, keep_freed_memory
 from leyden.preprocessing import adopt
+from leyden.report.words import many
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 

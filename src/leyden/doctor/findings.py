@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from leyden.doctor.duplicates import Indices, equal_groups, near_groups
 from leyden.doctor.facts import Facts, counts_of
 from leyden.doctor.subject import Subject
+from leyden.report.words import many
 
 Severity = Literal["error", "warning", "note"]
 
@@ -234,8 +235,3 @@ def normalisation(
 def rounded(values: Sequence[float] | NDArray[np.float64]) -> str:
     """As one would type them."""
     return "[" + ",".join(f"{value:.3f}" for value in values) + "]"
-
-
-def many(count: int, thing: str) -> str:
-    """`1 image`, `1,200 images`."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"

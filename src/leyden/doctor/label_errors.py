@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from leyden.build import build_data
 from leyden.data import ImageDataModule
-from leyden.doctor.findings import Finding, many
+from leyden.doctor.findings import Finding
 from leyden.predictions import PREDICTIONS_FILE, read_predictions
+from leyden.report.words import many
 from leyden.run import is_study, read_record, working_directory
 
 TOLERANCE = 1e-6  # of single precision, in which probabilities are stored

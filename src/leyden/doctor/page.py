@@ -22,9 +22,9 @@ from PIL import Image, ImageOps
 
 from leyden.data import ImageDataModule
 from leyden.data.colours import to_grey_or_rgb
-from leyden.doctor.findings import Finding, many
+from leyden.doctor.findings import Finding
 from leyden.doctor.subject import PARTS, Subject
-from leyden.report.words import date_in_words
+from leyden.report.words import date_in_words, many
 from leyden.run import write_atomically
 
 HERE = Path(__file__).parent

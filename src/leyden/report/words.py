@@ -108,6 +108,11 @@ def level_in_words(level: Level) -> str:
     return "null" if level is None else str(level).lower() if isinstance(level, bool) else short(level)
 
 
+def many(count: int, thing: str) -> str:
+    """`1 image`, `1,200 images`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def _decimals_of_share(size: float) -> int:
     """One decimal of a per cent, or as many as show the first digit of what is smaller; less than 1e-6 is rounding."""
     return 1 if size >= 0.0005 or size < 1e-6 else _decimals(100 * size, 1)
