@@ -62,6 +62,11 @@ def test_fast_is_a_part_of_the_whole_and_has_each_of_the_first_four_chapters() -
         choose(LESSON, ["dropuot"], is_fast=False)
 
 
+def test_claim_that_fast_does_not_test_is_not_passed_over_in_silence() -> None:
+    with pytest.raises(ValueError, match="--fast does not test momentum: leave --fast out"):
+        choose(LESSON, ["momentum", "layers"], is_fast=True)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

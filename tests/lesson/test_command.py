@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from leyden import command_line
 from leyden.errors import Interrupted
 from leyden.lesson import command
+from leyden.lesson.claims import Claim
 from leyden.lesson.command import parse, teach
 from leyden.lesson.judge import Evidence
 from leyden.signals import Signals
@@ -62,6 +64,31 @@ def test_study_that_cannot_be_run_keeps_no_other_back(tmp_path: Path, capsys: py
     html = (tmp_path / "runs" / "lesson" / "lesson.html").read_text(encoding="utf-8")
     assert "have not begun. The data are not there" in html
     assert "study 2 of 2, lesson_dropout" in capsys.readouterr().out
+
+
+def test_measurement_that_fails_keeps_no_other_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def measure(evidence: Evidence, claim: Claim) -> None:
+        measured.append(claim.id)
+        raise ValueError("its checkpoint is gone")
+
+    monkeypatch.setattr(Evidence, "measure", measure)
+    with pytest.raises(ValueError, match="2 of 2 claims are not tested"):
+        teach(asked(tmp_path, "layers", "adam_memory"), lambda words: None, Signals())
+    assert measured == ["layers", "adam_memory"]
+    html = (tmp_path / "runs" / "lesson" / "lesson.html").read_text(encoding="utf-8")
+    assert html.count("It has not been measured. Its checkpoint is gone") == 2
+
+
+def test_directory_of_runs_may_have_a_comma_in_its_name(tmp_path: Path) -> None:
+    ran: list[Sequence[str]] = []
+    with pytest.raises(ValueError, match="are not tested"):
+        teach(parse(["dropout", "--runs", str(tmp_path / "a,b")]), ran.append, Signals())
+    (word,) = (word for word in ran[0] if word.startswith("runs_dir="))
+    (parsed,) = OverridesParser.create().parse_overrides([word])
+    assert not parsed.is_sweep_override()
+    assert parsed.value() == str(tmp_path / "a,b")
 
 
 def test_interrupted_lesson_writes_what_there_is(tmp_path: Path) -> None:

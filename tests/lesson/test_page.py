@@ -100,6 +100,33 @@ def test_run_that_failed_is_told_and_holds_nothing_up(tmp_path: Path) -> None:
     assert "1 more did not end with a number" in found.about
 
 
+def test_study_of_which_all_runs_failed_says_why_it_has_no_verdict(tmp_path: Path) -> None:
+    study = write_preset(tmp_path, "lesson_dropout")
+    for path in study.glob("*/run.json"):
+        failed = json.loads(path.read_text(encoding="utf-8")) | {"status": "failed", "reason": "NaN"}
+        path.write_text(json.dumps(failed), encoding="utf-8")
+    found = judge(BY_ID["dropout"], Evidence(tmp_path / "lesson"), "the loss became NaN")
+    assert found.verdict is None
+    few = "Fewer than two seeds have finished in all settings that are compared."
+    assert found.missing == f"{few} The loss became NaN"
+    unread = judge(BY_ID["dropout"], Evidence(tmp_path / "lesson")).missing
+    assert unread is not None
+    assert unread.startswith(f"{few} ")
+    assert str(study) in unread
+
+
+def test_settings_that_have_not_run_leave_no_empty_picture(tmp_path: Path) -> None:
+    study = write_preset(tmp_path, "lesson_nonlinearity")
+    claims = [claim for claim in LESSON.claims if claim.study == study.name and claim.pictures]
+    whole = [judge(claim, Evidence(tmp_path / "lesson")).pictures for claim in claims]
+    for name, job in json.loads((study / "study.json").read_text(encoding="utf-8"))["jobs"].items():
+        if job["factors"]["backbone.activation"] != "identity":
+            (study / name / "run.json").unlink()
+    some = [judge(claim, Evidence(tmp_path / "lesson")).pictures for claim in claims]
+    assert all(picture["lines"] for pictures in some for picture in pictures)
+    assert 0 < sum(map(len, some)) < sum(map(len, whole))
+
+
 @pytest.mark.parametrize(
     ("when", "verdicts", "fits"),
     [("+ -", (SUPPORTED, REFUTED), True), ("+ -?", (SUPPORTED, MIXED), True), ("* *", (MIXED, MIXED), True),

@@ -108,12 +108,14 @@ def choose(lesson: Lesson, names: Sequence[str], is_fast: bool) -> list[Claim]:
     """The claims of these names, or all; of them, with `is_fast`, those that --fast tests.
 
     Raises:
-        ValueError: there is no claim of a name; names the nearest.
+        ValueError: there is no claim of a name, names the nearest; or --fast does not test one that is named.
     """
     known = [claim.id for claim in lesson.claims]
     for name in names:
         if name not in known:
             raise ValueError(f"there is no claim '{name}': {suggest(name, known)}")
+    if is_fast and (slow := [claim.id for claim in lesson.claims if claim.id in names and not claim.fast]):
+        raise ValueError(f"--fast does not test {', '.join(slow)}: leave --fast out, or name others")
     return [claim for claim in lesson.claims if (not names or claim.id in names) and (claim.fast or not is_fast)]
 
 

@@ -9,6 +9,7 @@ from leyden.errors import explain
 from leyden.lesson.claims import Claim, Lesson, choose, read_lesson
 from leyden.lesson.judge import NAME, Evidence, judge, words_of
 from leyden.signals import Signals
+from leyden.study.job import quoted
 
 FAST_SEEDS = "seed=0,1,2"
 PAGE = "lesson.html"
@@ -26,7 +27,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("claims", nargs="*", metavar="claim", help="test these alone (default: all)")
     parser.add_argument("--fast", action="store_true", help="fewer claims and three seeds, in minutes")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)")
-    return parser.parse_args(list(arguments))
+    return parser.parse_args(arguments)
 
 
 def teach(asked: argparse.Namespace, run_study: RunStudy, signals: Signals) -> None:
@@ -56,7 +57,7 @@ def write(
     from leyden.lesson.page import write_page
 
     evidence = Evidence(runs / NAME)
-    judged = [judge(claim, evidence, reasons.get(claim.study)) for claim in lesson.claims]
+    judged = [judge(claim, evidence, reasons.get(claim.study) or reasons.get(claim.id)) for claim in lesson.claims]
     path = runs / NAME / PAGE
     path.parent.mkdir(parents=True, exist_ok=True)
     write_page(lesson, judged, is_fast, path)
@@ -75,7 +76,7 @@ def _run(
     studies = {claim.study: claim for claim in chosen if claim.study}
     for number, (study, claim) in enumerate(studies.items()):
         print(f"\nstudy {number + 1} of {len(studies)}, {study}", flush=True)
-        words = [*words_of(claim), f"runs_dir={asked.runs}", *([FAST_SEEDS] if asked.fast else [])]
+        words = [*words_of(claim), f"runs_dir={quoted(asked.runs)}", *([FAST_SEEDS] if asked.fast else [])]
         try:
             run_study(words)
         except Exception as error:
@@ -85,5 +86,9 @@ def _run(
     for claim in chosen:
         if claim.measure:
             print(f"measuring  {claim.id}", flush=True)
-            with signals.at_once():
-                evidence.measure(claim)
+            try:
+                with signals.at_once():
+                    evidence.measure(claim)
+            except Exception as error:
+                reasons[claim.id] = explain(error)
+                print(f"{claim.id}: {reasons[claim.id]}", flush=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from leyden.doctor.findings import many
 from leyden.lesson.claims import Claim, Contrast
 from leyden.lesson.measurements import OF_RUNS, measure, read_measured
 from leyden.lesson.model import Effect, Measured, Picture, Verdict
@@ -17,6 +16,7 @@ from leyden.report.collect import Collection, Found, collect
 from leyden.report.model import Estimate, Setting
 from leyden.report.settings import fold_seeds
 from leyden.report.statistics import estimate
+from leyden.report.words import many
 from leyden.run import is_study
 from leyden.study.record import DONE, rows_of
 
@@ -43,6 +43,7 @@ class Evidence:
 
     def __init__(self, place: Path) -> None:
         self.place = place
+        self.why: dict[str, str] = {}  # the runs of a study cannot be taken together
         self._read: dict[str, tuple[Collection, list[Setting]] | None] = {}
 
     def study(self, name: str) -> tuple[Collection, list[Setting]] | None:
@@ -56,7 +57,8 @@ class Evidence:
             return None
         try:
             collection = collect([self.place / name])
-        except ValueError:  # nothing has finished
+        except ValueError as error:
+            self.why[name] = str(error)
             return None
         return collection, fold_seeds(collection)
 
@@ -68,19 +70,19 @@ class Evidence:
         left = [row for row in rows if row.status not in (*DONE, "failed")]
         return f"{len(left)} of {len(rows)} runs of study={name} are not finished." if left else None
 
-    def runs_for(self, claim: Claim) -> list[Found]:
-        """The runs that a measurement of trained networks looks at: those with ReLU."""
-        found = self.study(claim.study)
-        if claim.measure not in OF_RUNS or found is None:
+    def _runs_with_relu(self, name: str) -> list[Found]:
+        """The runs of a study that a measurement of trained networks looks at."""
+        found = self.study(name)
+        if found is None:
             return []
         collection, settings = found
         chosen = fitting({"backbone.activation": "relu"}, settings)
         return [collection.by_id[name] for setting in chosen for name in setting["runs"]]
 
     def measure(self, claim: Claim) -> None:
-        """Makes a claim's measurement, where it is not kept."""
-        runs = self.runs_for(claim)
-        if claim.measure and (runs or claim.measure not in OF_RUNS):
+        """Makes a claim's measurement, where it is not kept and there is something to measure."""
+        runs = self._runs_with_relu(claim.study) if claim.measure in OF_RUNS else []
+        if runs or claim.measure not in OF_RUNS:
             measure(claim.measure, self.place / "measured", runs)
 
     def measured(self, claim: Claim) -> Measured | None:
@@ -90,30 +92,42 @@ class Evidence:
 
 
 def judge(claim: Claim, evidence: Evidence, reason: str | None = None) -> Judged:
-    """What is known of a claim; `reason` says why its study could not be run."""
+    """What is known of a claim; `reason` says why its study could not be run, or it not be measured."""
     judged = Judged(claim, command_of(claim))
     found = evidence.study(claim.study) if claim.study else None
     measured = evidence.measured(claim) if claim.measure else None
-    judged.missing = evidence.missing(claim.study) if claim.study else None
-    if judged.missing and reason:
-        judged.missing = f"{judged.missing} {reason[:1].upper()}{reason[1:]}"
-    if claim.measure and measured is None and not judged.missing:
-        judged.missing = "It has not been measured."
     for contrast in claim.contrasts:
         of = _estimate(contrast, found, measured)
         if of is not None:
             judged.effects.append(_effect(contrast, of))
-    judged.pictures = [picture_of(picture, *found) for picture in claim.pictures] if found else []
+    pictures = [picture_of(asked, *found) for asked in claim.pictures] if found else []
+    judged.pictures = [picture for picture in pictures if picture["lines"]]  # none of settings that have not run
     judged.pictures += measured["pictures"] if measured else []
-    if judged.missing:
-        return judged
-    if len(judged.effects) < len(claim.contrasts) or any(effect["verdict"] is None for effect in judged.effects):
-        judged.missing = "Fewer than two seeds have finished in all settings that are compared."
-        return judged
-    judged.verdict = verdict_of_claim([effect["verdict"] for effect in judged.effects])
-    judged.notes = notes_of(claim, [effect["verdict"] for effect in judged.effects], measured)
-    judged.about = _about(found)
+    verdicts = [effect["verdict"] for effect in judged.effects]
+    judged.missing = _missing(claim, evidence, measured, verdicts, reason)
+    if judged.missing is None:
+        judged.verdict = verdict_of_claim(verdicts)
+        judged.notes = notes_of(claim, verdicts, measured)
+        judged.about = _about(found)
     return judged
+
+
+def _missing(
+    claim: Claim,
+    evidence: Evidence,
+    measured: Measured | None,
+    verdicts: Sequence[Verdict | None],
+    reason: str | None,
+) -> str | None:
+    """Why there is no verdict, in words; None where there is one."""
+    told = evidence.missing(claim.study) if claim.study else None
+    if told is None:
+        reason = reason or evidence.why.get(claim.study)
+        if claim.measure and measured is None:
+            told = "It has not been measured."
+        elif len(verdicts) < len(claim.contrasts) or None in verdicts:
+            told = "Fewer than two seeds have finished in all settings that are compared."
+    return f"{told} {reason[:1].upper()}{reason[1:]}" if told and reason else told
 
 
 def notes_of(claim: Claim, verdicts: Sequence[Verdict | None], measured: Measured | None) -> list[str]:

@@ -51,6 +51,23 @@ class Effect(TypedDict):
     verdict: Verdict | None  # None: fewer than two repeats tell no interval
 
 
+def picture_of_lines(
+    title: str,
+    x: str,
+    y: str,
+    lines: Sequence[Line],
+    is_share: bool = False,
+    is_log_x: bool = False,
+    is_log_y: bool = False,
+    is_curve: bool = False,
+) -> Picture:
+    """Lines with what stands above and beside them."""
+    return {
+        "title": title, "x": x, "y": y, "is_share": is_share, "is_log_x": is_log_x, "is_log_y": is_log_y,
+        "is_curve": is_curve, "lines": list(lines),
+    }  # fmt: skip
+
+
 def line(
     name: str,
     xs: list[float] | list[str],

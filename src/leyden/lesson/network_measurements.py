@@ -16,7 +16,7 @@ from leyden.backbones import MLP
 from leyden.build import build_data
 from leyden.data import Digits
 from leyden.heads import LinearHead
-from leyden.lesson.model import Measured, Picture, line, line_of_repeats
+from leyden.lesson.model import Measured, line, line_of_repeats, picture_of_lines
 from leyden.report.collect import Found
 from leyden.report.words import value_in_words
 from leyden.trained import Trained
@@ -43,11 +43,10 @@ def layers() -> Measured:
         miscounted.append(float(abs(counted - sum(parameter.numel() for parameter in network.parameters()))))
     widths = [4.0, 16.0, 64.0, 256.0, 1024.0]
     counts = [float((64 + 1) * width + (width + 1) * width + (width + 1) * NUM_CLASSES) for width in widths]
-    picture: Picture = {
-        "title": "Parameters of two hidden layers between 64 pixels and ten classes", "x": "nodes of each hidden layer",
-        "y": "parameters", "is_share": False, "is_log_x": True, "is_log_y": True, "is_curve": False,
-        "lines": [line("", widths, counts)],
-    }  # fmt: skip
+    picture = picture_of_lines(
+        "Parameters of two hidden layers between 64 pixels and ten classes", "nodes of each hidden layer",
+        "parameters", [line("", widths, counts)], is_log_x=True, is_log_y=True,
+    )  # fmt: skip
     return {"values": {"difference": differences, "miscounted": miscounted}, "figures": {}, "pictures": [picture]}
 
 
@@ -87,11 +86,8 @@ def features(runs: Sequence[Found]) -> Measured:
         shares.append([_nearest_mean(one, labels, data.train_indices, data.test_indices) for one in found])
     names = ["pixels", *[f"hidden layer {1 + number}" for number in range(len(shares[0]) - 1)]]
     columns = [list(column) for column in zip(*shares, strict=True)]
-    picture: Picture = {
-        "title": "Test digits whose nearest class mean is their own", "x": "", "y": "test digits", "is_share": True,
-        "is_log_x": False, "is_log_y": False, "is_curve": False,
-        "lines": [line_of_repeats("", names, columns)],
-    }  # fmt: skip
+    title = "Test digits whose nearest class mean is their own"
+    picture = picture_of_lines(title, "", "test digits", [line_of_repeats("", names, columns)], is_share=True)
     gains = {f"gain {number}": [b - a for a, b in zip(columns[number - 1], column, strict=True)]
              for number, column in enumerate(columns) if number}  # fmt: skip
     return {"values": gains, "figures": {}, "pictures": [picture]}
@@ -112,11 +108,9 @@ def backpropagation() -> Measured:
         measured = (ends[0] - ends[1]) / (2 * STEP)
         errors.append(abs(slope - measured) / max(abs(slope), abs(measured), 1e-3))
     ordered = sorted(errors)
-    picture: Picture = {
-        "title": "Relative difference of the two derivatives", "x": "case, in the order of size", "y": "difference",
-        "is_share": False, "is_log_x": False, "is_log_y": True, "is_curve": False,
-        "lines": [line("", [1.0 + place for place in range(NUM_CASES)], [max(error, 1e-17) for error in ordered])],
-    }  # fmt: skip
+    cases = line("", [1.0 + place for place in range(NUM_CASES)], [max(error, 1e-17) for error in ordered])
+    title = "Relative difference of the two derivatives"
+    picture = picture_of_lines(title, "case, in the order of size", "difference", [cases], is_log_y=True)
     figures = {"largest": value_in_words(ordered[-1], False)}
     return {"values": {"difference": errors}, "figures": figures, "pictures": [picture]}
 
@@ -124,7 +118,7 @@ def backpropagation() -> Measured:
 def descent() -> Measured:
     """Full-batch gradient descent on all digits: how often a step lowers the loss, at a small rate and a large one."""
     images, labels = Digits().load(Path())[:2]
-    pixels = images.flatten(1).float() / 255
+    pixels = images.float() / 255
     shares: dict[str, list[float]] = {"small": [], "large": []}
     lines = []
     for name, rate in (("small", 0.1), ("large", 5.0)):
@@ -135,7 +129,7 @@ def descent() -> Measured:
             optimizer = torch.optim.SGD(network.parameters(), lr=rate)
             path = []
             for _ in range(NUM_STEPS):
-                loss = nn.functional.cross_entropy(network(pixels.view(-1, 1, 8, 8)), labels)
+                loss = nn.functional.cross_entropy(network(pixels), labels)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -144,10 +138,8 @@ def descent() -> Measured:
             shares[name].append(float((np.diff(path) < 0).mean()))
         means = np.mean(losses, axis=0).tolist()
         lines.append(line(f"learning rate {rate:g}", [1.0 + step for step in range(NUM_STEPS)], means))
-    picture: Picture = {
-        "title": "Loss on all digits, mean of five networks", "x": "step", "y": "loss", "is_share": False,
-        "is_log_x": False, "is_log_y": True, "is_curve": True, "lines": lines,
-    }  # fmt: skip
+    title = "Loss on all digits, mean of five networks"
+    picture = picture_of_lines(title, "step", "loss", lines, is_log_y=True, is_curve=True)
     return {"values": shares, "figures": {}, "pictures": [picture]}
 
 

@@ -15,7 +15,7 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from leyden.backbones import CNN, MLP, ResNet, ViT, WideResNet
 from leyden.data import Digits
 from leyden.heads import LinearHead
-from leyden.lesson.model import Line, Measured, Picture, line, line_of_repeats
+from leyden.lesson.model import Measured, line, line_of_repeats, picture_of_lines
 
 NUM_REPEATS = 5
 NUM_PARAMETERS = 200
@@ -61,7 +61,8 @@ def ravine() -> Measured:
             steps[name].append(float(len(heights) - 1))
             if not repeat:
                 lines.append(line(name, [float(step) for step in range(len(heights))], heights))
-    picture = _picture("Height in a valley a hundred times as steep one way", "step", "height", lines, is_log_y=True)
+    title = "Height in a valley a hundred times as steep one way"
+    picture = picture_of_lines(title, "step", "height", lines, is_log_y=True, is_curve=True)
     ratio = [plain / helped for plain, helped in zip(*steps.values(), strict=True)]
     return {"values": {"ratio": ratio}, "figures": {}, "pictures": [picture]}
 
@@ -89,7 +90,7 @@ def adagrad() -> Measured:
     lines = [
         line_of_repeats(way, [*names.values()], [reached[way, name] for name in names]) for way in ("SGD", "AdaGrad")
     ]
-    picture = _picture(f"Test accuracy after {FIT_STEPS} steps", "", "test accuracy", lines, is_share=True)
+    picture = picture_of_lines(f"Test accuracy after {FIT_STEPS} steps", "", "test accuracy", lines, is_share=True)
     return {"values": values, "figures": {}, "pictures": [picture]}
 
 
@@ -116,8 +117,8 @@ def steps_over_time() -> Measured:
     steps = [float(place + 1) for place in places]
     titles = {"steady": "Gradients of one size", "growing": "Gradients that grow a thousandfold"}
     pictures = [
-        _picture(
-            title, "step", "mean size of a step", is_log_x=True, is_log_y=True,
+        picture_of_lines(
+            title, "step", "mean size of a step", is_log_x=True, is_log_y=True, is_curve=True,
             lines=[line(name, steps, [float(sums[kind, name][place]) for place in places]) for name in ways],
         )
         for kind, title in titles.items()
@@ -151,7 +152,9 @@ def adam_limits() -> Measured:
         line(f"from {name}", steps, [max(float(path[place]), 1e-17) for place in places])
         for name, path in paths.items()
     ]
-    picture = _picture("How far Adam's step lies", "step", "relative difference", lines, is_log_x=True, is_log_y=True)
+    picture = picture_of_lines(
+        "How far Adam's step lies", "step", "relative difference", lines, is_log_x=True, is_log_y=True, is_curve=True
+    )
     return {"values": values, "figures": {}, "pictures": [picture]}
 
 
@@ -169,13 +172,13 @@ def memory() -> Measured:
         for name, make in OPTIMIZERS.items():
             optimizer = make(network.parameters())
             optimizer.step()
-            kept[name].append(_values_kept(optimizer) / size)
+            kept[name].append(values_kept(optimizer) / size)
         shares.append(kept["Adam"][-1] * size / (kept["Adam"][-1] * size + 2 * size + activations))
     means = line("", [*kept], [float(np.mean(values)) for values in kept.values()])
     title = f"Adam's share of all that is kept, {BATCH_SIZE} digits a step"
     pictures = [
-        _picture("Values that an optimizer keeps", "", "values per parameter", [means]),
-        _picture(title, "", "share", [line("", [*networks], shares)], is_share=True),
+        picture_of_lines("Values that an optimizer keeps", "", "values per parameter", [means]),
+        picture_of_lines(title, "", "share", [line("", [*networks], shares)], is_share=True),
     ]
     more = [adam - rmsprop for adam, rmsprop in zip(kept["Adam"], kept["RMSprop"], strict=True)]
     told = {name: f"{np.mean(values):.3g}" for name, values in kept.items()}
@@ -212,30 +215,9 @@ def decays() -> Measured:
         line_of_repeats(name, sizes, [[float(each[place]) for each in found] for place in range(4)])
         for name, found in left.items()
     ]
-    picture = _picture(
-        "What a weight has lost after 500 steps",
-        "size of its gradients",
-        "share lost",
-        lines,
-        is_share=True,
-        is_log_x=True,
-    )
+    title = "What a weight has lost after 500 steps"
+    picture = picture_of_lines(title, "size of its gradients", "share lost", lines, is_share=True, is_log_x=True)
     return {"values": values, "figures": {}, "pictures": [picture]}
-
-
-def _picture(
-    title: str,
-    x: str,
-    y: str,
-    lines: Sequence[Line],
-    is_share: bool = False,
-    is_log_x: bool = False,
-    is_log_y: bool = False,
-) -> Picture:
-    return {
-        "title": title, "x": x, "y": y, "is_share": is_share, "is_log_x": is_log_x, "is_log_y": is_log_y,
-        "is_curve": len(lines[0]["xs"]) > 12, "lines": list(lines),
-    }  # fmt: skip
 
 
 def _few(number: int) -> list[int]:
@@ -289,7 +271,10 @@ def _best_accuracy(way: Any, rows: Tensor, labels: Tensor, seed: int) -> float:
 
 
 def _training_step(network: nn.Module) -> int:
-    """Gives a network gradients by one step on digits; how many values its layers kept for it, parameters aside."""
+    """Gives a network gradients by one step on noise of the shape of digits.
+
+    Returns how many values its layers kept for it, parameters aside.
+    """
     parameters = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     kept: dict[int, int] = {}
 
@@ -305,7 +290,7 @@ def _training_step(network: nn.Module) -> int:
     return sum(kept.values())
 
 
-def _values_kept(optimizer: Optimizer) -> int:
+def values_kept(optimizer: Optimizer) -> int:
     """Numbers in its state; counters of steps, one for a whole tensor, are left out."""
     return sum(
         value.numel()

@@ -5,8 +5,6 @@
   const { pictures } = JSON.parse(document.getElementById("numbers").textContent);
   const root = document.documentElement;
   const OPTIONS = { displayModeBar: false, displaylogo: false, responsive: true };
-  const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
-  const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x"];
   const HEIGHT = 300;
 
   function theme() {
@@ -27,23 +25,18 @@
       const colour = colours.series[number % colours.series.length];
       const isNumeric = typeof line.xs[0] === "number";
       const y = charts.scaled(line.means, shown);
-      const [low, high] = [charts.scaled(line.lows, shown), charts.scaled(line.highs, shown)];
       const name = charts.plain(line.name);
-      const errors = {
-        type: "data", symmetric: false, color: colour, thickness: 1.2, width: 4,
-        array: high.map((value, place) => (value === null ? 0 : value - y[place])),
-        arrayminus: low.map((value, place) => (value === null ? 0 : y[place] - value)),
-      };
       // Names of several lines stand side by side, so that their intervals can be told apart.
       const shift = isNamed ? 0.24 * (number / (picture.lines.length - 1) - 0.5) : 0;
       const main = {
         type: "scatter", mode: isNumeric ? (picture.is_curve ? "lines" : "lines+markers") : "markers", name,
         x: isNumeric ? line.xs : line.xs.map((_, place) => place + shift), y,
-        text: line.xs.map((x) => charts.plain(x)), line: { color: colour, width: 2, dash: DASHES[number % DASHES.length] },
-        marker: { color: colour, size: 8, symbol: SYMBOLS[number % SYMBOLS.length] }, showlegend: isNamed,
+        text: line.xs.map((x) => charts.plain(x)), line: { color: colour, width: 2, dash: charts.DASHES[number % charts.DASHES.length] },
+        marker: { color: colour, size: 8, symbol: charts.SYMBOLS[number % charts.SYMBOLS.length] }, showlegend: isNamed,
         hovertemplate: `%{text}<br>${name} %{y:${shown.format}}${shown.suffix}<extra></extra>`,
       };
-      if (!picture.is_curve) return [has(line.lows) ? { ...main, error_y: errors } : main];
+      if (!picture.is_curve) return [has(line.lows) ? { ...main, error_y: charts.errors(line, shown, colour) } : main];
+      const [low, high] = [charts.scaled(line.lows, shown), charts.scaled(line.highs, shown)];
       const inside = line.xs.map((_, place) => place).filter((place) => low[place] !== null && high[place] !== null);
       const band = {
         type: "scatter", mode: "lines", x: [...inside, ...[...inside].reverse()].map((place) => line.xs[place]),

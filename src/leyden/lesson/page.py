@@ -69,13 +69,17 @@ def to_html(lesson: Lesson, judged: Sequence[Judged], is_fast: bool, created: st
 def answer(judged: Sequence[Judged]) -> list[str]:
     """The whole in two sentences: how many claims stand how, and what is still to be run."""
     counts = Counter(one.verdict for one in judged)
-    are = {number: "is" if number == 1 else "are" for number in counts.values()} | {0: "are"}
-    told = [f"{counts[verdict]} {are[counts[verdict]]} {verdict}" for verdict in (SUPPORTED, MIXED, REFUTED)]
+    told = [f"{_are(counts[verdict])} {verdict}" for verdict in (SUPPORTED, MIXED, REFUTED)]
     sentences = [f"Of {len(judged)} claims, {told[0]}, {told[1]} and {told[2]}."]
     if counts[None]:
-        left = f"{counts[None]} {are[counts[None]]} not tested yet"
+        left = f"{_are(counts[None])} not tested yet"
         sentences.append(f"{left}: leyden lesson goes on where it was stopped, and tests them.")
     return sentences
+
+
+def _are(number: int) -> str:
+    """`1 is`, `2 are`."""
+    return f"{number} {'is' if number == 1 else 'are'}"
 
 
 def chance(judged: Sequence[Judged]) -> str:

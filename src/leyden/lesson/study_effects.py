@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from leyden.lesson.claims import METRIC, Contrast, StudyPicture
-from leyden.lesson.model import Line, Picture, line, line_of_estimates
+from leyden.lesson.model import Line, Picture, line, line_of_estimates, picture_of_lines
 from leyden.metric_names import is_percentage
 from leyden.report.collect import Collection, Found
 from leyden.report.curves import bands
@@ -19,9 +19,6 @@ from leyden.report.statistics import difference, estimate
 from leyden.report.words import level_in_words
 
 GAP = "gap"  # training minus validation accuracy
-MOMENTS = ("first", "quarter", "half", "last")  # epochs of a run whose curves a metric may be of
-
-Values = Mapping[Any, float]  # by seed
 
 
 def effect_of(contrast: Contrast, collection: Collection, settings: Sequence[Setting]) -> Estimate | None:
@@ -73,10 +70,8 @@ def picture_of(asked: StudyPicture, collection: Collection, settings: Sequence[S
                 points.append((place, estimate(list(values.values()), resolution(collection.data, asked.metric))))
         if points:
             lines.append(_line(level_in_words(level) if asked.by else "", points, along["is_numeric"]))
-    return {
-        "title": asked.title, "x": asked.along, "y": asked.metric, "is_share": _is_share(asked.metric),
-        "is_log_x": along["is_log"], "is_log_y": False, "is_curve": False, "lines": lines,
-    }  # fmt: skip
+    is_share = _is_share(asked.metric)
+    return picture_of_lines(asked.title, asked.along, asked.metric, lines, is_share, is_log_x=along["is_log"])
 
 
 def fitting(wanted: Mapping[str, Any], settings: Sequence[Setting]) -> list[Setting]:
@@ -100,7 +95,8 @@ def metric_by_seed(setting: Setting, metric: str, collection: Collection) -> dic
 
 def _values_of(
     side: Mapping[str, Any], contrast: Contrast, collection: Collection, settings: Sequence[Setting]
-) -> Values:
+) -> dict[Any, float]:
+    """A side's metric by seed."""
     metric = side.get(METRIC, contrast.metric)
     found = fitting({key: level for key, level in side.items() if key != METRIC}, settings)
     if not found:
@@ -123,6 +119,7 @@ def _value(run: Found, metric: str) -> float | None:
     known = curve[np.isfinite(curve)]
     if not len(known):
         return None
+    # The moments of a run that a metric may be of.
     place = {"first": 0, "quarter": len(known) // 4, "half": len(known) // 2, "last": len(known) - 1}[moment]
     return float(known[place])
 
@@ -148,7 +145,4 @@ def _curves(asked: StudyPicture, collection: Collection, settings: Sequence[Sett
                 name = f"{level} {'training' if metric.startswith('train/') else 'validation'}".strip()
                 lines.append(line(name, [1.0 + epoch for epoch in epochs], band["mean"], band["low"], band["high"]))
     metric = asked.curves[0]
-    return {
-        "title": asked.title, "x": "epoch", "y": metric.split("/")[-1], "is_share": _is_share(metric),
-        "is_log_x": False, "is_log_y": False, "is_curve": True, "lines": lines,
-    }  # fmt: skip
+    return picture_of_lines(asked.title, "epoch", metric.split("/")[-1], lines, _is_share(metric), is_curve=True)

@@ -240,6 +240,8 @@ const charts = (() => {
     };
   }
 
-  // The last ones are tools, which the live page uses too.
-  return { effect, response, labels, interaction, curve, calibration, plain, unit, scaled, axis, layout, faint };
+  // The last ones are tools, which the pages of the live view and of the lesson use too.
+  return {
+    effect, response, labels, interaction, curve, calibration, plain, unit, scaled, axis, layout, faint, errors, DASHES, SYMBOLS,
+  };
 })();
