@@ -17,7 +17,7 @@ BY_HAND = {
     "loss_of_a_guess": math.log(10),
     "place_after_ten_steps": 3 * (1 - 0.8**10),
     "slope_of_right_logit": math.e**2 / (math.e**2 + math.e + 1) - 1,
-    "largest_stable_rate": 2 / 4,
+    "smallest_unstable_rate": 2 / 4,
     "first_step_of_adam": 0.001,
     "hundredth_step_of_adagrad": 0.1 / 100**0.5,
     "first_step_of_rmsprop": 0.01 / (1 - 0.99) ** 0.5,

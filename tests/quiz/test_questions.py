@@ -41,8 +41,8 @@ def test_there_are_forty_questions_over_six_chapters_half_of_them_answered_by_ru
 
 @pytest.mark.parametrize("question", WITH_OPTIONS, ids=named)
 def test_one_option_is_right_and_each_wrong_one_is_explained(question: Question) -> None:
-    assert sum(option.is_right for option in question.options) == 1
-    assert all(option.is_right or option.says for option in question.options)
+    assert sum(option.right for option in question.options) == 1
+    assert all(option.right or option.says for option in question.options)
     assert len({option.text for option in question.options}) == len(question.options) >= 3
     replies = [question.reply(letter) for letter in LETTERS[: len(question.options)]]
     assert sum(reply.is_right for reply in replies) == 1

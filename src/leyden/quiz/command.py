@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from leyden.errors import Interrupted
-from leyden.quiz.listing import Listing
+from leyden.quiz.listing import Listing, as_text
 from leyden.quiz.questions import Chapter, Question, chapter_of, read_chapters
 from leyden.run import write_atomically
 from leyden.signals import Signals
@@ -30,7 +30,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("chapter", nargs="?", type=int, help="1 to 6 (default: all)")
     parser.add_argument("--list", action="store_true", help="list the questions, and what has been answered")
-    return parser.parse_args(list(arguments))
+    return parser.parse_args(arguments)
 
 
 def take(asked: argparse.Namespace, signals: Signals, ask: Ask = input, path: Path = PROGRESS) -> None:
@@ -78,7 +78,7 @@ def _ask_all(chapters: Sequence[Chapter], answered: dict[str, bool], ask: Ask, p
     for chapter in chapters:
         left = [question for question in chapter.questions if not answered.get(question.id)]
         for place, question in enumerate(left, 1):
-            print(f"\n{chapter.title}, {place} of {len(left)}\n{_to_read(question)}")
+            print(f"\n{chapter.title}, {place} of {len(left)}\n{_wrapped(as_text(question))}")
             try:
                 is_right = _ask_one(question, ask)
             except EOFError:
@@ -87,11 +87,6 @@ def _ask_all(chapters: Sequence[Chapter], answered: dict[str, bool], ask: Ask, p
             answered[question.id] = is_right
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(answered, indent=1) + "\n")
-
-
-def _to_read(question: Question) -> str:
-    text = repr(Listing(Chapter(0, "", [question])))
-    return _wrapped(text.split("\n\n", 1)[1].removeprefix("1. "))
 
 
 def _wrapped(text: str) -> str:

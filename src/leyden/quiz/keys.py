@@ -13,6 +13,7 @@ from leyden.augment import PaddedCrop
 from leyden.backbones import MLP
 from leyden.data import Digits, ImageDataModule
 from leyden.heads import LinearHead
+from leyden.lesson.optimizer_measurements import values_kept
 from leyden.report.statistics import estimate
 
 NUM_CLASSES = 10
@@ -20,8 +21,7 @@ NUM_CLASSES = 10
 
 def mlp_parameters(width: int = 64) -> float:
     """Parameters of the MLP and its head on digits."""
-    network = nn.Sequential(MLP(1, 8, width=width), LinearHead(width, NUM_CLASSES))
-    return float(sum(parameter.numel() for parameter in network.parameters()))
+    return float(sum(parameter.numel() for parameter in _mlp(width).parameters()))
 
 
 def node_output() -> float:
@@ -74,11 +74,11 @@ def slope_of_right_logit() -> float:
     return float(logits.grad[0, 0])
 
 
-def largest_stable_rate() -> float:
+def smallest_unstable_rate() -> float:
     """The first of many rates at which a step from 1 comes no nearer to 0."""
     rates = np.arange(1, 1001) / 1000
     left = np.abs(1 - rates * 4)  # of w, whose slope is 4 w
-    return float(rates[int(np.argmax((left >= 1 - 1e-9) & (rates > 0.25)))])
+    return float(rates[int(np.argmax(left >= 1 - 1e-9))])
 
 
 def first_step_of_adam() -> float:
@@ -103,12 +103,11 @@ def terminal_step_of_momentum() -> float:
 
 def numbers_that_adam_keeps() -> float:
     """Elements of its state for the network of `mlp_parameters`, counters of steps aside."""
-    network = nn.Sequential(MLP(1, 8, width=64), LinearHead(64, NUM_CLASSES))
+    network = _mlp()
     optimizer = Adam(network.parameters())
     network(torch.zeros(1, 1, 8, 8)).sum().backward()
     optimizer.step()
-    states = (value for state in optimizer.state.values() for value in state.values())
-    return float(sum(value.numel() for value in states if value.ndim))
+    return float(values_kept(optimizer))
 
 
 def hundredth_step_on_a_swing() -> float:
@@ -156,7 +155,8 @@ def views_of_a_square() -> float:
 
 def places_of_a_crop() -> float:
     """Windows of 28 pixels in an image padded by `PaddedCrop(4)`."""
-    padded = torch.zeros(28 + 2 * PaddedCrop(padding=4).padding, 28 + 2 * PaddedCrop(padding=4).padding)
+    side = 28 + 2 * PaddedCrop(padding=4).padding
+    padded = torch.zeros(side, side)
     return float(padded.unfold(0, 28, 1).unfold(1, 28, 1).shape[:2].numel())
 
 
@@ -219,6 +219,10 @@ def _digits(labels_per_class: int | None = None) -> ImageDataModule:
     return data
 
 
+def _mlp(width: int = 64) -> nn.Sequential:
+    return nn.Sequential(MLP(1, 8, width=width), LinearHead(width, NUM_CLASSES))
+
+
 def _convolution() -> nn.Conv2d:
     convolution = nn.Conv2d(1, 1, 3, padding=1, bias=False)
     nn.init.ones_(convolution.weight)
@@ -259,7 +263,7 @@ KEYS: Mapping[str, Callable[[], float]] = {
     key.__name__: key
     for key in (
         mlp_parameters, node_output, field_of_three, field_after_pooling, softmax_of_first, steps_of_training,
-        loss_of_a_guess, place_after_ten_steps, slope_of_right_logit, largest_stable_rate, first_step_of_adam,
+        loss_of_a_guess, place_after_ten_steps, slope_of_right_logit, smallest_unstable_rate, first_step_of_adam,
         hundredth_step_of_adagrad, first_step_of_rmsprop, terminal_step_of_momentum, numbers_that_adam_keeps,
         hundredth_step_on_a_swing, parameters_for_each_label, kept_by_dropout, weight_after_sgd_decay,
         weight_after_adamw, weight_after_adam_l2, labelled_images, views_of_a_square, places_of_a_crop,

@@ -12,7 +12,7 @@ class Listing:
         self.chapter = chapter
 
     def __repr__(self) -> str:
-        questions = [f"{place}. {_as_text(one)}" for place, one in enumerate(self.chapter.questions, 1)]
+        questions = [f"{place}. {as_text(one)}" for place, one in enumerate(self.chapter.questions, 1)]
         return "\n\n".join([f"{self.chapter.number}. {self.chapter.title}", *questions])
 
     def _repr_html_(self) -> str:
@@ -29,7 +29,8 @@ def show(chapter: int) -> Listing:
     return Listing(chapter_of(chapter))
 
 
-def _as_text(question: Question) -> str:
+def as_text(question: Question) -> str:
+    """A question with its options, or with how to find its number."""
     options = [f"   {LETTERS[place]}) {option.text}" for place, option in enumerate(question.options)]
     return "\n".join([question.asks, *options, *([f"   find it by: {question.run}"] if question.run else [])])
 
@@ -37,7 +38,7 @@ def _as_text(question: Question) -> str:
 def _as_html(question: Question) -> str:
     options = "".join(f"<li>{escape(option.text)}</li>" for option in question.options)
     choices = f'<ol type="a">{options}</ol>' if options else f"<p>Find it by: <code>{escape(question.run)}</code></p>"
-    wrong = [(option.text, option.says) for option in question.options if not option.is_right]
+    wrong = [(option.text, option.says) for option in question.options if not option.right]
     wrong += [(f"{mistake.answer:.6g}", mistake.says) for mistake in question.mistakes]
     said = "".join(f"<li>{escape(text)} {escape(says)}</li>" for text, says in wrong)
     why = f"<p>{escape(question.says)}</p>" if question.says else ""

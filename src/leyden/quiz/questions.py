@@ -19,8 +19,8 @@ class Option(NamedTuple):
     """An answer to choose; `says` is what a wrong one has overlooked."""
 
     text: str
-    is_right: bool
-    says: str
+    right: bool = False
+    says: str = ""
 
 
 class Mistake(NamedTuple):
@@ -53,7 +53,7 @@ class Question:
     def answer(self) -> str:
         """What is right: the letter and text of an option, or the number."""
         if self.options:
-            place = next(place for place, option in enumerate(self.options) if option.is_right)
+            place = next(place for place, option in enumerate(self.options) if option.right)
             return f"{LETTERS[place]}) {self.options[place].text}"
         return f"{self.number():.6g}"
 
@@ -90,7 +90,7 @@ class Question:
         if len(letter) != 1 or letter not in letters:
             raise ValueError(f"{letter}: expected one of {', '.join(letters)}")
         chosen = self.options[letters.index(letter)]
-        return Reply(chosen.is_right, chosen.says)
+        return Reply(chosen.right, chosen.says)
 
     def _is_near(self, value: float, number: float) -> bool:
         return math.isclose(value, number, rel_tol=self.tolerance, abs_tol=EXACT)
@@ -130,7 +130,7 @@ def chapter_of(number: int) -> Chapter:
 
 
 def _question(identity: str, content: Mapping[str, Any]) -> Question:
-    options = [Option(one["text"], one.get("right", False), one.get("says", "")) for one in content.get("options", ())]
+    options = [Option(**one) for one in content.get("options", ())]
     random.Random(identity).shuffle(options)  # the same in every session, and right ones in all places
     mistakes = [Mistake(float(one["answer"]), one["says"]) for one in content.get("mistakes", ())]
     return Question(**{**content, "id": identity, "options": options, "mistakes": mistakes})
