@@ -25,8 +25,10 @@ from benchmarks import (
     studies,
     transfer,
 )
-from benchmarks.measure import REPEATS, RESULTS, Line, compare, in_turn, is_asked_for, show
+from benchmarks.measure import REPEATS, RESULTS, Line, compare, figure, in_turn, is_asked_for, show
 from benchmarks.networks import CNN, DIGITS, EXACT, LOGGING, MLP, MLP_B64, QUIET, RESNET, SAVING, Case
+
+NO_GROWTH = "no growth; the ratio is the difference"
 
 Maker = Callable[[], Line | Iterator[Line]]
 
@@ -172,7 +174,7 @@ def whole_processes() -> Iterator[tuple[str, Maker]]:
         compare, measure=partial(in_turn, processes.config_seconds, hydra), unit="s", target=3, at_most=True,
         against="python -c 'import hydra'",
     )  # fmt: skip
-    yield "memory: growth from epoch 5 to epoch 50", growth
+    yield "memory: growth from epoch 5 to epoch 50", partial(growth, processes.memory_growth, 10)
     yield "memory: peak, Fashion-MNIST, MLP", peak
 
 
@@ -192,7 +194,7 @@ def whole_studies() -> Iterator[tuple[str, Maker]]:
         against="one at a time",
     )  # fmt: skip
     yield "study: plan of 1,000 runs", thousand
-    yield "memory: growth of a study from 10 to 200 runs", growth_of_study
+    yield "memory: growth of a study from 10 to 200 runs", partial(growth, studies.growth_of_the_parent, 20)
 
 
 def files() -> Iterator[tuple[str, Maker]]:
@@ -220,9 +222,8 @@ def files() -> Iterator[tuple[str, Maker]]:
 def memory(measure: Callable[[], tuple[float, float]], name: str) -> Iterator[Line]:
     """MiB at the highest above imports, and MiB gained over epochs."""
     peak, grown = measure()
-    against = "imports; the ratio is the difference"
-    yield Line(f"{name}, peak", peak, 0.0, "MiB", peak, 500, True, against)
-    yield Line(f"{name}, growth", grown, 0.0, "MiB", grown, 10, True, "no growth; the ratio is the difference")
+    yield figure(f"{name}, peak", peak, "MiB", 500, "imports; the ratio is the difference")
+    yield figure(f"{name}, growth", grown, "MiB", 10, NO_GROWTH)
 
 
 def fine_tuning() -> Iterator[tuple[str, Maker]]:
@@ -262,28 +263,21 @@ def after_training() -> Iterator[tuple[str, Maker]]:
         compare, measure=answering.predict_speeds, unit="images/s", target=0.95,
         against="a DataLoader with 2 workers and the network, no table",
     )  # fmt: skip
-    yield f"predict: memory, from 5,000 to {answering.NUM_SMALL:,} images", growth_of_predict
+    yield f"predict: memory, from 5,000 to {answering.NUM_SMALL:,} images", partial(
+        growth, answering.growth_of_predict, 10
+    )  # fmt: skip
     yield f"serve: lite0, {answering.NUM_CLIENTS} clients", serving
-
-
-def growth_of_predict(name: str) -> Line:
-    """MiB gained, against none."""
-    value = answering.growth_of_predict()
-    return Line(name, value, 0.0, "MiB", value, 10, True, "no growth; the ratio is the difference")
 
 
 def serving(name: str) -> Iterator[Line]:
     """Throughput against the bare network, and the slowest requests against those of a queue that it empties."""
-    speeds, slowest, bare = (statistics.median(side) for side in zip(*_times(answering.serve_figures), strict=True))
+    figures = [answering.serve_figures() for _ in range(REPEATS)]
+    speeds, slowest, bare = (statistics.median(side) for side in zip(*figures, strict=True))
     against = "the network alone, on batches of 32 in memory"
     yield Line(f"{name}, throughput", speeds, bare, "images/s", speeds / bare, 0.8, False, against)
     ideal = answering.NUM_CLIENTS / bare
     against = "what 64 images take the network alone; no request failed"
     yield Line(f"{name}, p99", slowest, ideal, "s", slowest / ideal, 2, True, against)
-
-
-def _times(measure: Callable[[], tuple[float, ...]]) -> list[tuple[float, ...]]:
-    return [measure() for _ in range(REPEATS)]
 
 
 def exported() -> Iterator[tuple[str, Maker]]:
@@ -305,18 +299,17 @@ def whole_reports() -> Iterator[tuple[str, Maker]]:
 def small_report(name: str) -> Line:
     """Seconds."""
     seconds = statistics.median(reports.small_report() for _ in range(REPEATS))
-    return Line(name, seconds, 0.0, "s", seconds, 3, True, "nothing; the ratio is the figure")
+    return figure(name, seconds, "s", 3)
 
 
 def large_report(name: str) -> Iterator[Line]:
     """Seconds, MiB, MB and seconds in Chromium."""
     seconds, peak, size, shown = reports.large_report()
-    against = "nothing; the ratio is the figure"
-    yield Line(f"{name}, written", seconds, 0.0, "s", seconds, 20, True, against)
-    yield Line(f"{name}, peak memory", peak, 0.0, "MiB", peak, 1024, True, against)
-    yield Line(f"{name}, size of the page", size, 0.0, "MB", size, 12, True, against)
+    yield figure(f"{name}, written", seconds, "s", 20)
+    yield figure(f"{name}, peak memory", peak, "MiB", 1024)
+    yield figure(f"{name}, size of the page", size, "MB", 12)
     if shown is not None:
-        yield Line(f"{name}, shown in Chromium", shown, 0.0, "s", shown, 3, True, against)
+        yield figure(f"{name}, shown in Chromium", shown, "s", 3)
 
 
 def overhead(extra: list[str], target: float, name: str) -> Line:
@@ -329,27 +322,19 @@ def overhead(extra: list[str], target: float, name: str) -> Line:
 def thousand(name: str) -> Iterator[Line]:
     """Seconds and MiB of a plan; seconds of the command when all its runs are finished."""
     seconds, grown, again = studies.plan_of_a_thousand()
-    against = "nothing; the ratio is the figure"
-    yield Line(f"{name}, composed and checked", seconds, 0.0, "s", seconds, 20, True, against)
-    yield Line(f"{name}, memory", grown, 0.0, "MiB", grown, 200, True, against)
-    yield Line(f"{name}, all finished", again, 0.0, "s", again, 20, True, against)
+    yield figure(f"{name}, composed and checked", seconds, "s", 20)
+    yield figure(f"{name}, memory", grown, "MiB", 200)
+    yield figure(f"{name}, all finished", again, "s", 20)
 
 
-def growth_of_study(name: str) -> Line:
-    """MiB that the parent gains, against none."""
-    value = studies.growth_of_the_parent()
-    return Line(name, value, 0.0, "MiB", value, 20, True, "no growth; the ratio is the difference")
-
-
-def growth(name: str) -> Line:
+def growth(measure: Callable[[], float], most: float, name: str) -> Line:
     """MiB gained, against none."""
-    value = processes.memory_growth()
-    return Line(name, value, 0.0, "MiB", value, 10, True, "no growth; the ratio is the difference")
+    return figure(name, measure(), "MiB", most, NO_GROWTH)
 
 
 def peak(name: str) -> Line:
     """MiB above imports and data."""
-    ours, reference = processes.peak_of_training("fashion_mnist"), processes.peak_of_imports_and_data()
+    ours, reference = processes.peak_of_training(), processes.peak_of_imports_and_data()
     return Line(
         name, ours, reference, "MiB", ours - reference, 250, True, "imports and data; the ratio is the difference"
     )

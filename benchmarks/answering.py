@@ -7,7 +7,6 @@ import re
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.image_files import NUM_WORKERS, PATHS, jpegs
+from benchmarks.image_files import NUM_WORKERS, jpegs
 from benchmarks.measure import threads
+from benchmarks.processes import ENVIRONMENT, LEYDEN, said_by, said_by_program
 from leyden.hardware import keep_freed_memory
 from leyden.predict.answers import Answering
 from leyden.predict.command import write
@@ -67,12 +67,11 @@ def a_run(photos: Path, *words: str) -> Iterator[Path]:
     """The directory of a run that has hardly trained, on a few of the images."""
     with tempfile.TemporaryDirectory() as directory:
         command = [
-            sys.executable, "-m", "leyden", "train", "data=image_folder", f"data.root={photos}", "epochs=1",
+            *LEYDEN, "train", "data=image_folder", f"data.root={photos}", "epochs=1",
             "batch_size=4", "data.labels_per_class=4", "data.validation_fraction=0.1", "data.cache=none", "logger=csv",
             "pictures=false", "trainer=cpu", f"hydra.run.dir={directory}/run", *words,
         ]  # fmt: skip
-        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": PATHS}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        said_by(*command)
         yield Path(directory, "run")
 
 
@@ -109,13 +108,10 @@ def predict_speeds() -> tuple[float, float]:
 def growth_of_predict() -> float:
     """MiB gained from a tenth of many small images to the last, workers included."""
     with jpegs(200, (96, 72)) as photos, a_run(photos, "backbone=mlp", "data.source.image_size=32") as run:
-        program = run / "program.py"
-        program.write_text(MEMORY_OF_ANSWERS)
-        command = [sys.executable, str(program), str(run), str(photos), str(run / "answers.csv"), str(NUM_SMALL)]
-        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": PATHS}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        early, late = re.findall(r"measured (\S+) (\S+)", done.stdout)[0]
-        return float(late) - float(early)
+        answers = str(run / "answers.csv")
+        said = said_by_program(MEMORY_OF_ANSWERS, str(run), str(photos), answers, str(NUM_SMALL))
+    early, late = re.findall(r"measured (\S+) (\S+)", said)[0]
+    return float(late) - float(early)
 
 
 def serve_figures() -> tuple[float, float, float]:
@@ -150,8 +146,8 @@ def bare_speed(network: Trained, images: Tensor) -> float:
 @contextlib.contextmanager
 def served(run: Path) -> Iterator[int]:
     """The port of `leyden serve`, a process of its own."""
-    command = [sys.executable, "-m", "leyden", "serve", f"run={run}", "port=0", f"max_batch={SERVED_BATCH}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": PATHS}) as one:
+    command = [*LEYDEN, "serve", f"run={run}", "port=0", f"max_batch={SERVED_BATCH}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as one:
         assert one.stdout is not None
         try:
             yield int(re.findall(r":(\d+)/", one.stdout.readline())[0])

@@ -20,12 +20,11 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchmarks.measure import machine
+from benchmarks.measure import REPEATS, machine
+from benchmarks.processes import MEBIBYTE
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "dependencies.md"
-REPEATS = 3
-MEBIBYTE = 2**20
 FOR_WORK_ON_LEYDEN = ("test", "bench", "mutation")  # extras that want what others do, and tools of their own
 
 

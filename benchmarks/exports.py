@@ -1,9 +1,7 @@
 """Networks written as ONNX: ONNX Runtime against PyTorch on one thread, both from bytes to logits."""
 
 import copy
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.image_files import PATHS
+from benchmarks.processes import said_by
 from leyden.augment import Augmentation
 from leyden.backbones import CNN, TimmBackbone
 from leyden.data.facts import DataFacts
@@ -35,11 +33,8 @@ PROGRAM = "import sys; from benchmarks.exports import measure; measure(sys.argv[
 
 def speeds(network: str, batch_size: int) -> tuple[float, float]:
     """Images per second of ONNX Runtime and of PyTorch, in a process of its own with one thread."""
-    command = [sys.executable, "-c", PROGRAM, network, str(batch_size)]
-    environment = os.environ | {"PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    ours, reference = map(float, done.stdout.split()[-2:])
+    said = said_by(sys.executable, "-c", PROGRAM, network, str(batch_size), OMP_NUM_THREADS="1")
+    ours, reference = map(float, said.split()[-2:])
     return ours, reference
 
 

@@ -7,10 +7,7 @@ scikit-learn's two photographs.
 import contextlib
 import functools
 import itertools
-import os
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +25,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from benchmarks.measure import threads
+from benchmarks.processes import said_by_program
 from leyden.augment import Augmentation, HorizontalFlip, PaddedCrop, VerticalFlip
 from leyden.data import Files, ImageDataModule
 from leyden.data.image_file import read_image
@@ -37,7 +35,6 @@ from leyden.hardware import keep_freed_memory
 IMAGE_SIZE, BATCH_SIZE, NUM_WORKERS, MARGIN = 224, 64, 2, 1.07
 NUM_JPEGS, NUM_DISTINCT = 10_000, 200
 SMALL_BATCH, NUM_STEPS = 16, 12  # of the network, which takes a second for a step
-PATHS = os.pathsep.join(path for path in sys.path if path)  # where another process finds what this one has found
 NUM_CORES = 2
 MEAN = STD = (0.5, 0.5, 0.5)  # of the others, which see colours
 
@@ -252,11 +249,10 @@ import psutil
 import torch, pytorch_lightning, leyden.train
 import torchvision, timm.data
 from benchmarks import image_files
+from benchmarks.processes import highest
 def sizes():
     process = psutil.Process()
     return [p.memory_info().rss - p.memory_info().shared for p in [process, *process.children(recursive=True)]]
-def high():
-    return int(next(l.split()[1] for l in open("/proc/self/status") if l.startswith("VmHWM"))) / 1024
 if __name__ == "__main__":
     imports = psutil.Process().memory_info().rss / 2**20
     image_files.IMAGE_SIZE = image_files.Photographs.image_size = int(sys.argv[4])
@@ -270,20 +266,16 @@ if __name__ == "__main__":
         for batch in loader:
             pass
         resident.append(sum(sizes()) / 2**20)
-    print("measured", high() - imports, resident[-1] - resident[1])
+    print("measured", highest() - imports, resident[-1] - resident[1])
 """
 
 
 def memory(directory: Path, cache: str, image_size: int, num_epochs: int) -> tuple[float, float]:
     """MiB above the imports at the highest, and MiB gained from the second epoch to the last, workers included."""
     with tempfile.TemporaryDirectory() as cached:
-        program = Path(cached, "program.py")
-        program.write_text(MEMORY_OF_EPOCHS)
-        command = [sys.executable, str(program), str(directory), cache, cached, str(image_size), str(num_epochs)]
-        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": PATHS}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        peak, growth = re.findall(r"measured (\S+) (\S+)", done.stdout)[0]
-        return float(peak), float(growth)
+        said = said_by_program(MEMORY_OF_EPOCHS, str(directory), cache, cached, str(image_size), str(num_epochs))
+    peak, growth = re.findall(r"measured (\S+) (\S+)", said)[0]
+    return float(peak), float(growth)
 
 
 def memory_of_uncached_jpegs() -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """The references: a bare PyTorch loop, equally tuned; the loop of tutorials; and the usual template.
 
-Each yields once it is set up and after every block of a case's steps.
+All but the usual template yield once they are set up and after every block of a case's steps.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -59,7 +60,7 @@ def cosine(optimizer: torch.optim.Optimizer, num_steps: int) -> LambdaLR:
 def images_and_labels(case: Case) -> tuple[Tensor, Tensor]:
     """As many uint8 images as the run has for training."""
     source = RandomImages(case.image_size, (case.num_steps + 1) * case.batch_size)
-    images, labels = source.load(None)[:2]  # type: ignore[arg-type]
+    images, labels = source.load(Path())[:2]
     return images, labels
 
 
@@ -175,11 +176,11 @@ def _serve_run(
         pipe.send("ready")
         pipe.recv()
 
-    with built(case, *overrides) as (classifier, trainer, _), contextlib.redirect_stdout(io.StringIO()):
+    with built(case, *overrides) as (classifier, trainer, data), contextlib.redirect_stdout(io.StringIO()):
         prepare(classifier, trainer)
         turns = pl.callbacks.LambdaCallback(on_train_start=begin, on_train_batch_end=take_turns)
         trainer.callbacks += without_empty_hooks([turns])
-        trainer.fit(classifier, datamodule=trainer.benchmark_data)
+        trainer.fit(classifier, datamodule=data)
 
 
 def nothing(case: Case) -> Generator[None]:

@@ -63,6 +63,11 @@ def compare(
     return Line(name, medians[0], medians[1], unit, ratio, target, at_most, against)
 
 
+def figure(name: str, value: float, unit: str, most: float, against: str = "nothing; the ratio is the figure") -> Line:
+    """A row that has no reference: a figure, and what it may be at the most."""
+    return Line(name, value, 0.0, unit, value, most, True, against)
+
+
 def in_turn(ours: Callable[[], float], reference: Callable[[], float]) -> tuple[float, float]:
     """Both sides, one after the other."""
     return ours(), reference()

@@ -25,7 +25,7 @@ from leyden.build import (
 from leyden.callbacks import Layers
 from leyden.classifier import ImageClassifier
 from leyden.config import Origin, compose
-from leyden.data import Images
+from leyden.data import ImageDataModule, Images
 from leyden.data.sources import Task, official_parts
 from leyden.hardware import choose_precision
 from leyden.loggers import begin, finish
@@ -157,8 +157,8 @@ class Muted(Callback):
 
 
 @contextlib.contextmanager
-def built(case: Case, *overrides: str) -> Iterator[tuple[ImageClassifier, Trainer, DictConfig]]:
-    """The classifier and trainer of a run with all its logging, in a directory of its own."""
+def built(case: Case, *overrides: str) -> Iterator[tuple[ImageClassifier, Trainer, ImageDataModule]]:
+    """The classifier, trainer and data of a run with all its logging, in a directory of its own."""
     with tempfile.TemporaryDirectory() as directory:
         config = case.config(*overrides)
         if config.logger:
@@ -171,16 +171,15 @@ def built(case: Case, *overrides: str) -> Iterator[tuple[ImageClassifier, Traine
         loggers = build_loggers(config, Path(directory))
         callbacks = build_callbacks(config, data, RunRecord(Path(directory), []), Origin(), Signals())
         trainer = build_trainer(config, "cpu", precision, callbacks, loggers)
-        trainer.benchmark_data = data
         try:
-            yield classifier, trainer, config
+            yield classifier, trainer, data
         finally:
             finish(loggers, {"run_id": RUN_ID, "status": "finished"})
 
 
 def speeds(case: Case, reference: Callable[[Case], Generator[None]], *overrides: str) -> tuple[float, float]:
     """Images per second through the Trainer, all logging included, and of a reference: of a median pair of blocks."""
-    with built(case, *overrides) as (classifier, trainer, _), contextlib.redirect_stdout(io.StringIO()):
+    with built(case, *overrides) as (classifier, trainer, data), contextlib.redirect_stdout(io.StringIO()):
         begin(trainer.loggers, RUN_ID)
         time.sleep(SECONDS_FOR_WANDB_TO_SETTLE)
         their_blocks = reference(case)
@@ -188,7 +187,7 @@ def speeds(case: Case, reference: Callable[[Case], Generator[None]], *overrides:
         interleaved = Interleaved(case, their_blocks)
         trainer.callbacks += without_empty_hooks([interleaved])
         with contextlib.closing(their_blocks):
-            trainer.fit(classifier, datamodule=trainer.benchmark_data)
+            trainer.fit(classifier, datamodule=data)
     assert len(interleaved.seconds) == case.num_blocks
     ours, theirs = sorted(interleaved.seconds, key=lambda pair: pair[0] / pair[1])[case.num_blocks // 2]
     return case.images_per_second(ours), case.images_per_second(theirs)
@@ -197,11 +196,11 @@ def speeds(case: Case, reference: Callable[[Case], Generator[None]], *overrides:
 def speeds_with_and_without_logging(case: Case, *overrides: str) -> tuple[float, float]:
     """Images per second while a run logs, and while it does not: of a median pair of neighbouring blocks."""
     muted = Muted(case)
-    with built(case, *overrides) as (classifier, trainer, _), contextlib.redirect_stdout(io.StringIO()):
+    with built(case, *overrides) as (classifier, trainer, data), contextlib.redirect_stdout(io.StringIO()):
         begin(trainer.loggers, RUN_ID)
         time.sleep(SECONDS_FOR_WANDB_TO_SETTLE)
         trainer.callbacks += without_empty_hooks([muted])
-        trainer.fit(classifier, datamodule=trainer.benchmark_data)
+        trainer.fit(classifier, datamodule=data)
     pairs = sorted(zip(*muted.seconds, strict=True), key=lambda pair: pair[0] / pair[1])
     logging, bare = pairs[len(pairs) // 2]
     return case.images_per_second(logging), case.images_per_second(bare)

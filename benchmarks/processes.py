@@ -1,6 +1,7 @@
 """What a whole process costs: time to the first step, time to print the config, memory."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,14 +11,41 @@ from pathlib import Path
 import psutil
 
 LEYDEN = [sys.executable, "-m", "leyden"]
-QUIET = {"stdout": subprocess.DEVNULL, "check": True}
+# Another process finds what this one has found.
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 MEBIBYTE = 2**20
+
+
+def quietly(*command: str, cwd: Path | None = None) -> None:
+    """Runs a command without what it prints."""
+    subprocess.run(command, cwd=cwd, stdout=subprocess.DEVNULL, check=True)
+
+
+def said_by(*command: str, **environment: str) -> str:
+    """What a command prints; where it fails, an AssertionError has its errors."""
+    done = subprocess.run(command, env=ENVIRONMENT | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def said_by_program(code: str, *arguments: str) -> str:
+    """The same of Python code in a file, where processes that it starts find it."""
+    with tempfile.TemporaryDirectory() as directory:
+        program = Path(directory, "program.py")
+        program.write_text(code)
+        return said_by(sys.executable, str(program), *arguments)
+
+
+def highest() -> float:
+    """MiB that this process has held at the most."""
+    with open("/proc/self/status") as status:
+        return int(next(line.split()[1] for line in status if line.startswith("VmHWM"))) / 1024
 
 
 def seconds(*command: str) -> float:
     """Wall time of a command."""
     begin = time.perf_counter()
-    subprocess.run(command, **QUIET)  # type: ignore[call-overload]
+    quietly(*command)
     return time.perf_counter() - begin
 
 
@@ -103,13 +131,13 @@ def peak_mebibytes(code: str, *arguments: str) -> float:
     return int(done.stdout.split()[-1]) / 1024  # from KiB
 
 
-def peak_of_training(data: str) -> float:
+def peak_of_training() -> float:
     """An epoch of Fashion-MNIST through an MLP."""
     with tempfile.TemporaryDirectory() as directory:
         places = [f"hydra.run.dir={directory}/run", f"logger.directory={directory}"]
         settings = ["backbone=mlp", "epochs=1", "batch_size=256", "callbacks.progress=null"]
         code = "from leyden.__main__ import main; assert main() == 0"
-        return peak_mebibytes(code, "train", f"data={data}", *settings, *places)
+        return peak_mebibytes(code, "train", "data=fashion_mnist", *settings, *places)
 
 
 def peak_of_imports_and_data() -> float:

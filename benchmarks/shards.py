@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +70,9 @@ def alone(directory: Path) -> float:
     return NUM_SHARDS * IMAGES_PER_SHARD / (time.perf_counter() - begin)
 
 
-def _decode(shards: Sequence[Path], barrier: multiprocessing.Barrier) -> None:  # type: ignore[valid-type]
+def _decode(shards: Sequence[Path], barrier: Barrier) -> None:
     torch.set_num_threads(1)
-    barrier.wait()  # type: ignore[attr-defined]
+    barrier.wait()
     for shard in shards:
         with tarfile.open(shard) as tar:
             for member in tar:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.processes import LEYDEN, MEBIBYTE, QUIET
+from benchmarks.processes import LEYDEN, MEBIBYTE, quietly
 
 # About a second each on two cores of an AMD EPYC; more epochs of it without checkpoints, which are written after each.
 RUN = ["backbone=mlp", "epochs=10"]
@@ -24,7 +24,7 @@ class FinishedStudy:
 
     def __init__(self, directory: Path, num_runs: int, *arguments: str) -> None:
         command = [*LEYDEN, "train", "-m", "study=bench", f"seed=range({num_runs})", *RUN, *arguments]
-        subprocess.run(command, cwd=directory, **QUIET)  # type: ignore[call-overload]
+        quietly(*command, cwd=directory)
         paths = sorted(directory.glob("runs/*/bench/*/run.json"), key=lambda path: path.stat().st_mtime)
         assert len(paths) == num_runs
         self.ends = [path.stat().st_mtime for path in paths]
@@ -49,7 +49,7 @@ def runs_per_second_and_with_fresh_interpreters() -> tuple[float, float]:
         ours = FinishedStudy(Path(directory), NUM_FRESH_RUNS * 2, "jobs=1").seconds_per_run
         begin = time.perf_counter()
         for seed in range(NUM_FRESH_RUNS):
-            subprocess.run([*LEYDEN, "train", *RUN, f"seed={seed}"], cwd=directory, **QUIET)  # type: ignore[call-overload]
+            quietly(*LEYDEN, "train", *RUN, f"seed={seed}", cwd=Path(directory))
         return 1 / ours, NUM_FRESH_RUNS / (time.perf_counter() - begin)
 
 
@@ -88,9 +88,8 @@ def plan_of_a_thousand() -> tuple[float, float, float]:
         command = [LEYDEN[0], "-c", PLAN, *THOUSAND, "plan=true"]
         done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
         words = next(line for line in done.stdout.splitlines() if line.startswith("measured")).split()
-        subprocess.run(
-            [*LEYDEN, "train", *THOUSAND[2:4], "logger=csv", "pictures=false", "hydra.run.dir=one"], cwd=place, **QUIET
-        )  # type: ignore[call-overload]
+        one = [*THOUSAND[2:4], "logger=csv", "pictures=false", "hydra.run.dir=one"]
+        quietly(*LEYDEN, "train", *one, cwd=place)
         for identity in words[3:]:
             run = place / "runs" / "digits_mlp" / "thousand" / identity
             run.mkdir(parents=True)
@@ -98,7 +97,7 @@ def plan_of_a_thousand() -> tuple[float, float, float]:
                 shutil.copy(place / "one" / name, run / name)
         (place / "runs" / "digits_mlp" / "thousand" / "report.html").touch()  # as a finished study has one
         begin = time.perf_counter()
-        subprocess.run([*LEYDEN, "train", *THOUSAND], cwd=place, **QUIET)  # type: ignore[call-overload]
+        quietly(*LEYDEN, "train", *THOUSAND, cwd=place)
         return float(words[1]), float(words[2]), time.perf_counter() - begin
 
 
