@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from leyden.data import Digits, FashionMNIST, ImageDataModule, ImageFolder, Images
+from leyden.data.features import Features
 from leyden.data.sources import TEST, Task
 
 WriteDigits = Callable[..., Path]
@@ -232,6 +233,19 @@ def test_weights_say_how_often_an_image_is_drawn() -> None:
     data.setup("fit")
     drawn = torch.cat([batch.indices for batch in data.train_dataloader()])
     assert int(drawn.min()) >= 200
+
+
+def test_weights_stay_with_their_images_where_features_of_some_are_not_known() -> None:
+    weights, rows, is_known = torch.ones(456, dtype=torch.float64), torch.zeros(456, 3), torch.ones(456).bool()
+    weights[:200] = 0
+    data = module(source=Uneven(weights=weights), batch_size=8)
+    data.setup("fit")
+    unknown = data.train_indices[:20]
+    is_known[unknown] = False
+    data.features = Features(rows, [rows], is_known)
+    drawn = torch.cat([batch.indices for batch in data.train_dataloader()])
+    assert int(drawn.min()) >= 200
+    assert len(drawn) == (len(data.train_indices) - 20) // 8 * 8
 
 
 def test_class_that_is_not_looked_at_is_told_and_one_that_is_never_learnt_refused(

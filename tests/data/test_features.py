@@ -4,14 +4,17 @@ import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from leyden import command_line
+from leyden.augment import Augmentation, HorizontalFlip
 from leyden.backbones import MLP, ViT
-from leyden.data.features import digest_of
+from leyden.data import ImageDataModule, ImageFolder
+from leyden.data.features import Features, digest_of, keep_features
 from running import FinishedRun, differences
 
 Train = Callable[..., FinishedRun]
@@ -95,6 +98,47 @@ def test_probe_goes_on_after_a_kill_to_the_same_bits(
         file.unlink()
     assert command_line.resume([str(run.directory)]) == 0
     assert differences(whole, run) == []
+
+
+@pytest.fixture
+def pictures(write_digits: Callable[..., Path], tmp_path: Path) -> ImageDataModule:
+    """60 digits in PNG files, of which those that cannot be read are left out."""
+    source = ImageFolder(str(write_digits("pictures", end=60)), 8, [0.3], [0.4], channels=1)
+    data = ImageDataModule(source, batch_size=8, seed=0, on_error="skip", cache_directory=str(tmp_path / "cache"))
+    data.setup("fit")
+    return data
+
+
+def kept(data: ImageDataModule, num_views: int) -> Features:
+    """What a small network says of images that are flipped at random, in so many views."""
+    torch.manual_seed(0)
+    augment = Augmentation({"flip": HorizontalFlip()}, num_classes=10, mean=[0.3], std=[0.4], seed=0)
+    classifier = SimpleNamespace(augment=augment, backbone=MLP(1, 8))
+    return keep_features(classifier, data, num_views, torch.device("cpu"), "32-true")
+
+
+def test_image_that_one_view_could_not_read_is_not_known(pictures: ImageDataModule) -> None:
+    assert pictures.files is not None
+    files, index = pictures.files, int(pictures.train_indices[3])
+    reads: list[str] = []
+
+    def read_once(path: str) -> torch.Tensor:
+        if path.endswith(files.paths[index]) and reads.append(path) is None and len(reads) == 2:
+            raise OSError(5, "Input/output error")
+        return files.read(path)
+
+    pictures.files = files._replace(read=read_once)
+    features = kept(pictures, num_views=2)
+    assert len(reads) == 2
+    assert (~features.is_known).nonzero().flatten().tolist() == [index]
+
+
+def test_no_readable_training_image_is_told_in_a_sentence(pictures: ImageDataModule) -> None:
+    assert pictures.files is not None
+    for index in pictures.train_indices.tolist():
+        (pictures.files.directory / pictures.files.paths[index]).write_bytes(b"no image")
+    with pytest.raises(ValueError, match="pictures: none of the training images can be read"):
+        kept(pictures, num_views=1)
 
 
 def test_features_do_not_depend_on_which_others_are_computed_with_them(probe: Train, tmp_path: Path) -> None:

@@ -322,18 +322,25 @@ class ImageDataModule(pl.LightningDataModule):
         return sampling_weights(weights, classes, self.source.name)
 
     def batches(
-        self, indices: Tensor, batch_size: int, seed: int | None = None, weights: Any = None, is_alone: bool = False
+        self,
+        indices: Tensor,
+        batch_size: int,
+        seed: int | None = None,
+        weights: Tensor | None = None,
+        is_alone: bool = False,
     ) -> Loader:
         """Batches for the trainer's rank and device; without one for this process, and images if it `is_alone`."""
         trainer = None if is_alone else self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        if not is_alone:
-            self._move_to(device)
         if self.features is not None and not is_alone:
             rows = [self.features.plain] if seed is None else self.features.views
-            known = indices[self.features.is_known[indices]]
+            is_known = self.features.is_known[indices]
+            weights = None if weights is None else weights[is_known]
+            known = indices[is_known]
             return FeatureLoader(rows, self.labels.cpu(), known, batch_size, seed, rank, world_size, weights)
+        if not is_alone:
+            self._move_to(device)
         if self.files is None:
             assert self.images is not None
             indices = indices.to(self.images.device)

@@ -5,7 +5,6 @@ study compute each image's features once.
 """
 
 import contextlib
-import functools
 import hashlib
 import inspect
 import logging
@@ -92,7 +91,7 @@ def keep_features(classifier: Any, data: Any, num_views: int, device: torch.devi
     View v is what the augmentation makes of an image in epoch v. Every rank of a run computes all of them.
 
     Raises:
-        ValueError: images are mixed, whose features cannot be kept.
+        ValueError: images are mixed, whose features cannot be kept, or there is none to train with that can be read.
     """
     augment, backbone = classifier.augment, classifier.backbone.to(device)
     if augment.mix is not None:
@@ -116,20 +115,23 @@ def keep_features(classifier: Any, data: Any, num_views: int, device: torch.devi
     if not augment.operations:
         everything = torch.cat([data.train_indices, data.val_indices, data.test_indices])
         plain = features(everything, lambda batch: augment.normalize(batch.images))
-        return Features(plain.rows, [plain.rows], plain.is_known)
+        return _with_some_to_train(Features(plain.rows, [plain.rows], plain.is_known), data)
     plain = features(torch.cat([data.val_indices, data.test_indices]), lambda batch: augment.normalize(batch.images))
     settings = [(name, type(part).__name__, sorted(vars(part).items())) for name, part in augment.operations.items()]
+    train = data.train_indices
     views = [
-        features(data.train_indices, functools.partial(augmented, augment, view), augment.seed, view, settings)
+        features(train, lambda batch, view=view: augment(batch, view, 0)[0], augment.seed, view, settings)
         for view in range(num_views)
     ]
-    return Features(plain.rows, [view.rows for view in views], plain.is_known | views[0].is_known)
+    is_known = plain.is_known.clone()
+    is_known[train] = torch.stack([view.is_known[train] for view in views]).all(0)  # a disk may fail in one view alone
+    return _with_some_to_train(Features(plain.rows, [view.rows for view in views], is_known), data)
 
 
-def augmented(augment: Any, view: int, batch: Batch) -> Tensor:
-    """Images as training sees them in epoch `view`, normalised."""
-    images: Tensor = augment(batch, view, 0)[0]
-    return images
+def _with_some_to_train(features: Features, data: Any) -> Features:
+    if not features.is_known[data.train_indices].any():
+        raise ValueError(f"{data.name}: none of the training images can be read: is the disk still there?")
+    return features
 
 
 @torch.no_grad()

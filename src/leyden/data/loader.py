@@ -30,6 +30,7 @@ class EpochOrder:
     """
 
     def __init__(self, num_images: int, seed: int | None, weights: Tensor | None = None) -> None:
+        assert weights is None or len(weights) == num_images
         self.num_images, self.seed, self.weights, self.epoch = num_images, seed, weights, 0
 
     def set_epoch(self, epoch: int) -> None:
