@@ -1,7 +1,10 @@
 """Where decoded images are kept: memory where they fit and nobody else wants them, else the disk, else nowhere."""
 
+import errno
+import fcntl
 import logging
 import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +79,17 @@ def test_directory_that_cannot_be_written_is_told_and_nothing_is_kept(
     (tmp_path / "cache").write_text("a file")
     assert keep("disk") is None
     assert "cannot take 0.0 GB of decoded images (Not a directory)" in caplog.text
+
+
+def test_directory_without_locks_is_told_and_nothing_is_kept(
+    keep: Keep, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lockf(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+    assert keep("disk") is None
+    assert [record.getMessage().partition(" (")[2][:20] for record in caplog.records] == ["No locks available):"]
 
 
 def test_files_that_were_unreadable_when_it_was_built_stay_left_out_and_are_told(

@@ -1,5 +1,6 @@
 """The file of decoded images: whole or not there, whoever builds it, however often it is killed, on whatever disk."""
 
+import contextlib
 import errno
 import functools
 import multiprocessing
@@ -8,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from leyden.data import Files
 from leyden.data.cache import Cached
 from leyden.data.cache_file import CacheFile, content_hash
 from leyden.data.image_file import read_image
+from leyden.run import write_atomically
 
 SHAPE = (1, 8, 8)
 NUM_IMAGES = 120
@@ -246,6 +248,42 @@ def test_file_that_can_be_read_again_is_no_longer_left_out(files: Files, tmp_pat
     later = CacheFile(tmp_path / "cache", mended, SHAPE)
     assert later.path == first.path
     assert is_right(later.open_or_build(0, None))
+
+
+def test_mended_cache_that_was_killed_before_its_end_shows_no_image_that_it_lacks(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoilt = files.directory / "007.png"
+    whole, state = spoilt.read_bytes(), spoilt.stat()
+    spoilt.write_bytes(bytes(len(whole)))
+    os.utime(spoilt, ns=(state.st_atime_ns, state.st_mtime_ns))
+    file = CacheFile(tmp_path / "cache", files, SHAPE)
+    assert list(file.open_or_build(0, {}).unreadable) == [7]
+    spoilt.write_bytes(whole)
+    os.utime(spoilt, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+    def killed(path: Path, text: str) -> None:
+        write_atomically(path, text)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("leyden.data.cache_file.write_atomically", killed)
+        with pytest.raises(KeyboardInterrupt):
+            file.open_or_build(0, None)
+    assert file.open() is None
+    assert is_right(file.open_or_build(0, None))
+
+
+def test_builder_that_waited_for_one_that_failed_builds_by_itself(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def after_a_failure(file: CacheFile) -> Iterator[None]:
+        shutil.rmtree(file.building)
+        yield
+
+    monkeypatch.setattr(CacheFile, "_alone", after_a_failure)
+    assert is_right(CacheFile(tmp_path / "cache", files, SHAPE).open_or_build(0, None))
 
 
 def test_unreadable_file_gives_the_room_back(files: Files, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import torch
 
 from leyden.data.cache import Cached, decode_once
 from leyden.data.sources import Files
-from leyden.lock import Lock
+from leyden.lock import Held, Lock
 from leyden.run import sync, write_atomically
 
 log = logging.getLogger(__name__)
@@ -59,14 +59,7 @@ class CacheFile:
             if self.path.stat().st_size != self.num_bytes:
                 return None
             return Cached.of_file(self.path, self.num_images, self.shape, unreadable)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            IndexError,
-            AttributeError,
-            TypeError,
-        ):  # absent, or not what this class has written
+        except (OSError, ValueError, LookupError, AttributeError, TypeError):  # absent, or not what this class writes
             return None
 
     def _open_as_of_today(self) -> Cached | None:
@@ -108,13 +101,17 @@ class CacheFile:
     def _alone(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(Lock(self.building, patience=0))
-            except ValueError:
-                log.warning("another process is decoding these images into %s: waiting for it", self.path)
-                stack.enter_context(Lock(self.building, patience=math.inf))
+                try:
+                    stack.enter_context(Lock(self.building, patience=0))
+                except Held:
+                    log.warning("another process is decoding these images into %s: waiting for it", self.path)
+                    stack.enter_context(Lock(self.building, patience=math.inf))
+            except ValueError as error:  # the disk takes no file, or no lock: told in its own words
+                raise (error.__cause__ or error) from None
             yield
 
     def _build(self, num_workers: int, skipped: dict[str, str] | None) -> None:
+        self.building.mkdir(exist_ok=True)  # whoever was waited for may have failed, and taken it away
         part, progress = self.building / "images", self.building / "done"
         done, begin = self._done_before(part, progress), time.monotonic()
         unreadable: dict[int, str] = {}
@@ -136,6 +133,7 @@ class CacheFile:
             finally:
                 self._keep(file, progress, done)
         told = {"images": self.num_images, "shape": self.shape, "source": str(self.files.directory.resolve())}
+        self.path.unlink(missing_ok=True)  # of a cache that lacks images: it must not stand beside this description
         write_atomically(self.description, json.dumps(told | {"unreadable": unreadable}, indent=2) + "\n")
         part.replace(self.path)
         sync(self.directory)

@@ -80,8 +80,10 @@ class ImageDataModule(pl.LightningDataModule):
         ):
             if not is_right:
                 raise ValueError(f"{key}={value} is out of range: give {wanted}")
-        words = {"on_error": (on_error, ("fail", "skip")), "sampler": (sampler, ("shuffle", "balanced"))}
-        for name, (word, known) in (words | {"cache": (cache, KINDS)}).items():
+        for name, word, known in (
+            ("on_error", on_error, ("fail", "skip")), ("sampler", sampler, ("shuffle", "balanced")),
+            ("cache", cache, KINDS),
+        ):  # fmt: skip
             if word not in known:
                 raise ValueError(f"data.{name}={word}: expected {', '.join(known[:-1])} or {known[-1]}")
         if labels_per_class is not None and train_fraction < 1:
@@ -108,6 +110,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.images: Tensor | None = None
         self.files: Files | None = None
         self.cached: Cached | None = None
+        self.is_prepared = False
         self.features: Features | None = None  # of a frozen backbone, in the images' place
 
     @property
@@ -126,8 +129,9 @@ class ImageDataModule(pl.LightningDataModule):
             ValueError: as `setup`; or a file cannot be read.
         """
         self.setup("fit")
-        if self.files is None or self.cached is not None or self.cache == "none":
+        if self.files is None or self.is_prepared or self.cache == "none":
             return
+        self.is_prepared = True  # also where the disk does not take them: Lightning asks before the test once more
         self.cached = keep_decoded(
             self.files, self._stored_shape, self.cache, self.cache_directory, self.memory_share, self.num_ranks,
             self._num_workers, self._skipped,
