@@ -51,6 +51,17 @@ def test_fingerprint_tells_one_pixel() -> None:
     assert first.fingerprint != second.fingerprint
 
 
+def test_fingerprint_of_images_in_memory_tells_groups_and_weights() -> None:
+    groups, weights = torch.arange(456), torch.ones(456, dtype=torch.float64)
+    told: list[dict[str, torch.Tensor]] = [
+        {}, {"groups": groups}, {"groups": groups // 2}, {"weights": weights}, {"weights": weights * 2},
+    ]  # fmt: skip
+    found = [module(source=Uneven(**each)) for each in told]
+    for data in found:
+        data.setup("fit")
+    assert len({data.layout for data in found}) == len({data.fingerprint for data in found}) == 5
+
+
 def test_scarce_labels_leave_validation_and_test_alone() -> None:
     whole, scarce = module(), module(labels_per_class=4)
     for data in (whole, scarce):
@@ -167,6 +178,13 @@ def test_settings_for_files_warn_beside_images_in_memory(caplog: pytest.LogCaptu
         "data.on_error=skip is not used: digits is held in memory",
         "data.num_workers=null is not used: digits is held in memory",
     ]
+
+
+def test_margin_is_for_files() -> None:
+    with pytest.raises(
+        ValueError, match=r"data\.margin=1\.25 is for files, and digits is held in memory: leave it out"
+    ):
+        module(margin=1.25).setup("fit")
 
 
 def test_some_training_images_are_the_same_from_memory_and_from_files(write_digits: WriteDigits) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from leyden import command_line
 from leyden.augment import Augmentation, HorizontalFlip
@@ -139,6 +140,23 @@ def test_no_readable_training_image_is_told_in_a_sentence(pictures: ImageDataMod
         (pictures.files.directory / pictures.files.paths[index]).write_bytes(b"no image")
     with pytest.raises(ValueError, match="pictures: none of the training images can be read"):
         kept(pictures, num_views=1)
+
+
+def test_file_that_another_of_its_size_replaces_has_features_of_its_own(
+    pictures: ImageDataModule, tmp_path: Path
+) -> None:
+    assert pictures.files is not None
+    index = int(pictures.val_indices[0])
+    path = pictures.files.directory / pictures.files.paths[index]
+    before, size = kept(pictures, 1).plain[index], path.stat().st_size
+    Image.new("L", (8, 8), 99).save(path)
+    path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+    assert path.stat().st_size == size
+    assert not torch.equal(kept(pictures, 1).plain[index], before)
+    files = len(list((tmp_path / "cache").iterdir()))
+    pictures.labels = pictures.labels.roll(1)  # which features know nothing of
+    kept(pictures, 1)
+    assert len(list((tmp_path / "cache").iterdir())) == files
 
 
 def test_features_do_not_depend_on_which_others_are_computed_with_them(probe: Train, tmp_path: Path) -> None:

@@ -140,6 +140,12 @@ def test_column_of_groups_is_read(tmp_path: Path) -> None:
     assert files.groups.tolist() == [0, 1, 0, 2]
 
 
+def test_row_without_a_group_is_named(tmp_path: Path) -> None:
+    rows(4).add_column("patient", ["b", "a", None, None]).save_to_disk(tmp_path / "saved")
+    with pytest.raises(ValueError, match=r"saved, train/2: the group is empty"):
+        HuggingFace(str(tmp_path / "saved"), group_column="patient", **FACTS)
+
+
 def test_split_that_is_not_used_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     datasets.DatasetDict({"train": rows(4), "extra": rows(2)}).save_to_disk(tmp_path / "saved")
     assert HuggingFace(str(tmp_path / "saved"), **FACTS).load(tmp_path).parts is None

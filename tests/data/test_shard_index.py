@@ -293,6 +293,13 @@ def test_of_several_builders_one_builds_and_all_have_its_index(
     assert len({(tmp_path / f"{number}").read_text() for number in range(4)}) == 1
 
 
+def test_shard_that_cannot_be_read_is_named(write_shards: WriteShards) -> None:
+    directory = write_shards()
+    (directory / "train-9999.tar").mkdir()
+    with pytest.raises(ValueError, match=r"train-9999\.tar cannot be read \(Is a directory\)"):
+        open_index(directory, ["train-0000.tar", "train-9999.tar"], "label", directory / ".leyden")
+
+
 def test_index_that_was_cut_and_a_place_that_cannot_be_written_are_named(write_shards: WriteShards) -> None:
     directory = write_shards()
     index_of(directory)

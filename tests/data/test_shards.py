@@ -157,6 +157,25 @@ def test_file_of_class_names_that_holds_none_is_named(text: str, write_shards: W
         source(directory)
 
 
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [(b"cat\ndog\n\n", "class 2 has no name"), (b"caf\xe9\ndog\n", r"classes\.txt cannot be read .*in UTF-8")],
+)
+def test_names_that_are_none_are_told(contents: bytes, expected: str, write_shards: WriteShards) -> None:
+    directory = write_shards(end=20)
+    (directory / "classes.txt").write_bytes(contents)
+    with pytest.raises(ValueError, match=expected):
+        source(directory)
+
+
+def test_spaces_around_names_and_numbers_as_names_do_no_harm(write_shards: WriteShards) -> None:
+    directory = write_shards(label=NAMES.__getitem__)
+    (directory / "classes.txt").write_text("".join(f"{name} \n" for name in NAMES))
+    assert torch.equal(source(directory).load(Path("unused")).labels, Digits().load(Path("unused")).labels[:300])
+    numbers = source(write_shards(name="numbers"), class_names=list(range(10)))
+    assert numbers.class_names == tuple("0123456789")
+
+
 def loader(files: Files, batch_size: int = 10, seed: int | None = None, **settings: Any) -> DecodingLoader:
     return DecodingLoader(files, SHAPE, torch.arange(len(files.paths)), batch_size, seed, **settings)
 

@@ -4,7 +4,6 @@ import functools
 import hashlib
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from leyden.data.cache import Cached, CachedLoader
 from leyden.data.cache_choice import KINDS, keep_decoded
+from leyden.data.cache_file import content_hash
 from leyden.data.decoding import DecodingLoader, write_skipped
 from leyden.data.features import FeatureLoader, Features
 from leyden.data.labels import check_labels, count_classes
@@ -150,16 +150,20 @@ class ImageDataModule(pl.LightningDataModule):
         """Reads the images, or lists their files, without dividing them; returns what the source says of them.
 
         Raises:
-            ValueError: a file is absent or damaged, or a label is none of the classes.
+            ValueError: a file is absent or damaged, a label is none of the classes, or there is a margin, for no files.
         """
         loaded = self.source.load(self.root)
         check_labels(loaded, self.task, self.num_classes, self.name)
-        self.labels, self.weights = loaded.labels, loaded.weights
+        self.labels, self.groups, self.weights = loaded.labels, loaded.groups, loaded.weights
         if isinstance(loaded, Files):
             self.files = loaded
             if self.margin > 1:
                 self.files = loaded._replace(read=functools.partial(loaded.read, image_size=self.stored_size))
         else:
+            if self.margin > 1:
+                raise ValueError(
+                    f"data.margin={self.margin} is for files, and {self.name} is held in memory: leave it out"
+                )
             self.images = loaded.images
             self._warn_of_settings_for_files()
         return loaded
@@ -172,8 +176,7 @@ class ImageDataModule(pl.LightningDataModule):
         """
         strata = stratify(loaded.labels.numpy())
         parts, groups = (None if tensor is None else tensor.numpy() for tensor in (loaded.parts, loaded.groups))
-        fractions = self.validation_fraction, self.test_fraction
-        splits = split(strata, parts, groups, *fractions, self.split_seed, self.fold)
+        splits = split(strata, parts, groups, self.validation_fraction, self.test_fraction, self.split_seed, self.fold)
         names = self.class_names if self.task == "single_label" else ()
         train = subset(strata, splits.train, self.train_fraction, self.labels_per_class, self.split_seed, names)
         self._check_classes(splits)
@@ -195,13 +198,13 @@ class ImageDataModule(pl.LightningDataModule):
         for part, count in zip(("validation", "test"), counts[1:], strict=True):
             if len(unknown := ((count > 0) & (counts[0] == 0)).nonzero()[0]):
                 raise ValueError(
-                    f"{self.source.name}: class {self.class_names[unknown[0]]} has {count[unknown[0]]} {part} images "
+                    f"{self.name}: class {self.class_names[unknown[0]]} has {count[unknown[0]]} {part} images "
                     "and none to learn from: give it training images, or another data.split_seed"
                 )
             if len(unseen := ((count == 0) & (counts[0] > 0)).nonzero()[0]):
                 names = ", ".join(self.class_names[index] for index in unseen[:5])
                 more = f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
-                log.warning("%s: no %s image of class %s%s", self.source.name, part, names, more)
+                log.warning("%s: no %s image of class %s%s", self.name, part, names, more)
 
     @property
     def num_outputs(self) -> int:
@@ -214,56 +217,61 @@ class ImageDataModule(pl.LightningDataModule):
         return self.labels[self.train_indices.to(self.labels.device)]
 
     def _warn_of_settings_for_files(self) -> None:
-        settings = {"num_workers": 0, "on_error": "fail", "margin": 1.0, "cache": "none"}
+        settings = {"num_workers": 0, "on_error": "fail", "cache": "none"}
         for name, default in settings.items():
             value = getattr(self, name)
             if value != default:
                 shown = "null" if value is None else value
-                log.warning("data.%s=%s is not used: %s is held in memory", name, shown, self.source.name)
+                log.warning("data.%s=%s is not used: %s is held in memory", name, shown, self.name)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of classes, labels and pixels, whatever files they came from.
+        """SHA-256 of classes, labels and pixels, and of groups and weights, whatever files they came from.
 
         Of files it covers the classes, the shape they are decoded to, and each one's path below the directory, size in
         bytes and label, but not its content: a file replaced by another of the same size goes unnoticed.
         """
         if self.files:
-            return self._listing(lambda path: _size(self.files.directory / path) if self.files else -1)
+            return self._listing(self.files, with_sizes=True)
         digest = hashlib.sha256(repr((self.class_names, self._shape)).encode())
         assert self.images is not None
-        for tensor in (self.labels, self.images):
-            digest.update(tensor.cpu().contiguous().numpy().data)
+        for tensor in (self.labels, self.images, self.groups, self.weights):
+            digest.update(b"" if tensor is None else tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
+
+    @property
+    def content(self) -> str:
+        """SHA-256 of what the pixels are, files being known by their size and time."""
+        return content_hash(self.files, self._stored_shape) if self.files else self.fingerprint
 
     @property
     def _shape(self) -> tuple[int, int, int, int]:
         side = self.stored_size if self.files else self.image_size
         return len(self.labels), self.channels, side, side
 
-    def _listing(self, describe_file: Callable[[str], object]) -> str:
-        """SHA-256 of classes, shape, and of each file its path, label and what is said of it."""
-        assert self.files is not None
+    def _listing(self, files: Files, with_sizes: bool) -> str:
+        """SHA-256 of classes, shape, and of each file its path, label and, where wanted, size."""
         digest = hashlib.sha256(repr((self.class_names, self._shape)).encode())
-        for tensor in (self.files.parts, self.files.groups, self.files.weights):
+        for tensor in (files.parts, files.groups, files.weights):
             digest.update(b"" if tensor is None else tensor.numpy().data)
-        if self.files.digest:
-            digest.update(self.files.digest.encode())
+        if files.digest:
+            digest.update(files.digest.encode())
             return digest.hexdigest()
-        for path, label in zip(self.files.paths, self.labels.tolist(), strict=True):
-            digest.update(os.fsencode(f"{path}\0{describe_file(path)}\0{label}\n"))
+        for path, label in zip(files.paths, self.labels.tolist(), strict=True):
+            size = _size(files.directory / path) if with_sizes else ""
+            digest.update(os.fsencode(f"{path}\0{size}\0{label}\n"))
         return digest.hexdigest()
 
     @property
     def layout(self) -> str:
         """SHA-256 of what decides, with `split_seed`, who is in which split."""
-        return self._listing(lambda path: "") if self.files else self.fingerprint
+        return self._listing(self.files, with_sizes=False) if self.files else self.fingerprint
 
     def facts(self) -> dict[str, Any]:
         """What a run's record says of its data, in plain types."""
         fingerprint = self.fingerprint
         return {
-            "name": self.source.name,
+            "name": self.name,
             "task": self.task,
             "fingerprint": fingerprint,
             "layout": self.layout if self.files else fingerprint,
@@ -323,7 +331,7 @@ class ImageDataModule(pl.LightningDataModule):
     def _sampling_weights(self) -> Tensor | None:
         weights = None if self.weights is None else self.weights[self.train_indices]
         classes = self.labels.cpu()[self.train_indices] if self.sampler == "balanced" else None
-        return sampling_weights(weights, classes, self.source.name)
+        return sampling_weights(weights, classes, self.name)
 
     def batches(
         self,
@@ -355,18 +363,9 @@ class ImageDataModule(pl.LightningDataModule):
                 self.cached, self.files, indices, batch_size, seed, rank, world_size, pin_memory, weights
             )
         return DecodingLoader(
-            self.files,
-            self._stored_shape,
-            indices,
-            batch_size,
-            seed,
-            rank,
-            world_size,
-            num_workers=self._num_workers,
-            pin_memory=device.type == "cuda",
-            skipped=self._skipped,
-            weights=weights,
-        )
+            self.files, self._stored_shape, indices, batch_size, seed, rank, world_size, self._num_workers,
+            pin_memory=device.type == "cuda", skipped=self._skipped, weights=weights,
+        )  # fmt: skip
 
     @property
     def _num_workers(self) -> int:

@@ -98,7 +98,7 @@ def keep_features(classifier: Any, data: Any, num_views: int, device: torch.devi
         raise ValueError("augment.mix blends images, whose features cannot be kept: give augment.mix=null")
     if num_views > 1 and not augment.operations:
         log.warning("finetune.views=%s is not used: nothing is augmented, so there is one view", num_views)
-    preparation = (data.fingerprint, digest_of(backbone), data.mean, data.std, data.image_size, precision)
+    preparation = (data.content, digest_of(backbone), data.mean, data.std, data.image_size, precision)
 
     def features(indices: Tensor, prepare: Callable[[Batch], Tensor], *also: Any) -> FeatureFile:
         key = hashlib.sha256(repr((*preparation, *also)).encode()).hexdigest()[:32]

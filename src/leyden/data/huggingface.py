@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from leyden.data.image_file import read_image
-from leyden.data.labels import check_classes, check_task, find_classes, number_groups, read_cells, to_labels
+from leyden.data.labels import check_classes, check_task, find_classes, number_groups, read_cells, to_group, to_labels
 from leyden.data.sources import PART_NAMES, TRAINING, Files, Task, check_facts
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class HuggingFace:
         self.images = {split: _undecoded(rows, image_column, f"{path}/{split}") for split, rows in self.parts.items()}
         self.places = [f"{split}/{row}" for split, rows in self.parts.items() for row in range(len(rows))]
         cells, names = self._labels(label_column)
-        self.groups = [str(cell) for cell in self.column(group_column)] if group_column else None
+        groups = self.column(group_column) if group_column else None
+        self.groups = None if groups is None else [to_group(cell, self._where, row) for row, cell in enumerate(groups)]
         self.read = read_cells(cells, task, self._where, separator)
         self.class_names = () if task == "regression" else find_classes(self.read, names)
         check_classes(self.class_names, task, f"data.source.path={path}, column {label_column!r}")
@@ -71,10 +72,9 @@ class HuggingFace:
         rows = RowReader(self.images, state)
         read = functools.partial(rows, image_size=self.image_size, channels=self.channels)
         groups = None if self.groups is None else number_groups(self.groups)
-        if len(self.parts) == 1:
-            return Files(Path(self.path), paths, labels, read, None, groups, open_file=rows.open_file)
-        counts = {PART_NAMES[split]: len(rows) for split, rows in self.parts.items()}
-        parts = torch.tensor([part for part, count in counts.items() for _ in range(count)])
+        parts = None
+        if len(self.parts) > 1:
+            parts = torch.tensor([PART_NAMES[split] for split, held in self.parts.items() for _ in range(len(held))])
         return Files(Path(self.path), paths, labels, read, parts, groups, open_file=rows.open_file)
 
     def _where(self, row: int) -> str:

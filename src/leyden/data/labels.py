@@ -28,7 +28,7 @@ def read_cells(cells: Sequence[Any], task: Task, where: Where, separator: str = 
         ValueError: a cell is empty, or is no number; says which.
     """
     if task == "regression":
-        return [to_number(cell, where(row), "label") for row, cell in enumerate(cells)]
+        return [to_number(cell, where, row, "label") for row, cell in enumerate(cells)]
     if task == "multi_label":
         return [_several(cell, where, row, separator) for row, cell in enumerate(cells)]
     classes = [[_class(cell, where, row)] for row, cell in enumerate(cells)]
@@ -42,22 +42,33 @@ def read_cells(cells: Sequence[Any], task: Task, where: Where, separator: str = 
     return classes
 
 
-def to_number(cell: Any, where: str, what: str) -> float:
+def to_number(cell: Any, where: Where, row: int, what: str) -> float:
     """The finite number that a cell holds."""
     try:
         number = float(cell)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{where}: the {what} is {str(cell)!r}, expected a number: mend it or delete the row")
+        raise ValueError(f"{where(row)}: the {what} is {str(cell)!r}, expected a number: mend it or delete the row")
     return number
+
+
+def to_group(cell: Any, where: Where, row: int) -> str:
+    """The name of the group that a cell holds."""
+    if not (name := _text(cell)):
+        raise ValueError(f"{where(row)}: the group is empty: give the image one, of its own if it is alone")
+    return name
+
+
+def _text(cell: Any) -> str:
+    """What a cell says: nothing, where it holds nothing or NaN, which pandas writes of it."""
+    return "" if cell is None or cell != cell else str(cell).strip()
 
 
 def _class(cell: Any, where: Where, row: int) -> str:
     if isinstance(cell, list | dict):
         raise ValueError(f"{where(row)}: the label is {cell}, expected one class: is it data.source.task=multi_label?")
-    name = "" if cell is None or cell != cell else str(cell).strip()  # NaN, what pandas writes of nothing
-    if not name:
+    if not (name := _text(cell)):
         raise ValueError(f"{where(row)}: the label is empty: give it one or delete the row")
     return name
 

@@ -54,7 +54,7 @@ class Shards:
         validation: str = "val-*.tar",
         test: str = "test-*.tar",
         label_field: str = "label",
-        class_names: Sequence[str] | None = None,
+        class_names: Sequence[str | int] | None = None,
         index_directory: str | None = None,
     ) -> None:
         check_facts(image_size, channels, mean, std)
@@ -64,8 +64,10 @@ class Shards:
         self.label_field = label_field
         self.index_directory = Path(index_directory) if index_directory else self.directory / INDEX_DIRECTORY
         self.index: ShardIndex | None = None
-        told = read_class_names(self.directory) if class_names is None else list(class_names)
-        self.class_names = tuple(self._classes_of_labels() if told is None else told)
+        told = read_class_names(self.directory) if class_names is None else [str(name) for name in class_names]
+        self.class_names = tuple(self._found_class_names() if told is None else told)
+        if "" in self.class_names:
+            raise ValueError(f"{directory}: class {self.class_names.index('')} has no name: give each class one")
         if len(self.class_names) < 2:
             raise ValueError(f"{directory} holds samples of {len(self.class_names)} class: expected 2 or more")
         if len(set(self.class_names)) < len(self.class_names):
@@ -79,7 +81,7 @@ class Shards:
             ValueError: a shard is damaged, a sample lacks image or label, or its label is none of the classes.
         """
         index = self._open_index()
-        labels = self._classes_of(index)[torch.from_numpy(index.samples["label"].astype(np.int64))]
+        labels = self._class_numbers(index)[torch.from_numpy(index.samples["label"].astype(np.int64))]
         parts = None
         if len(set(self.parts.values())) > 1:
             of_shard = torch.tensor([self.parts[shard] for shard in index.shards])
@@ -89,7 +91,7 @@ class Shards:
         paths = SamplePaths(index)
         return Files(self.directory, paths, labels, read, parts, digest=index.digest, open_file=reader.open_file)
 
-    def _classes_of(self, index: ShardIndex) -> Tensor:
+    def _class_numbers(self, index: ShardIndex) -> Tensor:
         """The class of each text that is a label, int64."""
         numbers = {name: number for number, name in enumerate(self.class_names)}
         if not all(label in numbers for label in index.labels) and all(map(str.isdecimal, index.labels)):
@@ -110,7 +112,7 @@ class Shards:
             self.index = open_index(self.directory, [*self.parts], self.label_field, self.index_directory)
         return self.index
 
-    def _classes_of_labels(self) -> list[str]:
+    def _found_class_names(self) -> list[str]:
         index = self._open_index()
         in_training = np.array([self.parts[shard] == TRAINING for shard in index.shards])
         codes = np.unique(index.samples["label"][in_training[index.samples["shard"]]])
@@ -165,10 +167,13 @@ def read_class_names(directory: Path) -> list[str] | None:
     """The lines of classes.txt, or the names in dataset.json; None where neither is there.
 
     Raises:
-        ValueError: dataset.json holds no list of names.
+        ValueError: classes.txt is no text in UTF-8, or dataset.json holds no list of names.
     """
     if (path := directory / "classes.txt").is_file():
-        return path.read_text(encoding="utf-8").splitlines()
+        try:
+            return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} cannot be read ({error}): expected a name on each line, in UTF-8") from error
     if (path := directory / "dataset.json").is_file():
         try:
             names = json.loads(path.read_text(encoding="utf-8")).get("class_names")

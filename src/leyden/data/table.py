@@ -15,7 +15,17 @@ from torch import Tensor
 from leyden.config import suggest
 from leyden.data.border import Border
 from leyden.data.image_file import read_image
-from leyden.data.labels import check_classes, check_task, find_classes, number_groups, read_cells, to_labels, to_number
+from leyden.data.labels import (
+    Where,
+    check_classes,
+    check_task,
+    find_classes,
+    number_groups,
+    read_cells,
+    to_group,
+    to_labels,
+    to_number,
+)
 from leyden.data.sources import PART_NAMES, Files, Task, check_facts
 from leyden.data.table_file import TableFile
 
@@ -79,10 +89,9 @@ class Table:
             ValueError: a file does not exist or lies elsewhere, two rows contradict each other, or a cell of the
                 split, the group or the weight is none; says on which lines.
         """
-        border = Border(self.directory)
         paths = [self._below(str(path or ""), row) for row, path in enumerate(self.cells["path"])]
         rows = self.rows = self._rows_of_each_once(paths)
-        self._look_for([paths[row] for row in rows], rows, border)
+        self._look_for([paths[row] for row in rows], rows)
         read = functools.partial(read_image, image_size=self.image_size, channels=self.channels)
         parts, groups, weights = (None if tensor is None else tensor[rows] for tensor in self._columns())
         return Files(self.directory, [paths[row] for row in rows], self.labels[rows], read, parts, groups, weights)
@@ -103,11 +112,11 @@ class Table:
         where = self.table.where
         splits, groups, weights = (self.cells.get(role) for role in MAY_LACK)
         return (
-            None if splits is None else torch.tensor([_part(cell, where(row)) for row, cell in enumerate(splits)]),
-            None if groups is None else number_groups(_group(cell, where(row)) for row, cell in enumerate(groups)),
+            None if splits is None else torch.tensor([_part(cell, where, row) for row, cell in enumerate(splits)]),
+            None if groups is None else number_groups(to_group(cell, where, row) for row, cell in enumerate(groups)),
             None
             if weights is None
-            else torch.tensor([_weight(cell, where(row)) for row, cell in enumerate(weights)], dtype=torch.float64),
+            else torch.tensor([_weight(cell, where, row) for row, cell in enumerate(weights)], dtype=torch.float64),
         )
 
     def _below(self, path: str, row: int) -> str:
@@ -153,8 +162,9 @@ class Table:
             )  # fmt: skip
         return list(first.values())
 
-    def _look_for(self, paths: list[str], rows: list[int], border: Border) -> None:
+    def _look_for(self, paths: list[str], rows: list[int]) -> None:
         """Refuses files that do not exist, or lie elsewhere by a symbolic link."""
+        border = Border(self.directory)
         absent, folders = [], set()
         for path, row in zip(paths, rows, strict=True):
             folder, whole = posixpath.dirname(path), os.path.join(self.directory, path)
@@ -185,22 +195,15 @@ def _mode(path: str) -> int:
         return 0
 
 
-def _part(cell: Any, where: str) -> int:
+def _part(cell: Any, where: Where, row: int) -> int:
     word = str(cell).strip().lower()
     if word not in PART_NAMES:
-        raise ValueError(f"{where}: the split is {str(cell)!r}, expected one of {', '.join(PART_NAMES)}")
+        raise ValueError(f"{where(row)}: the split is {str(cell)!r}, expected one of {', '.join(PART_NAMES)}")
     return PART_NAMES[word]
 
 
-def _group(cell: Any, where: str) -> str:
-    name = "" if cell is None or cell != cell else str(cell).strip()
-    if not name:
-        raise ValueError(f"{where}: the group is empty: give the image one, of its own if it is alone")
-    return name
-
-
-def _weight(cell: Any, where: str) -> float:
-    weight = to_number(cell, where, "weight")
+def _weight(cell: Any, where: Where, row: int) -> float:
+    weight = to_number(cell, where, row, "weight")
     if weight < 0:
-        raise ValueError(f"{where}: the weight is {cell}, expected 0 or more")
+        raise ValueError(f"{where(row)}: the weight is {cell}, expected 0 or more")
     return weight
