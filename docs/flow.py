@@ -27,7 +27,7 @@ PARTS = {
     "metrics": ("metrics", "training_metrics", "scores", "intervals", "test_time"),
     "backbone, head": ("backbones", "heads", "weights", "finetune"),
     "augmentation": ("augment",),
-    "data": ("data", "preprocessing", "random"),
+    "data": ("data", "image_formats", "preprocessing", "random"),
     "run directory": ("run", "provenance", "lock", "checkpoint", "hardware", "signals"),
     "config": ("config", "check", "options", "errors", "metric_names", "wandb_names"),
 }

@@ -67,6 +67,13 @@ def test_sixteen_bits_show_the_same_as_eight(tmp_path: Path) -> None:
     assert table["digest"][0] == table["digest"][1]
 
 
+@pytest.mark.parametrize("kind", ["EPS", "ICO"])
+def test_format_that_training_does_not_open_is_not_opened_under_another_suffix(kind: str, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32), (10, 90, 120)).save(tmp_path / "image.png", kind)
+    facts = of_files(tmp_path, ["image.png"], 0, with_turns=False)
+    assert facts.reasons == {0: "it is no image of a known format"}
+
+
 def test_bomb_is_told_and_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     Image.new("L", (40, 40)).save(tmp_path / "large.png")  # Pillow warns of it

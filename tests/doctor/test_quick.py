@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from doctor.planted import Planted
 from leyden.build import instantiate
@@ -34,6 +35,19 @@ def test_headers_and_bytes_tell_of_texts_and_of_equal_files(planted: Planted, da
     names = {kind: {data.files.paths[i] for group in one.groups for i in group} for kind, one in found.items()}
     assert names["unreadable"] == set(planted.texts)
     assert {name for pair in planted.swapped for name in pair} <= names["equal_conflicting_labels"]
+
+
+def test_icon_that_is_called_a_photograph_is_told(data: ImageDataModule) -> None:
+    assert data.files is not None
+    before = {finding.kind: finding for finding in look(data, None)}["unreadable"].groups
+    name = data.files.paths[0]
+    icon = data.files.directory / name
+    whole = icon.read_bytes()
+    Image.new("RGB", (32, 32)).save(icon, "ICO")
+    found = {finding.kind: finding for finding in look(data, None)}["unreadable"].groups
+    icon.write_bytes(whole)  # for the other tests
+    assert [0] in [list(group) for group in found]
+    assert len(found) == len(before) + 1
 
 
 def test_same_data_are_warned_of_once_and_others_again(

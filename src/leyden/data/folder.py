@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from leyden.data.border import Border, is_directory, lies_in
-from leyden.data.image_file import SUFFIXES, read_image
+from leyden.data.image_file import read_image
 from leyden.data.sources import PART_NAMES, TRAINING, Files, Task, check_facts
+from leyden.image_formats import SUFFIXES
 
 log = logging.getLogger(__name__)
 

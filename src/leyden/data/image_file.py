@@ -1,40 +1,19 @@
 """Files > **pixels**: one image file, decoded to bytes at the size that training wants."""
 
 import contextlib
-import warnings
 from typing import BinaryIO
 
 import numpy as np
 import simplejpeg
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
 from leyden.data.colours import to_grey_or_rgb
-from leyden.errors import why_unreadable
+from leyden.image_formats import UPRIGHT, open_image, orientation_of
 
-SUFFIXES = frozenset((
-    ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
-))  # fmt: skip
-# Theirs, by what they hold: an EPS would have Ghostscript run it, an icon hide its size behind a small head.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-UPRIGHT = 1
-# Of files between this limit of Pillow's and twice as much, which is refused, `leyden doctor` tells.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 REDUCTION = 2  # a JPEG is decoded at 1/2, 1/4 or 1/8 while that leaves so many times the size asked for
-
-
-def open_image(path: str | BinaryIO) -> Image.Image:
-    """Opens a file, or the bytes of one, of which only the head is read.
-
-    Raises:
-        ValueError: it announces so many pixels that it is likely made to exhaust memory.
-    """
-    try:
-        return Image.open(path, formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ValueError(why_unreadable(error)) from error
 
 
 def read_image(path: str | BinaryIO, image_size: int, channels: int) -> Tensor:
@@ -67,14 +46,6 @@ def read_image(path: str | BinaryIO, image_size: int, channels: int) -> Tensor:
 def is_plain_jpeg(file: Image.Image, image_size: int) -> bool:
     """Whether a file of which only the head was read is a JPEG, grey or in colour, and too small to be reduced."""
     return file.format == "JPEG" and file.mode in ("L", "RGB") and min(file.size) < 2 * REDUCTION * image_size
-
-
-def orientation_of(file: Image.Image) -> int:
-    """How the stored image has to be turned, 1 to 8; 1 where EXIF says nothing, or is none."""
-    try:
-        return int(file.getexif().get(ExifTags.Base.Orientation, UPRIGHT))
-    except (SyntaxError, TypeError, ValueError):
-        return UPRIGHT
 
 
 def centre_of(width: int, height: int, orientation: int) -> tuple[int, int, int]:

@@ -19,16 +19,15 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from leyden.data.image_file import SUFFIXES
+from leyden.image_formats import SUFFIXES
 
 log = logging.getLogger(__name__)
 
 VERSION = 1
 # Where an image begins in its shard, its bytes, where its name ends in the file of names, its shard, its label's text.
 SAMPLE = np.dtype([("offset", "<i8"), ("size", "<i8"), ("name_end", "<i8"), ("shard", "<i4"), ("label", "<i4")])
-KEY_AND_SUFFIX = re.compile(
-    r"((?:.*/)?[^./]+)(\.[^/]*)", re.DOTALL
-)  # a key ends at the first dot, as WebDataset has it
+# A key ends at the first dot, as WebDataset has it.
+KEY_AND_SUFFIX = re.compile(r"((?:.*/)?[^./]+)(\.[^/]*)", re.DOTALL)
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 END_OF_ARCHIVE = 512  # bytes of zeros at least
 SECONDS_BETWEEN_WORDS = 20.0
@@ -112,7 +111,13 @@ def _build(directory: Path, shards: Sequence[str], label_field: str, place: Path
     num_samples, name_end, digest, told = 0, 0, hashlib.sha256(), time.monotonic()
     with (partial / "samples.bin").open("wb") as samples_file, (partial / "names.bin").open("wb") as names_file:
         for shard, name in enumerate(shards):
-            found = scan(directory / name, label_field)
+            try:
+                found = scan(directory / name, label_field)
+            except OSError as error:  # not for the index's place
+                raise ValueError(
+                    f"{directory / name} cannot be read ({error.strerror or error}): mend it, or give patterns that "
+                    "leave it out"
+                ) from error
             names = [os.fsencode(sample.name) for sample in found]
             samples = np.empty(len(found), dtype=SAMPLE)
             samples["offset"] = [sample.offset for sample in found]

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from leyden.errors import why_unreadable
+from leyden.image_formats import UPRIGHT, open_image, orientation_of
 
 OPEN: Callable[[str], BinaryIO] = functools.partial(open, mode="rb")  # type: ignore[assignment]
 SIDE = 32  # pixels of a thumbnail: what a perceptual hash is made of
 ORIENTATIONS = 8  # four turns, each mirrored or not
 CHUNK = 64  # images that a process looks at before it reports
 FEW = 300  # images that are looked at sooner than processes start
-EXIF_ORIENTATION = 0x0112
 
 OF_AN_IMAGE = np.dtype([
     ("is_read", "?"), ("width", "i4"), ("height", "i4"), ("mode", "U8"), ("format", "U8"), ("is_turned", "?"),
@@ -138,15 +138,16 @@ def _look_at_files(
 
 
 def _look_at_file(row: Any, stream: BinaryIO, with_turns: bool) -> None:
-    with Image.open(stream) as file:
+    with open_image(stream) as file:
         row["width"], row["height"] = file.size
         row["mode"], row["format"] = file.mode, file.format or ""
-        row["is_turned"] = file.getexif().get(EXIF_ORIENTATION, 1) != 1
+        row["is_turned"] = orientation_of(file) != UPRIGHT
         limit = Image.MAX_IMAGE_PIXELS
         if limit and file.width * file.height > limit:
             raise ValueError(f"{file.width} × {file.height} pixels are more than the {limit:,} that Pillow trusts")
         file.load()
-        _look_at(row, ImageOps.exif_transpose(_eight_bits(file)), with_turns)
+        image = _eight_bits(file)
+        _look_at(row, ImageOps.exif_transpose(image) if row["is_turned"] else image, with_turns)
 
 
 def _look_at_images(images: NDArray[np.uint8], with_turns: bool) -> tuple[NDArray[np.void], dict[int, str]]:

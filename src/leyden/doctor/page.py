@@ -24,6 +24,7 @@ from leyden.data import ImageDataModule
 from leyden.data.colours import to_grey_or_rgb
 from leyden.doctor.findings import Finding
 from leyden.doctor.subject import PARTS, Subject
+from leyden.image_formats import open_image
 from leyden.report.words import date_in_words, many
 from leyden.run import write_atomically
 
@@ -186,7 +187,7 @@ def _small_copy(index: int, data: ImageDataModule) -> Image.Image:
 
 def upright(stream: BinaryIO) -> Image.Image:
     """A file's image in RGB, as bright as training sees it: of 16 bits too, which Pillow alone would make white."""
-    with Image.open(stream) as file:
+    with open_image(stream) as file:
         file.draft("RGB", (2 * PIXELS, 2 * PIXELS))
         ImageOps.exif_transpose(file, in_place=True)
         return to_grey_or_rgb(file, "RGB")

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from leyden.data import Files, ImageDataModule
 from leyden.doctor.facts import OF_AN_IMAGE, Facts
 from leyden.doctor.findings import Finding, conflicts, duplicates, imbalance, in_order, sizes, unreadable
 from leyden.doctor.subject import subject_of
 from leyden.errors import why_unreadable
+from leyden.image_formats import open_image
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def _headers(files: Files, paths: list[str], chosen: list[int]) -> Facts:
         warnings.simplefilter("ignore")
         for index in chosen:
             try:
-                with files.open_file(paths[index]) as stream, Image.open(stream) as file:
+                with files.open_file(paths[index]) as stream, open_image(stream) as file:
                     table[index]["width"], table[index]["height"] = file.size
             except Exception as error:  # Pillow raises whatever a format's reader meets
                 reasons[index] = why_unreadable(error)

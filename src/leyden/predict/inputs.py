@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from leyden.data.border import is_directory
 from leyden.data.folder import is_image
-from leyden.data.image_file import SUFFIXES
 from leyden.data.table_file import CSV, PARQUET, TableFile
+from leyden.image_formats import SUFFIXES
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ from PIL.Image import DecompressionBombError
 from torch import Tensor
 
 from leyden.data.facts import DataFacts
-from leyden.data.image_file import open_image, read_image
+from leyden.data.image_file import read_image
 from leyden.errors import why_unreadable
+from leyden.image_formats import open_image
 
 if TYPE_CHECKING:
     from starlette.requests import Request
