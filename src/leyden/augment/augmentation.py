@@ -52,28 +52,28 @@ class Augmentation(nn.Module):
         self.register_buffer("shift", -mean_ / std_, persistent=False)
 
     def forward(self, batch: Batch, epoch: int, batch_index: int, rank: int = 0) -> tuple[Tensor, Tensor]:
-        """Normalised float32 [B, C, H, W] and targets: labels as they are, or, when mixing is on, of classes int64 [B]
-        probabilities [B, K], of any others blends of their own kind. Features [B, F] in the images' place pass.
+        """Normalised float32 [B, C, H, W], and targets; features [B, F] pass as they are.
+
+        Targets are the labels; of mixed images probabilities [B, K] for classes int64 [B], else blends of the labels.
         """
         if batch.images.ndim == 2:
             return batch.images, batch.labels
-        images = self.normalize(self._change(batch, epoch) if self.operations else batch.images)
+        images = self.normalize(self._change(batch, epoch)[0] if self.operations else batch.images)
         if self.mix is None:
             return images, batch.labels
         labels = batch.labels
         targets = labels if labels.is_floating_point() else F.one_hot(labels, self.num_classes).float()
         return self.mix(images, targets, (self.seed, epoch, batch_index, rank))
 
-    def _change(self, batch: Batch, epoch: int) -> Tensor:
-        images = self._to_begin_with(batch)
+    def _change(self, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
+        """The changed images, and what was drawn for each."""
+        images, drawn = batch.images if self.has_crop else cut_centre(batch.images, self.image_size), {}
         with torch.autocast(images.device.type, enabled=False):  # half precision would round every pixel
             for name, operation in self.operations.items():
                 images = _as_needed(images, operation)
-                images = operation.apply(images, **self._draw(name, operation, images, batch.indices, epoch))
-        return images
-
-    def _to_begin_with(self, batch: Batch) -> Tensor:
-        return batch.images if self.has_crop else cut_centre(batch.images, self.image_size)
+                drawn[name] = self._draw(name, operation, images, batch.indices, epoch)
+                images = operation.apply(images, **drawn[name])
+        return images, drawn
 
     def normalize(self, images: Tensor) -> Tensor:
         """(pixel − mean) / std of uint8 images, or of float images in [0, 1], without a margin: all of evaluation."""
@@ -96,11 +96,7 @@ class Augmentation(nn.Module):
 
     def show(self, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
         """The augmented images, float32 in [0, 1], without normalisation and mixing, and what was drawn for each."""
-        images, drawn = self._to_begin_with(batch), {}
-        for name, operation in self.operations.items():
-            images = _as_needed(images, operation)
-            drawn[name] = self._draw(name, operation, images, batch.indices, epoch)
-            images = operation.apply(images, **drawn[name])
+        images, drawn = self._change(batch, epoch)
         return images if images.is_floating_point() else images.float() / 255, drawn
 
 

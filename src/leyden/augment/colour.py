@@ -3,11 +3,13 @@
 Saturation, hue and greyscale leave images of one channel as they are.
 """
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from leyden.augment.operation import Operation, between, check_interval, check_range, grey, per_image
+from leyden.augment.operation import Operation, between, check_interval, check_range, luma, per_image
 
 
 class Blend(Operation):
@@ -25,30 +27,34 @@ class Blend(Operation):
     def apply(self, images: Tensor, *, factor: Tensor) -> Tensor:  # type: ignore[override]
         return blend(images, self.other(images), factor)
 
-    def other(self, images: Tensor) -> Tensor:
+    @staticmethod
+    @abstractmethod
+    def other(images: Tensor) -> Tensor:
         """What the image is blended with."""
-        raise AssertionError("each kind of blend says with what")
 
 
 class Brightness(Blend):
     """Towards black, or away from it."""
 
-    def other(self, images: Tensor) -> Tensor:
+    @staticmethod
+    def other(images: Tensor) -> Tensor:
         return torch.zeros_like(images[:, :1])
 
 
 class Contrast(Blend):
     """Towards the image's mean grey, or away from it."""
 
-    def other(self, images: Tensor) -> Tensor:
-        return grey(images).mean((1, 2, 3), keepdim=True)
+    @staticmethod
+    def other(images: Tensor) -> Tensor:
+        return luma(images).mean((1, 2, 3), keepdim=True)
 
 
 class Saturation(Blend):
     """Towards grey, or away from it."""
 
-    def other(self, images: Tensor) -> Tensor:
-        return grey(images)
+    @staticmethod
+    def other(images: Tensor) -> Tensor:
+        return luma(images)
 
 
 def blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
@@ -106,10 +112,7 @@ class Greyscale(Operation):
         return {"grey": uniform[:, 0] < self.probability}
 
     def apply(self, images: Tensor, *, grey: Tensor) -> Tensor:  # type: ignore[override]
-        return torch.where(per_image(grey), _luma(images).expand_as(images), images)
-
-
-_luma = grey  # the parameter of Greyscale is called grey, as its preview says
+        return torch.where(per_image(grey), luma(images).expand_as(images), images)
 
 
 class Blur(Operation):

@@ -9,7 +9,7 @@ from leyden.augment.operation import Operation, between, check_interval, check_r
 
 
 class RandomErasing(Operation):
-    """Covers a rectangle of `scale` of the area by `value` (0 to 1), with a probability.
+    """Covers a rectangle of `scale` of the area and `ratio` height to width by `value` (0 to 1), with a probability.
 
     A rectangle that would not fit is narrowed to fit.
     """

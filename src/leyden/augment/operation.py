@@ -71,9 +71,9 @@ def choose(images: Tensor, versions: Sequence[Callable[[Tensor], Tensor]], which
     return chosen
 
 
-def grey(images: Tensor) -> Tensor:
+def luma(images: Tensor) -> Tensor:
     """Luma [B, 1, H, W] of float images by ITU-R 601-2; images of one channel are their own."""
     if images.shape[1] == 1:
         return images
     red, green, blue = images.split(1, dim=1)
-    return 0.2989 * red + 0.587 * green + 0.114 * blue
+    return 0.2989 * red + 0.587 * green + 0.114 * blue  # rounded as torchvision has them

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from leyden.augment.colour import blend
+from leyden.augment.colour import Brightness, Contrast, Saturation, blend
 from leyden.augment.geometry import affine
-from leyden.augment.operation import Operation, check_range, grey, integers, per_image
+from leyden.augment.operation import Operation, check_range, integers, per_image
 
 NUM_STRENGTHS = 31
 Function = Callable[[Tensor, Tensor], Tensor]  # images [B, C, H, W] and a magnitude for each [B]
@@ -77,9 +77,9 @@ FUNCTIONS: dict[str, Function] = {
     "translate_x": lambda images, pixels: _affine(images, shift_x=pixels),
     "translate_y": lambda images, pixels: _affine(images, shift_y=pixels),
     "rotate": lambda images, degrees: _affine(images, angle=-degrees),  # against the clock, as torchvision's
-    "brightness": lambda images, factor: blend(images, torch.zeros_like(images[:, :1]), factor),
-    "contrast": lambda images, factor: blend(images, grey(images).mean((1, 2, 3), keepdim=True), factor),
-    "saturation": lambda images, factor: blend(images, grey(images), factor),
+    "brightness": lambda images, factor: blend(images, Brightness.other(images), factor),
+    "contrast": lambda images, factor: blend(images, Contrast.other(images), factor),
+    "saturation": lambda images, factor: blend(images, Saturation.other(images), factor),
     "sharpness": sharpen,
     "posterize": posterize,
     "solarize": solarize,
