@@ -5,8 +5,8 @@ a batch.
 """
 
 import contextlib
+import math
 import mmap
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -96,17 +96,16 @@ class CachedLoader(EpochLoader):
         pin_memory: bool = False,
         weights: Tensor | None = None,
     ) -> None:
-        super().__init__(indices, batch_size, seed, rank, world_size, weights)
-        self.cached, self.files, self.pin_memory = cached, files, pin_memory
         device = cached.rows.device
+        super().__init__(indices.to(device), batch_size, seed, rank, world_size, weights)
+        self.cached, self.files, self.pin_memory = cached, files, pin_memory
         self.labels, self.readable = files.labels.to(device), cached.readable.to(device)
-        self.indices = indices.to(device)
 
     def __iter__(self) -> Iterator[Batch]:
         # A generator: nothing happens before the first batch, when the epoch is known.
         shares = list(self.shares())
-        for position, (batch, chosen) in enumerate(shares):
-            self.next_batch = batch + 1
+        for position, (number, chosen) in enumerate(shares):
+            self.next_batch = number + 1
             if position + 1 < len(shares):
                 self.cached.read_ahead(shares[position + 1][1])
             if self.cached.unreadable:
@@ -117,13 +116,9 @@ class CachedLoader(EpochLoader):
 
     def _readable(self, chosen: Tensor) -> Tensor:
         kept = chosen[self.readable[chosen]]
-        if not len(kept) and len(chosen) and self.sampler.seed is not None:  # there is no step without images
+        if not len(kept) and len(chosen):
             first = int(chosen[0])
-            path = os.path.join(self.files.directory, self.files.paths[first])
-            raise ValueError(
-                f"none of the {len(chosen)} images of a batch can be read, {path} for one "
-                f"({self.cached.unreadable[first]}): mend or delete them"
-            )
+            self.refuse_empty(len(chosen), self.files.path(first), self.cached.unreadable[first])
         return kept
 
 
@@ -135,7 +130,7 @@ def cache_in_memory(
     Raises:
         ValueError: a file cannot be read, and there is no `skipped` to note it in.
     """
-    rows = torch.empty(len(files.paths), shape[0] * shape[1] * shape[2], dtype=torch.uint8)
+    rows = torch.empty(len(files.paths), math.prod(shape), dtype=torch.uint8)
     unreadable: dict[int, str] = {}
     for batch in decode_once(files, shape, torch.arange(len(rows)), num_workers, skipped, unreadable):
         rows[batch.indices] = batch.images.permute(0, 2, 3, 1).flatten(1)
@@ -151,7 +146,7 @@ def decode_once(
     unreadable: dict[int, str],
 ) -> Iterator[Batch]:
     """The images at `indices`, piece by piece and in order, with a progress bar; notes those that are unreadable."""
-    size = max(1, BYTES_OF_A_TASK // (shape[0] * shape[1] * shape[2]))
+    size = max(1, BYTES_OF_A_TASK // math.prod(shape))
     noted = None if skipped is None else dict[str, str]()
     loader = DecodingLoader(files, shape, indices, size, num_workers=num_workers, skipped=noted)
     with contextlib.closing(loader), Bar(f"decoding {len(indices):,} images once", len(indices)) as bar:
@@ -160,7 +155,7 @@ def decode_once(
             yield batch
     if noted and skipped is not None:
         for index in indices.tolist():
-            if reason := noted.get(os.path.join(files.directory, files.paths[index])):
+            if reason := noted.get(files.path(index)):
                 unreadable[index] = reason
         skipped |= noted
 

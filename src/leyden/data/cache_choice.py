@@ -33,11 +33,11 @@ def keep_decoded(
     Raises:
         ValueError: a file cannot be read, and there is no `skipped` to note it in.
     """
-    file = CacheFile(directory, files, shape)
-    if kind == "auto":
-        is_shared = num_ranks > 1 or is_job_of_a_study() or file.path.exists()
-        kind = "memory" if not is_shared and file.num_bytes <= memory_share * available_memory() else "disk"
     if kind == "memory":
+        return cache_in_memory(files, shape, num_workers, skipped)
+    file = CacheFile(directory, files, shape)
+    is_shared = num_ranks > 1 or is_job_of_a_study() or file.path.exists()
+    if kind == "auto" and not is_shared and file.num_bytes <= memory_share * available_memory():
         return cache_in_memory(files, shape, num_workers, skipped)
     try:
         cached = file.open_or_build(num_workers, skipped)
@@ -57,7 +57,7 @@ def refuse_unreadable(cached: Cached, files: Files, skipped: dict[str, str] | No
     Raises:
         ValueError: there are some, and none is to be skipped.
     """
-    found = {os.path.join(files.directory, files.paths[index]): why for index, why in cached.unreadable.items()}
+    found = {files.path(index): why for index, why in cached.unreadable.items()}
     if found and skipped is None:
         raise ValueError(tell_unreadable(*next(iter(found.items()))))
     if found and skipped is not None and not found.keys() <= skipped.keys():
@@ -71,7 +71,7 @@ def is_job_of_a_study() -> bool:
 
 
 def available_memory() -> int:
-    """Bytes of memory that the system could give, or that the limit of this process's control group leaves."""
+    """Bytes of memory that the system could give, but no more than the limit of this process's control group."""
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for line in _lines(Path("/proc/meminfo")):
         if line.startswith("MemAvailable:"):

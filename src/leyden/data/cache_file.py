@@ -69,7 +69,7 @@ class CacheFile:
 
     def _is_readable(self, index: int) -> bool:
         try:
-            self.files.read(os.path.join(self.files.directory, self.files.paths[index]))
+            self.files.read(self.files.path(index))
         except Exception:  # whatever a format's reader meets
             return False
         return True

@@ -282,7 +282,7 @@ class ImageDataModule(pl.LightningDataModule):
             "num_val": len(self.val_indices),
             "num_test": len(self.test_indices),
             "split_seed": self.split_seed,
-            "fold": self.fold and f"{self.fold.number} of {self.fold.folds}",
+            "fold": self.fold and f"{self.fold.number} of {self.fold.count}",
             "mean": list(self.mean),
             "std": list(self.std),
         }
@@ -299,7 +299,7 @@ class ImageDataModule(pl.LightningDataModule):
         if skipped and (self.trainer is None or self.trainer.is_global_zero):
             write_skipped(skipped, path)
         files, tested = self.files, self.test_indices.tolist() if skipped else []
-        test = {os.path.join(files.directory, files.paths[index]) for index in tested}
+        test = {files.path(index) for index in tested}
         return {"num_skipped": len(skipped), "num_test_skipped": len(skipped.keys() & test)}
 
     def some_training_images(self, num_images: int) -> Batch:

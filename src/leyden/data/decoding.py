@@ -73,8 +73,8 @@ class DecodingLoader(EpochLoader):
         # A generator: nothing happens before the first batch, when the epoch is known.
         shares = list(self.shares())
         self.tasks.shares = [chosen for _, chosen in shares]
-        for (batch, chosen), decoded in zip(shares, self.workers, strict=True):
-            self.next_batch = batch + 1
+        for (number, chosen), decoded in zip(shares, self.workers, strict=True):
+            self.next_batch = number + 1
             if decoded.unreadable:
                 chosen = self._readable(chosen, decoded.unreadable)
             # Pinned here: DataLoader does it in a thread that waits for ever when a worker is killed while it sends.
@@ -99,11 +99,8 @@ class DecodingLoader(EpochLoader):
             if paths[position] not in self.skipped:
                 self.skipped[paths[position]] = reason
                 log.warning("%s cannot be read (%s): it is left out", paths[position], reason)
-        if len(unreadable) == len(paths) and self.sampler.seed is not None:  # there is no step without images
-            raise ValueError(
-                f"none of the {len(paths)} images of a batch can be read, {first} for one ({reason}): "
-                "is the disk still there? mend or delete them"
-            )
+        if len(unreadable) == len(paths):
+            self.refuse_empty(len(paths), first, reason)
         return chosen[[position for position in range(len(paths)) if position not in unreadable]]
 
 
@@ -118,7 +115,7 @@ class Tasks:
         return map(self.paths_of, self.shares)
 
     def paths_of(self, chosen: Tensor) -> list[str]:
-        return [os.path.join(self.files.directory, self.files.paths[index]) for index in chosen.tolist()]
+        return [self.files.path(index) for index in chosen.tolist()]
 
 
 class Workers:
@@ -243,13 +240,13 @@ def begin_worker(number: int) -> None:
 
 
 def _end_with_the_main_process() -> None:
+    assert sys.platform == "linux"
     main_process = multiprocessing.parent_process()
     assert main_process is not None
-    if sys.platform == "linux":
-        received = None
-        while main_process.is_alive() and (received is None or received.si_pid != main_process.pid):
-            received = signal.sigtimedwait({signal.SIGTERM}, SECONDS_BETWEEN_LOOKS)
-        os._exit(0)
+    received = None
+    while main_process.is_alive() and (received is None or received.si_pid != main_process.pid):
+        received = signal.sigtimedwait({signal.SIGTERM}, SECONDS_BETWEEN_LOOKS)
+    os._exit(0)
 
 
 def _as_it_is(decoded: Any) -> Any:

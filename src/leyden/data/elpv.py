@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from leyden.data.image_file import read_image
-from leyden.data.sources import Files, Task
+from leyden.data.sources import Files, Task, check_facts
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +33,11 @@ class ELPV:
             raise ValueError(f"data.source.threshold={threshold} is for classes: leave it out with task=regression")
         if threshold is not None and not 0 < threshold <= 1:
             raise ValueError(f"data.source.threshold={threshold} is out of range: give a number above 0, up to 1")
-        if image_size < 1:
-            raise ValueError(f"data.source.image_size={image_size} is out of range: give 1 or more")
+        check_facts(image_size, self.channels, self.mean, self.std)
         self.image_size, self.threshold, self.task = image_size, threshold, task
         names = ("sound", "likely sound", "likely defective", "defective")
         self.class_names = () if task == "regression" else names if threshold is None else ("sound", "defective")
-        self.directory = find_images()
+        self.directory = images_directory()
 
     def load(self, root: Path) -> Files:
         """Lists the files of the package; `root` is not used."""
@@ -56,7 +55,7 @@ class ELPV:
         return Files(self.directory, [path for path, _, _ in rows], labels, read)
 
 
-def find_images() -> Path:
+def images_directory() -> Path:
     """Where the package has put its images.
 
     Raises:

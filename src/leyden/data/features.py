@@ -25,7 +25,7 @@ from leyden.run import rank, sync
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 64  # always: other kernels for another number of images would round otherwise
-PLAIN = (int, float, str, tuple, type(None))  # settings of a module
+SETTING = (int, float, str, tuple, type(None))  # types of a module's settings
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
@@ -46,8 +46,8 @@ class FeatureLoader(EpochLoader):
 
     def __iter__(self) -> Iterator[Batch]:
         rows = self.views[self.sampler.epoch % len(self.views)]
-        for batch, chosen in self.shares():
-            self.next_batch = batch + 1
+        for number, chosen in self.shares():
+            self.next_batch = number + 1
             yield Batch(rows.index_select(0, chosen), self.labels.index_select(0, chosen), chosen)
 
 
@@ -164,7 +164,7 @@ def digest_of(module: nn.Module) -> str:
     """SHA-256 of all that a network knows and does: its parts, their settings and its tensors."""
     digest = hashlib.sha256(repr(module).encode())
     for name, part in module.named_modules():
-        settings = {key: value for key, value in vars(part).items() if isinstance(value, PLAIN) and key != "training"}
+        settings = {key: value for key, value in vars(part).items() if isinstance(value, SETTING) and key != "training"}
         settings |= {key: value.__qualname__ for key, value in vars(part).items() if inspect.isroutine(value)}
         digest.update(f"{name} {type(part)} {sorted(settings.items())}".encode())
     for name, tensor in module.state_dict().items():

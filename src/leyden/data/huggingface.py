@@ -59,15 +59,15 @@ class HuggingFace:
         cells, names = self._labels(label_column)
         groups = self.column(group_column) if group_column else None
         self.groups = None if groups is None else [to_group(cell, self._where, row) for row, cell in enumerate(groups)]
-        self.read = read_cells(cells, task, self._where, separator)
-        self.class_names = () if task == "regression" else find_classes(self.read, names)
+        self.contents = read_cells(cells, task, self._where, separator)
+        self.class_names = () if task == "regression" else find_classes(self.contents, names)
         check_classes(self.class_names, task, f"data.source.path={path}, column {label_column!r}")
 
     def load(self, root: Path) -> Files:
         """Names the images, each by its split, row and size; `root` is not used."""
         sizes = [size for images in self.images.values() for size in _sizes(images)]
         paths = [f"{place} ({size} bytes)" for place, size in zip(self.places, sizes, strict=True)]
-        labels = to_labels(self.read, self.task, self.class_names, self._where)
+        labels = to_labels(self.contents, self.task, self.class_names, self._where)
         state = ", ".join(str(getattr(images, "_fingerprint", "")) for images in self.images.values())
         rows = RowReader(self.images, state)
         read = functools.partial(rows, image_size=self.image_size, channels=self.channels)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 PARTS = ("train", "t10k")
+RENEW = "delete the file or install it again"
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,6 @@ def read_into(path: Path, array: np.ndarray) -> None:
             done += len(data)
         if _read(file, 1, path, exact=False):  # also makes gzip verify its checksum
             raise ValueError(f"{path} holds more than the {array.nbytes:,} bytes that its header announces: {RENEW}")
-
-
-RENEW = "delete the file or install it again"
 
 
 def _read(file: gzip.GzipFile, size: int, path: Path, exact: bool = True) -> bytes:

@@ -89,11 +89,11 @@ def _several(cell: Any, where: Where, row: int, separator: str) -> list[str]:
     return list(dict.fromkeys(_class(item, where, row) for item in (items if isinstance(items, list) else [items])))
 
 
-def find_classes(read: list[list[str]] | list[float], given: Sequence[Any] | None) -> tuple[str, ...]:
+def find_classes(contents: list[list[str]] | list[float], given: Sequence[Any] | None) -> tuple[str, ...]:
     """The classes that occur, or those given; in the order of their numbers, if that is what they are, else of text."""
     if given is not None:
         return tuple(str(name).strip() for name in given)
-    names = {name for classes in read if isinstance(classes, list) for name in classes}
+    names = {name for classes in contents if isinstance(classes, list) for name in classes}
     return tuple(sorted(names, key=_by_number if all(map(_is_whole, names)) else str))
 
 
@@ -105,25 +105,27 @@ def _by_number(name: str) -> tuple[int, str]:
     return int(name), name
 
 
-def to_labels(read: list[list[str]] | list[float], task: Task, class_names: Sequence[str], where: Where) -> Tensor:
+def to_labels(contents: list[list[str]] | list[float], task: Task, class_names: Sequence[str], where: Where) -> Tensor:
     """Labels as the task has them.
 
     Raises:
         ValueError: a class is not among the names.
     """
     if task == "regression":
-        return torch.tensor(read, dtype=torch.float32)
+        return torch.tensor(contents, dtype=torch.float32)
     numbers = {name: number for number, name in enumerate(class_names)}
-    labels = torch.zeros(len(read), len(class_names)) if task == "multi_label" else torch.zeros(len(read)).long()
-    for row, classes in enumerate(read):
+    chosen: list[list[int]] = []  # of each image, the numbers of its classes
+    for row, classes in enumerate(contents):
         assert isinstance(classes, list)
         for name in classes:
             if name not in numbers:
                 raise ValueError(f"{where(row)}: '{name}' is none of the {len(class_names)} classes that were given")
-        if task == "multi_label":
-            labels[row, [numbers[name] for name in classes]] = 1.0
-        else:
-            labels[row] = numbers[classes[0]]
+        chosen.append([numbers[name] for name in classes])
+    if task == "single_label":
+        return torch.tensor([number for (number,) in chosen], dtype=torch.int64)
+    labels = torch.zeros(len(chosen), len(class_names))
+    for row, places in enumerate(chosen):
+        labels[row, places] = 1.0
     return labels
 
 

@@ -97,12 +97,20 @@ class EpochLoader:
         self.resumed = {"epoch": -1, "next_batch": 0}
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch and the batches of it that are done."""
+        """The epoch and the batches of it that are done: what Lightning wants of a loader that can go on."""
         return {"epoch": self.sampler.epoch, "next_batch": self.next_batch}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Leaves out what is done of that epoch."""
         self.resumed = state_dict
+
+    def refuse_empty(self, count: int, path: str, reason: str) -> None:
+        """Ends training where none of a batch's `count` images can be read: there is no step without images."""
+        if self.sampler.seed is not None:
+            raise ValueError(
+                f"none of the {count} images of a batch can be read, {path} for one ({reason}): "
+                "is the disk still there? mend or delete them"
+            )
 
     def __len__(self) -> int:
         whole, left = divmod(len(self.indices), self.batch_size)
@@ -112,11 +120,11 @@ class EpochLoader:
         """The number of each batch that is left of the epoch, and this rank's indices in it."""
         start = self.resumed["next_batch"] if self.resumed["epoch"] == self.sampler.epoch else 0
         order = self.indices[self.sampler.positions().to(self.indices.device)]
-        for batch in range(start, len(self)):
-            begin = batch * self.batch_size
+        for number in range(start, len(self)):
+            begin = number * self.batch_size
             size = min(self.batch_size, len(order) - begin)
             mine = slice(begin + size * self.rank // self.world_size, begin + size * (self.rank + 1) // self.world_size)
-            yield batch, order[mine]
+            yield number, order[mine]
 
 
 class InMemoryLoader(EpochLoader):
@@ -140,7 +148,7 @@ class InMemoryLoader(EpochLoader):
 
     def __iter__(self) -> Iterator[Batch]:
         # A generator: nothing happens before the first batch, when the epoch is known.
-        for batch, chosen in self.shares():
-            self.next_batch = batch + 1
+        for number, chosen in self.shares():
+            self.next_batch = number + 1
             images = self.rows.index_select(0, chosen).view(-1, *self.shape)
             yield Batch(images, self.labels.index_select(0, chosen), chosen)

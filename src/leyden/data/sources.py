@@ -5,6 +5,7 @@ so that the network is built, and its mistakes are found, first.
 """
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
@@ -43,14 +44,18 @@ class Files(NamedTuple):
     directory: Path
     paths: Sequence[str]  # of N images, below the directory
     labels: Tensor  # as the task says
-    # A file's image, uint8 [C, H, W]; called in other processes, so it can be pickled; for images with a margin it is
-    # given another `image_size=`.
+    # The image of a file, by its `path`: uint8 [C, H, W]; called in other processes, so it can be pickled; for images
+    # with a margin it is given another `image_size=`.
     read: Callable[..., Tensor]
     parts: Tensor | None = None
     groups: Tensor | None = None
     weights: Tensor | None = None
     digest: str | None = None  # of paths, sizes and labels, where the source has one; or else each file is asked
     open_file: Callable[[str], BinaryIO] = OPEN  # for who wants more than the pixels
+
+    def path(self, index: int) -> str:
+        """Where an image lies, as `read` and `open_file` take it."""
+        return os.path.join(self.directory, self.paths[index])
 
 
 def official_parts(num_train: int, num_images: int) -> Tensor:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from leyden.data.sources import TEST, TRAINING, VALIDATION
+
 Indices = NDArray[np.int64]
 
 
@@ -22,10 +24,10 @@ class Splits(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """One of `folds` parts of a cross-validation, from 0."""
+    """One of `count` parts of a cross-validation, from 0."""
 
     number: int
-    folds: int
+    count: int
 
 
 def split(
@@ -48,15 +50,15 @@ def split(
         ValueError: a split would have no image, or nothing is left to fold.
     """
     everyone = np.arange(len(strata))
-    parts = np.zeros_like(everyone) if parts is None else parts
-    train, val, test = (everyone[parts == part] for part in range(3))
+    parts = np.full_like(everyone, TRAINING) if parts is None else parts
+    train, val, test = (everyone[parts == part] for part in (TRAINING, VALIDATION, TEST))
     deal, is_folded = _Deal(strata, groups, split_seed), fold is not None
     if not len(test):
-        share = 1 / fold.folds if fold else test_fraction
+        share = 1 / fold.count if fold else test_fraction
         if validation_fraction + share >= 1:
             which = "folds" if fold else "data.test_fraction"
             raise ValueError(f"data.validation_fraction and {which} leave nothing to train on: change one of them")
-        train, test = deal.fold(train, fold, 0) if fold else deal.take(train, test_fraction, 0)
+        train, test = deal.fold(train, fold, 0) if fold else deal.take(train, share, 0)
         validation_fraction, fold = validation_fraction / (1 - share), None
     if not len(val):
         train, val = deal.fold(train, fold, 1) if fold else deal.take(train, validation_fraction, 1)
@@ -101,10 +103,10 @@ class _Deal:
     def fold(self, among: Indices, fold: Fold, stream: int) -> tuple[Indices, Indices]:
         """Splits `among` into the other folds and the one; every image is in one fold, and folds are of like size."""
         if self.groups is not None:
-            return _part_at(among, self._hands(among, [1 / fold.folds] * fold.folds, stream) == fold.number)
+            return _part_at(among, self._hands(among, [1 / fold.count] * fold.count, stream) == fold.number)
         classes = shuffled_classes(self.strata, among, self.seed, stream)
         row = np.concatenate([*classes.values()])  # class after class, dealt around: shares differ by one at most
-        return _part_at(among, np.isin(among, row[fold.number :: fold.folds]))
+        return _part_at(among, np.isin(among, row[fold.number :: fold.count]))
 
     def _hands(self, among: Indices, shares: Sequence[float], stream: int) -> Indices:
         """Which hand each image of `among` goes to, its whole group with it: to that which lacks its classes most."""

@@ -77,10 +77,10 @@ class Table:
         self.cells = {role: cells[name] for role, name in columns.items()}
         if not self.cells["path"]:
             raise ValueError(f"{file} has no row: expected one for each image")
-        self.read = read_cells(self.cells["label"], task, self.table.where, separator)
-        self.class_names = () if task == "regression" else find_classes(self.read, class_names)
+        self.contents = read_cells(self.cells["label"], task, self.table.where, separator)
+        self.class_names = () if task == "regression" else find_classes(self.contents, class_names)
         check_classes(self.class_names, task, f"{file}, column {label_column!r}")
-        self.labels = to_labels(self.read, task, self.class_names, self.table.where)
+        self.labels = to_labels(self.contents, task, self.class_names, self.table.where)
 
     def load(self, root: Path) -> Files:
         """Looks for the files; `root` is not used.
@@ -147,7 +147,7 @@ class Table:
                 continue
             repeated.append(row)
             for role, cells in self.cells.items():
-                same = self.read[before] == self.read[row] if role == "label" else cells[before] == cells[row]
+                same = self.contents[before] == self.contents[row] if role == "label" else cells[before] == cells[row]
                 if role != "path" and not same:
                     is_several = role == "label" and self.task == "multi_label"
                     hint = ", with all labels in one cell" if is_several else ""
