@@ -72,7 +72,7 @@ def test_each_way_of_ending_is_named_and_the_others_finish(study: Study) -> None
     for end, reason in {
         "raise": "RuntimeError: a part broke", "unpicklable": "not to be pickled", "sys.exit": "sys.exit(3)",
         "os._exit": "exit code 3", "kill": "it was killed by SIGKILL", "term": "stopped by SIGTERM",
-        "full": "/full/disk: No space left on device",
+        "full": "/full/disk: the disk is full",
     }.items():  # fmt: skip
         assert reason in rows[end]["reason"]
         assert reason in study.out
@@ -206,6 +206,15 @@ def test_preset_plans(preset: str, study: Study) -> None:
     assert study(f"study={preset}", "plan=true", "pictures=false") == 0
     assert f"runs/digits_mlp/{preset}" in study.out
     assert "seed (" in study.out
+
+
+def test_preset_of_ones_own_that_varies_nothing_is_a_preset(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "study").mkdir(parents=True)
+    (tmp_path / "conf" / "study" / "mine.yaml").write_text("# @package _global_\nseed: 3\n", encoding="utf-8")
+    assert study("study=mine") == 1
+    assert "there is nothing to vary" in study.err
+    assert study("study=optimizer") == 1
+    assert "did you mean 'optimizers'?" in study.err
 
 
 def test_study_needs_several_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from leyden.config import CONFIG_DIRECTORY, suggest
+from leyden.config import suggest
 from leyden.errors import Interrupted, command, explain
 from leyden.lock import Lock
 from leyden.signals import Signals
@@ -60,7 +60,8 @@ class Sweep:
         self.composer = Composer(loader, config, self.directory)
         self.overrides = with_devices(self.composer, words, config.devices_per_run)
         if not any(override.is_sweep_override() for override in self.overrides):
-            raise ValueError(_nothing_to_sweep(str(config.hydra.runtime.choices.get("study"))))
+            preset = config.hydra.runtime.choices.get("study")
+            raise ValueError(_nothing_to_sweep(preset, self.composer.config_directories))
 
     def make_executor(self) -> Executor:
         """Where the jobs will run."""
@@ -248,9 +249,10 @@ def _describe_unfinished(unfinished: Sequence[Row], num_wanted: int, directory: 
     return told if counts["failed"] == len(unfinished) and not can_retry else f"{told}; go on with: {again}"
 
 
-def _nothing_to_sweep(preset: str) -> str:
-    presets = sorted(path.stem for path in (CONFIG_DIRECTORY / "study").glob("*.yaml"))
-    why = f"study={preset} is no preset, {suggest(preset, presets)}" if preset != "None" else "there is nothing to vary"
+def _nothing_to_sweep(preset: str | None, directories: Sequence[Path]) -> str:
+    presets = sorted({path.stem for place in directories for path in (place / "study").glob("*.yaml")})
+    is_known = preset is None or preset in presets
+    why = "there is nothing to vary" if is_known else f"study={preset} is no preset, {suggest(preset, presets)}"
     return f"{why}: give values, as in optimizer=sgd,adam seed=0,1,2, or a preset, as study=optimizers"
 
 
