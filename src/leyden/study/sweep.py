@@ -175,7 +175,7 @@ def run_source(
     display = Display(total, executor.at_once or executor.slots, config.monitor)
     written, ended = 0.0, set[str]()
 
-    def keep(row: Row) -> None:
+    def note(row: Row) -> None:
         nonlocal written
         rows[row.job.id] = row
         ended.add(row.job.id)
@@ -184,7 +184,7 @@ def run_source(
             written = time.monotonic()
 
     try:
-        Loop(source, executor, signals, display, on_start, keep).run(config.retry, config.on_error == "stop")
+        Loop(source, executor, signals, display, on_start, note).run(config.retry, config.on_error == "stop")
     except Interrupted as stopped:  # by a second signal
         stopped.directory, stopped.is_saved = directory, True
         raise
@@ -215,6 +215,7 @@ def _write_report(directory: Path) -> None:
 
 def _write_results(directory: Path, rows: dict[str, Row]) -> None:
     """Writes a row of each job, with all its factors: those of other command lines may be mere settings of this one.
+    `rows` then has them, too.
 
     A disk that is full for a moment is not worth the end of all runs.
     """
