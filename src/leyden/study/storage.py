@@ -66,9 +66,11 @@ def open_storage(directory: Path, kind: str) -> optuna.storages.BaseStorage:
 def _drop_half_a_line(path: Path, lock: JournalLock) -> None:
     """Takes away what a writer that died has begun, for Optuna would not read beyond it."""
     lock.acquire()
-    if path.is_file() and (text := path.read_bytes()) and not text.endswith(b"\n"):
-        os.truncate(path, text.rfind(b"\n") + 1)
-    lock.release()
+    try:
+        if path.is_file() and (text := path.read_bytes()) and not text.endswith(b"\n"):
+            os.truncate(path, text.rfind(b"\n") + 1)
+    finally:
+        lock.release()
 
 
 def make_pruner(name: str, arguments: Mapping[str, Any]) -> optuna.pruners.BasePruner:
