@@ -206,6 +206,25 @@ def test_settings_that_are_being_tried_are_not_begun_twice_and_told_to_all(tmp_p
         assert trial.value == goodness(Composer(tmp_path)(trial.user_attrs["overrides"]))
 
 
+def test_settings_of_a_run_that_was_left_can_be_begun_again(tmp_path: Path) -> None:
+    source = search(tmp_path, CHOICE, sampler="random", n_trials=8)
+    job = source.next()
+    assert job is not None
+    source.leave(job)  # it was killed, and its trial goes on with the next command
+    assert job in play(source)
+    assert source.counts == {"complete": 7, "running": 1}
+
+
+def test_a_trial_that_another_process_ends_meanwhile_is_not_begun_again(tmp_path: Path) -> None:
+    first = search(tmp_path)
+    job = first.next()
+    assert job is not None
+    second = search(tmp_path)
+    end(job)
+    first.tell(job)
+    assert second.next() not in (None, job)
+
+
 @pytest.mark.parametrize(
     ("status", "more", "state", "reason"),
     [

@@ -284,6 +284,7 @@ def test_search_of_a_command_line_goes_on_to_its_total(study: Study) -> None:
     assert study(*words, "plan=true", "hydra.sweeper.n_trials=3") == 0
     assert "0 of 3 trials are over" in study.out
     assert "in a run with optimizer.lr=" in study.out
+    assert not list(study.runs.glob("*/lr"))
     assert study(*words, "hydra.sweeper.n_trials=3") == 0
     assert study(*words, "hydra.sweeper.n_trials=5") == 0
     assert "3 of 5 trials are over" in study.out

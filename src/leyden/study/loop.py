@@ -26,6 +26,9 @@ class Source(Protocol):
     def tell(self, job: Job) -> None:
         """Takes note that a job has ended for good."""
 
+    def leave(self, job: Job) -> None:
+        """Takes note that a job has ended and is to go on another time."""
+
 
 class Planned:
     """The jobs of a plan, one after the other."""
@@ -42,6 +45,9 @@ class Planned:
 
     def tell(self, job: Job) -> None:
         """Nothing: what is left does not depend on it."""
+
+    def leave(self, job: Job) -> None:
+        """Nothing: the next command plans it again."""
 
 
 class Loop:
@@ -79,8 +85,10 @@ class Loop:
                     self.display.say(f"{row.job.id} {row.status} ({row.reason}): trying again")
                     self._start([ended.job])
                     continue
-                if row.status in (*DONE, "failed"):  # else it goes on next time
+                if row.status in (*DONE, "failed"):
                     self.source.tell(ended.job)
+                else:
+                    self.source.leave(ended.job)
                 self.on_row(row)
                 if row.status != "waiting":
                     self.display.ended(row)

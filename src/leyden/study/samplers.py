@@ -6,8 +6,8 @@ storage.
 """
 
 import importlib.util
-import itertools
 import logging
+import math
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -32,8 +32,7 @@ class Grid(optuna.samplers.BaseSampler):
                     f"hydra.sweeper.sampler=grid: {parameter.key} is an interval, which has no end of values: "
                     "give a choice or a range"
                 )
-        self.names = list(space)
-        self.cells = list(itertools.product(*(parameter.cells or [] for parameter in space.values())))
+        self.columns = {key: parameter.cells or [] for key, parameter in space.items()}
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
         return {}
@@ -42,7 +41,9 @@ class Grid(optuna.samplers.BaseSampler):
         return {}
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        return self.cells[trial.number][self.names.index(param_name)]
+        names, cells = list(self.columns), self.columns[param_name]
+        repeats = math.prod(len(self.columns[name]) for name in names[names.index(param_name) + 1 :])
+        return cells[trial.number // repeats % len(cells)]
 
 
 def check_sampler(name: str, space: Mapping[str, Parameter], num_objectives: int) -> None:
@@ -86,11 +87,6 @@ def make_sampler(
             more = {"seed": seed, "independent_sampler": first, "warn_independent_sampling": False}
             sampler = build("sampler", name, optuna.samplers.QMCSampler, arguments, **more)
     return sampler
-
-
-def num_cells(space: Mapping[str, Parameter]) -> int:
-    """How many trials the whole grid has."""
-    return len(Grid(space).cells)
 
 
 def _is_choice(parameter: Parameter) -> bool:

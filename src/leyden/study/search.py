@@ -5,6 +5,7 @@ goes on with it. Read `space.py` (what is searched), `samplers.py` (who chooses)
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,8 @@ from leyden.callbacks.trial import write_trial
 from leyden.run import read_record
 from leyden.study.job import Job
 from leyden.study.objectives import check_objectives, direction_of, read_values
-from leyden.study.samplers import check_sampler, make_sampler, num_cells
-from leyden.study.space import Parameter, parse_space
+from leyden.study.samplers import check_sampler, make_sampler
+from leyden.study.space import parse_space
 from leyden.study.storage import STUDY_NAME, make_pruner, open_storage, optuna
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,6 @@ COMPLETE, PRUNED, FAIL, RUNNING = (optuna.trial.TrialState[name] for name in ("C
 class Best(NamedTuple):
     """One of a search's best trials."""
 
-    number: int
     job: str  # its id
     values: dict[str, float]  # objective -> value
     overrides: tuple[str, ...]  # of the searched keys
@@ -39,6 +39,7 @@ class Search:
 
     `make_job` composes and checks a job from its overrides and raises ValueError where they are wrong. `n_trials`
     counts all trials of the search, those of earlier commands too; null is for `sampler=grid`, which has an end.
+    With `is_plan` a new search is not kept.
 
     Raises:
         ValueError: an option or a value that would be searched is wrong, or the directory holds another search.
@@ -61,6 +62,7 @@ class Search:
         pruner: str = "none",
         pruner_arguments: Mapping[str, Any] | None = None,
         storage: str = "journal",
+        is_plan: bool = False,
     ) -> None:
         self.directory, self.make_job, self.fixed = directory, make_job, list(fixed)
         self.space = parse_space(swept)
@@ -79,13 +81,12 @@ class Search:
                 f"hydra.sweeper.pruner={pruner} judges by monitor={config['monitor']} alone, and the objectives are "
                 f"{', '.join(self.objectives)}: make them the same, or choose pruner=none"
             )
-        directory.mkdir(parents=True, exist_ok=True)
         self.study = optuna.create_study(
-            study_name=STUDY_NAME, storage=open_storage(directory, storage), pruner=judge, load_if_exists=True,
-            directions=[direction_of(name) for name in self.objectives],
+            study_name=STUDY_NAME, storage=open_storage(directory, storage, is_plan), pruner=judge,
+            load_if_exists=True, directions=[direction_of(name) for name in self.objectives],
         )  # fmt: skip
         self._check_same_search()
-        self.to_resume = self.study.get_trials(deepcopy=False, states=(RUNNING,))
+        self.to_resume: list[optuna.trial.FrozenTrial] | None = None  # not known before nobody else may end one of them
         self.waits = False
         self.under_way: dict[str, list[int]] = {}  # job id -> the trials that it is, when asked for more than once
 
@@ -93,7 +94,7 @@ class Search:
         """The next job, first those that an earlier process had begun; None when all trials are given out."""
         while not self.waits and (trial := self._next_trial()) is not None:
             number, values = trial
-            overrides = [self.space[key].override(value) for key, value in values.items()]
+            overrides = self._overrides(values)
             try:
                 job = self.make_job([*self.fixed, *overrides])
             except ValueError as error:
@@ -107,8 +108,10 @@ class Search:
                 self.waits = True
                 return None
             if self.pruner != "none":
-                facts = {"storage": self.storage, "number": number, "pruner": self.pruner}
-                write_trial(job.directory, **facts, arguments=self.pruner_arguments)
+                write_trial(
+                    job.directory, storage=self.storage, number=number, pruner=self.pruner,
+                    arguments=self.pruner_arguments,
+                )  # fmt: skip
             return job
         return None
 
@@ -127,10 +130,15 @@ class Search:
             except ValueError as error:
                 self._fail(number, str(error))
 
+    def leave(self, job: Job) -> None:
+        """Gives up waiting for a job that is to go on another time: its settings may be chosen, and begun, again."""
+        self.waits = False
+        del self.under_way[job.id]
+
     @property
     def num_left(self) -> int:
         """How many trials are not over."""
-        return self.total - sum(self.counts.values()) + self.counts["running"]
+        return self.total - _num_over(self.counts)
 
     @property
     def counts(self) -> Counter[str]:
@@ -140,7 +148,7 @@ class Search:
     def describe(self) -> str:
         """How far the search has come, in words."""
         counts = self.counts
-        over = sum(counts.values()) - counts["running"]
+        over = _num_over(counts)
         words = ", ".join(f"{counts[state]} {state}" for state in ("complete", "pruned", "fail") if counts[state])
         text = f"{over} of {self.total} trials are over" + (f" ({words})" if words else "")
         if over >= self.total:
@@ -154,7 +162,6 @@ class Search:
         trials = [self.study.best_trial] if len(self.objectives) == 1 else self.study.best_trials
         return [
             Best(
-                trial.number,
                 trial.user_attrs["job"],
                 dict(zip(self.objectives, trial.values, strict=True)),
                 tuple(trial.user_attrs["overrides"]),
@@ -165,6 +172,8 @@ class Search:
     def _next_trial(self) -> tuple[int, dict[str, Any]] | None:
         """A trial's number and its values, in the order of the command line."""
         distributions: dict[str, Any] = {key: parameter.distribution for key, parameter in self.space.items()}
+        if self.to_resume is None:
+            self.to_resume = self.study.get_trials(deepcopy=False, states=(RUNNING,))
         if self.to_resume:
             begun = self.to_resume.pop(0)
             number, values = begun.number, dict(begun.params)
@@ -201,8 +210,11 @@ class Search:
             )
         if n_trials is not None and n_trials < 1:
             raise ValueError(f"hydra.sweeper.n_trials={n_trials} is out of range: give 1 or more")
-        cells = num_cells(self.space) if self.sampler == "grid" else n_trials
-        return min(number for number in (n_trials, cells) if number is not None)
+        if self.sampler != "grid":
+            assert n_trials is not None
+            return n_trials
+        num_cells = math.prod(len(parameter.cells or ()) for parameter in self.space.values())
+        return num_cells if n_trials is None else min(n_trials, num_cells)
 
     def _try_values(self) -> Job:
         """Composes a job with each value of a choice and the ends of each range, so that a wrong one is named before
@@ -216,21 +228,24 @@ class Search:
         return job
 
     def _compose(self, values: Mapping[str, Any]) -> Job:
-        overrides = [self.space[key].override(value) for key, value in values.items()]
-        return self.make_job([*self.fixed, *overrides])
+        return self.make_job([*self.fixed, *self._overrides(values)])
+
+    def _overrides(self, values: Mapping[str, Any]) -> list[str]:
+        return [self.space[key].override(value) for key, value in values.items()]
 
     def _check_same_search(self) -> None:
         """Holds what the storage was made for against what is asked: trials of two kinds cannot be compared."""
         asked = {
             "objectives": self.objectives,
-            "space": {key: _words(parameter) for key, parameter in self.space.items()},
+            "space": {key: str(parameter.distribution) for key, parameter in self.space.items()},
         }
         stored = self.study.user_attrs
         other = f"{self.directory} holds another search: give study=… another name, or search"
         for key, value in asked.items():
-            if key in stored and stored[key] != value:
+            if key not in stored:
+                self.study.set_user_attr(key, value)
+            elif stored[key] != value:
                 raise ValueError(f"{other} {stored[key]} as it did, not {value}")
-            self.study.set_user_attr(key, value)
         for trial in self.study.get_trials(deepcopy=False):
             if "job" in trial.user_attrs:
                 job = self.make_job([*self.fixed, *trial.user_attrs["overrides"]])
@@ -239,5 +254,5 @@ class Search:
                 return
 
 
-def _words(parameter: Parameter) -> str:
-    return str(parameter.distribution)
+def _num_over(counts: Counter[str]) -> int:
+    return counts.total() - counts["running"]

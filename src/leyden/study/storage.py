@@ -49,11 +49,14 @@ class JournalLock:
         os.close(self.descriptor)
 
 
-def open_storage(directory: Path, kind: str) -> optuna.storages.BaseStorage:
-    """The storage in a study's directory, which is made where there is none."""
+def open_storage(directory: Path, kind: str, is_plan: bool = False) -> optuna.storages.BaseStorage:
+    """The storage in a study's directory, which is made where there is none; a plan leaves no new one behind."""
     if kind not in FILES:
         raise ValueError(f"hydra.sweeper.storage={kind}: {suggest(kind, list(FILES))}")
     path = directory / FILES[kind]
+    if is_plan and not path.is_file():
+        return optuna.storages.InMemoryStorage()
+    directory.mkdir(parents=True, exist_ok=True)
     if kind == "journal":
         lock = JournalLock(path)
         _drop_half_a_line(path, lock)

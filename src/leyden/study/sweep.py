@@ -129,7 +129,7 @@ def run_search(
             return job
 
         plain: Any = OmegaConf.to_container(OmegaConf.create(dict(options)))
-        search = Search(directory, make_job, fixed, swept, **plain)
+        search = Search(directory, make_job, fixed, swept, is_plan=config.plan, **plain)
         print(describe_search(directory, search, swept), flush=True)
         if config.plan:
             with signals.at_once():
