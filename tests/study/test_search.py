@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from leyden.check import check
 from leyden.config import CONFIG_DIRECTORY, Origin
 from leyden.study.job import Job
-from leyden.study.objectives import check_objectives, read_values
+from leyden.study.objectives import read_values
 from leyden.study.search import Search
 from leyden.study.storage import open_storage
 from running import TINY, compose_config
@@ -389,14 +389,3 @@ def test_the_storage_is_one_that_optuna_s_own_tools_read(tmp_path: Path) -> None
     (summary,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path / 'optuna.db'}")
     assert (summary.study_name, summary.n_trials, summary.direction.name) == ("search", 3, "MAXIMIZE")
     assert open_storage(tmp_path, "sqlite").get_n_trials(summary._study_id) == 3
-
-
-def test_objectives_that_this_config_does_not_record_are_refused() -> None:
-    check_objectives(["val/recall/3", "train/accuracy", "parameters"], BASE)
-    with pytest.raises(ValueError, match="no such metric is recorded: val/ema_accuracy"):
-        check_objectives(["val/ema_accuracy"], BASE)
-    averaged = {**BASE, "callbacks": {**BASE["callbacks"], "ema": {"decay": 0.9}}}
-    check_objectives(["val/ema_accuracy"], averaged)
-    unsaved = {**BASE, "callbacks": {**BASE["callbacks"], "checkpoints": None}}
-    with pytest.raises(ValueError, match=r"leave callbacks\.checkpoints as it is"):
-        check_objectives(["val/loss"], unsaved)
