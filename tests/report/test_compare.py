@@ -80,7 +80,7 @@ def test_alike_seeds_have_the_interval_of_the_report(tmp_path: Path) -> None:
 
     study = write_study(tmp_path / "mine", {}, lambda: 0.9, change=same)
     (told,) = write_report([study])[0]["answer"][:1]
-    interval = re.search(r"95\.0 % ± [\d.]+", told)
+    interval = re.search(r"95\.0 % ± \d+\.\d", told)
     assert interval is not None
     assert not interval[0].endswith(" 0.0")
     assert f"test/accuracy {interval[0]} (95 % interval over 3 seeds)" in compare(study, study)
