@@ -77,7 +77,7 @@ def test_different_metrics_are_refused_and_named(tmp_path: Path) -> None:
             record["metrics"] = {"best/epoch": 1, "best/val/loss": 0.1}
 
     study = write_study(tmp_path / "mine", FACTORS, value, change=change)
-    with pytest.raises(ValueError, match=r"val/accuracy \(6 runs\), val/loss \(6 runs\)"):
+    with pytest.raises(ValueError, match=r"val/accuracy \(six runs\), val/loss \(six runs\)"):
         collect([study])
 
 

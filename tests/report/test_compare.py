@@ -64,7 +64,7 @@ def points(line: str) -> list[float]:
 
 def test_best_settings_of_studies_are_paired_over_their_seeds(studies: tuple[Path, Path]) -> None:
     text = compare(*studies)
-    assert f"{studies[0]}: optimizer=adam (best of two settings by val/accuracy; 3 seeds)" in text
+    assert f"{studies[0]}: optimizer=adam (best of two settings by val/accuracy; three seeds)" in text
     line = next(line for line in text.splitlines() if line.startswith("difference"))
     first, second = (accuracies(study, range(3, 6)) for study in studies)
     expected = stats.ttest_rel(first, second).confidence_interval()

@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from leyden.report.curves import FEWEST_EPOCHS, OVERFITTING_RULE, RISE, bands, calibration, overfit_from
+from leyden.report.curves import FEWEST_EPOCHS, OVERFITTING_RULE, RISE, bands, calibration, start_of_overfitting
 
 
 def test_bands_equal_scipys_intervals() -> None:
@@ -82,7 +82,7 @@ def test_noise_is_rarely_called_overfitting(shape: str, num_epochs: int, tails: 
     called = 0
     for _ in range(trials):
         noise = generator.normal(size=num_epochs) if tails == "normal" else generator.standard_t(4, num_epochs)
-        called += overfit_from(training, SHAPES[shape](np.arange(num_epochs)) + 0.03 * noise) is not None
+        called += start_of_overfitting(training, SHAPES[shape](np.arange(num_epochs)) + 0.03 * noise) is not None
     assert called / trials <= 0.05
 
 
@@ -93,7 +93,7 @@ def test_overfitting_is_found_where_it_begins(lowest: int) -> None:
     found = []
     for _ in range(200):
         validation = 0.5 + 0.04 * np.abs(epochs - lowest) + generator.normal(0, 0.02, len(epochs))
-        found.append(overfit_from(np.exp(-epochs / 10), validation))
+        found.append(start_of_overfitting(np.exp(-epochs / 10), validation))
     assert None not in found
     distances = np.abs(np.array(found, dtype=float) - lowest)
     assert (distances <= 3).mean() > 0.97
@@ -119,37 +119,37 @@ def losses(num_wrong: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_network_that_learns_wrong_labels_by_heart_overfits(seed: int) -> None:
     training, validation = losses(0.3, seed)
-    begun = overfit_from(training, validation)
+    begun = start_of_overfitting(training, validation)
     assert begun is not None
     assert abs(begun - int(validation.argmin())) <= 3
 
 
 def test_a_network_whose_validation_loss_still_falls_does_not_overfit() -> None:
     training, validation = losses(0.0, 0)
-    assert overfit_from(training[:15], validation[:15]) is None
+    assert start_of_overfitting(training[:15], validation[:15]) is None
 
 
 def test_a_rise_in_both_losses_is_no_overfitting() -> None:
     rising = np.abs(np.arange(20.0) - 8)
-    assert overfit_from(rising, rising) is None
-    assert overfit_from(-np.arange(20.0), rising) == 8
+    assert start_of_overfitting(rising, rising) is None
+    assert start_of_overfitting(-np.arange(20.0), rising) == 8
 
 
 def test_a_wander_of_less_than_a_hundredth_is_no_overfitting() -> None:
     validation = np.r_[np.linspace(2, 1, 20), np.linspace(1, 1.005, 20)]
-    assert overfit_from(np.linspace(2, 1, 40), validation) is None
+    assert start_of_overfitting(np.linspace(2, 1, 40), validation) is None
 
 
 def test_short_runs_are_not_judged() -> None:
     rising = np.abs(np.arange(float(FEWEST_EPOCHS)) - 2)
-    assert overfit_from(-np.arange(float(FEWEST_EPOCHS)), rising) is not None
-    assert overfit_from(-np.arange(FEWEST_EPOCHS - 1.0), rising[:-1]) is None
+    assert start_of_overfitting(-np.arange(float(FEWEST_EPOCHS)), rising) is not None
+    assert start_of_overfitting(-np.arange(FEWEST_EPOCHS - 1.0), rising[:-1]) is None
 
 
 def test_epochs_without_validation_do_not_count() -> None:
     validation = np.full(40, np.nan)
     validation[1::2] = np.abs(np.arange(20.0) - 8)
-    assert overfit_from(-np.arange(40.0), validation) == 17
+    assert start_of_overfitting(-np.arange(40.0), validation) == 17
 
 
 def test_the_rule_says_its_numbers() -> None:

@@ -9,8 +9,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from browsing import SIZES, needs_browser
-from leyden.report.page import write_page
+from leyden.report.page import to_html
 from leyden.report.write import write_report
+from leyden.run import write_atomically
 from report.reports import make_report
 from report.test_labels import FACTORS as LABELS
 from report.test_labels import accuracy, labelled
@@ -22,7 +23,8 @@ pytestmark = needs_browser
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("page") / "report.html"
-    write_page(make_report({"optimizer": ["sgd", "adam", "rmsprop"], "optimizer.lr": [0.001, 0.01, 0.03, 0.1]}), path)
+    report = make_report({"optimizer": ["sgd", "adam", "rmsprop"], "optimizer.lr": [0.001, 0.01, 0.03, 0.1]})
+    write_atomically(path, to_html(report))
     return path
 
 
@@ -131,7 +133,7 @@ def test_curves_are_lines_where_not_every_epoch_validates(open_page: Any, tmp_pa
     for name in ("val/loss", "val/accuracy"):
         for values in report["curves"][0]["metrics"][name].values():
             values[::2] = [None] * len(values[::2])
-    write_page(report, tmp_path / "report.html")
+    write_atomically(tmp_path / "report.html", to_html(report))
     page = open_page(tmp_path / "report.html")
     look_at_all(page)
     solid = page.locator('[data-chart="curve"] .scatterlayer path.js-line[style*="stroke-width: 2.2px"]')  # validation
@@ -164,7 +166,7 @@ def test_brush_keeps_the_runs_that_pass_there(open_page: Any) -> None:
 
 def test_names_are_text_whatever_they_hold(open_page: Any, tmp_path: Path) -> None:
     report = make_report({"model": ["<img src=x onerror=alert(1)>", '</script>"', "naïve ☃"]})
-    write_page(report, tmp_path / "report.html")
+    write_atomically(tmp_path / "report.html", to_html(report))
     page = open_page(tmp_path / "report.html")
     look_at_all(page)
     assert page.said == []
@@ -187,7 +189,7 @@ def test_large_study_stays_small_enough(open_page: Any, tmp_path: Path) -> None:
         "optimizer.lr": [0.1 / 2**place for place in range(8)],
         "depth": list(range(7)),
     }
-    write_page(make_report(factors, num_epochs=50), tmp_path / "report.html")
+    write_atomically(tmp_path / "report.html", to_html(make_report(factors, num_epochs=50)))
     assert (tmp_path / "report.html").stat().st_size <= 12e6
     page = open_page(tmp_path / "report.html")
     page.locator('[data-all="settings"]').click()

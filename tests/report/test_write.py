@@ -52,7 +52,6 @@ def test_answer_follows_from_the_runs(tmp_path: Path) -> None:
     assert "is best on val/accuracy: test/accuracy" in first
     assert second.startswith("Of the variance of val/accuracy, optimizer")
     assert third == "No run overfits."
-    assert report["command"] is not None
     assert report["command"].startswith("leyden train optimizer=")
     assert report["data"] == "digits: 1,169 training, 269 validation, 360 test images"
     assert report["responses"][0]["factor"] == "optimizer.lr"

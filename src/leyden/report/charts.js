@@ -20,6 +20,7 @@ const charts = (() => {
 
   // How values of a metric are shown: shares in per cent.
   const unit = (isShare) => (isShare ? { factor: 100, suffix: " %", format: ".1f" } : { factor: 1, suffix: "", format: ".4~g" });
+  const words = (value, isShare) => (isShare ? `${(100 * value).toFixed(1)} %` : value.toPrecision(3));
   const scaled = (values, { factor }) => values.map((value) => (value === null ? null : factor * value));
 
   function axis(theme, more) {
@@ -80,7 +81,7 @@ const charts = (() => {
   }
 
   function response(report, theme, number) {
-    const { factor, is_log: isLog, curves } = report.responses[number];
+    const { factor, by, is_log: isLog, curves } = report.responses[number];
     const shown = unit(report.metric.is_share);
     const hover = `${plain(factor)} %{x}<br>%{y:${shown.format}}${shown.suffix}`;
     const data = curves.map((part, place) => {
@@ -93,7 +94,7 @@ const charts = (() => {
           color: colour, size: isBest.map((best) => (best ? 15 : 7)),
           symbol: isBest.map((best) => (best ? "star" : SYMBOLS[place % SYMBOLS.length])),
         },
-        hovertemplate: hover, showlegend: report.responses[number].by !== null,
+        hovertemplate: hover, showlegend: by !== null,
       };
     });
     return {
@@ -106,19 +107,24 @@ const charts = (() => {
     };
   }
 
+  // Between the two ends of intervals; places without both are left out.
+  function band(x, low, high, colour, shown) {
+    const inside = x.map((_, place) => place).filter((place) => low[place] !== null && high[place] !== null);
+    const at = (values) => inside.map((place) => values[place]);
+    return {
+      type: "scatter", mode: "lines", x: [...at(x), ...at(x).reverse()], y: scaled([...at(low), ...at(high).reverse()], shown),
+      fill: "toself", fillcolor: faint(colour, 0.15), line: { width: 0 }, hoverinfo: "skip", showlegend: false,
+    };
+  }
+
   // A line and its band for each way to train, over ever more labelled images.
   function labels(report, theme) {
-    const { metric, is_share: isShare, curves } = report.amounts;
+    const { metric, is_share: isShare, curves } = report.labels;
     const shown = unit(isShare);
     const data = curves.flatMap((part, place) => {
       const colour = theme.series[place % theme.series.length];
-      const inside = part.images.map((_, point) => point).filter((point) => part.lows[point] !== null);
-      const [x, y] = [inside.map((point) => part.images[point]), (values) => scaled(inside.map((point) => values[point]), shown)];
       return [
-        {
-          type: "scatter", mode: "lines", x: [...x, ...[...x].reverse()], y: [...y(part.lows), ...y(part.highs).reverse()],
-          fill: "toself", fillcolor: faint(colour, 0.13), line: { width: 0 }, hoverinfo: "skip", showlegend: false,
-        },
+        band(part.images, part.lows, part.highs, colour, shown),
         {
           type: "scatter", mode: "lines+markers", name: plain(part.level), x: part.images, y: scaled(part.means, shown),
           line: { color: colour, width: 2, dash: DASHES[place % DASHES.length] },
@@ -142,13 +148,13 @@ const charts = (() => {
     const pair = report.interactions[number];
     const shown = unit(report.metric.is_share);
     const [rows, columns] = [pair.row_levels, pair.column_levels];
-    const scale = [[0, theme.worse], [1, theme.better]];
+    const [low, high] = report.metric.direction === "max" ? [theme.worse, theme.better] : [theme.better, theme.worse];
     const cells = pair.means.map((means) => scaled(means, shown));
     const isSmall = rows.length * columns.length <= MOST_CELL_TEXTS && columns.length <= theme.width / 55;
     return {
       data: [{
         type: "heatmap", x: columns.map((_, place) => place), y: rows.map((_, place) => place), z: cells,
-        colorscale: report.metric.direction === "max" ? scale : scale.map(([place], index) => [place, scale[1 - index][1]]),
+        colorscale: [[0, low], [1, high]],
         xgap: 2, ygap: 2, hoverongaps: false, texttemplate: isSmall ? `%{z:${shown.format}}` : "",
         text: rows.map((row) => columns.map((column) => `${plain(row)}, ${plain(column)}`)),
         hovertemplate: `%{text}<br>%{z:${shown.format}}${shown.suffix}<extra></extra>`,
@@ -163,30 +169,25 @@ const charts = (() => {
 
   // A line and its band; `chosen` is the place among the settings compared.
   function lineAndBand(part, metric, theme, chosen, label, shown) {
-    const band = part.metrics[metric];
-    if (!band) return [];
+    const found = part.metrics[metric];
+    if (!found) return [];
     const isTraining = metric.startsWith("train/");
     const colour = theme.series[isTraining && theme.numChosen === 1 ? 1 : chosen];
-    const inside = part.epochs.map((_, place) => place).filter((place) => band.low[place] !== null && band.high[place] !== null);
-    const [x, y] = [inside.map((place) => part.epochs[place]), (values) => scaled(inside.map((place) => values[place]), shown)];
     const name = `${isTraining ? "training" : "validation"}${theme.numChosen > 1 ? `, ${label}` : ""}`;
     return [
+      band(part.epochs, found.low, found.high, colour, shown),
       {
-        type: "scatter", mode: "lines", x: [...x, ...[...x].reverse()], y: [...y(band.low), ...y(band.high).reverse()],
-        fill: "toself", fillcolor: faint(colour, 0.16), line: { width: 0 }, hoverinfo: "skip", showlegend: false,
-      },
-      {
-        type: "scatter", mode: known(band.mean).length > 1 ? "lines" : "markers", connectgaps: true, // not every epoch validates
-        x: part.epochs, y: scaled(band.mean, shown), name,
+        type: "scatter", mode: known(found.mean).length > 1 ? "lines" : "markers", connectgaps: true, // not every epoch validates
+        x: part.epochs, y: scaled(found.mean, shown), name,
         line: { color: colour, width: isTraining ? 1.6 : 2.2, dash: isTraining ? "dash" : "solid" },
         hovertemplate: `epoch %{x}<br>${name} %{y:${shown.format}}${shown.suffix}<extra></extra>`,
       },
     ];
   }
 
-  function curve(report, theme, metric, numbers) {
+  function curve(report, theme, metric, isShare, numbers) {
     const parts = numbers.map((number) => report.curves.find((one) => one.setting === number));
-    const shown = unit(["accuracy", "mean_average_precision"].includes(metric));
+    const shown = unit(isShare);
     const colours = { ...theme, numChosen: parts.length };
     const data = parts.flatMap((part, chosen) =>
       ["train", "val"].flatMap((split) => lineAndBand(part, `${split}/${metric}`, colours, chosen, String(part.setting + 1), shown)));
@@ -242,6 +243,7 @@ const charts = (() => {
 
   // The last ones are tools, which the pages of the live view and of the lesson use too.
   return {
-    effect, response, labels, interaction, curve, calibration, plain, unit, scaled, axis, layout, faint, errors, DASHES, SYMBOLS,
+    effect, response, labels, interaction, curve, calibration, plain, unit, words, scaled, axis, layout, faint, errors, DASHES,
+    SYMBOLS,
   };
 })();

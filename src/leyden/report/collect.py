@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from leyden.config import FREE, REPEATS, leaves
 from leyden.metric_names import HEADLINES, direction, is_percentage
-from leyden.report.curves import FEWEST_EPOCHS, overfit_from
+from leyden.report.curves import FEWEST_EPOCHS, epochs_of_both, start_of_overfitting
 from leyden.report.model import Level, Metric, Unreadable
+from leyden.report.words import count
 from leyden.run import is_study, read_record, run_directories
 from leyden.study.record import planned_jobs, read_study, standing
 
@@ -80,14 +81,15 @@ class Found:
     @property
     def is_judged(self) -> bool:
         """Whether its curves are long enough to say if it overfits."""
-        losses = [self.curves.get(f"{split}/loss", np.empty(0)) for split in ("train", "val")]
-        return min(int(np.isfinite(values).sum()) for values in losses) >= FEWEST_EPOCHS
+        if not {"train/loss", "val/loss"} <= self.curves.keys():
+            return False
+        return len(epochs_of_both(self.curves["train/loss"], self.curves["val/loss"])) >= FEWEST_EPOCHS
 
     @functools.cached_property
     def overfit_from(self) -> int | None:
         """The epoch in which the run begins to overfit, by its curves."""
         if {"train/loss", "val/loss"} <= self.curves.keys():
-            return overfit_from(self.curves["train/loss"], self.curves["val/loss"])
+            return start_of_overfitting(self.curves["train/loss"], self.curves["val/loss"])
         return None
 
 
@@ -97,7 +99,7 @@ class Collection:
 
     title: str
     directory: Path  # where the report goes
-    name: str  # of its files
+    file_name: str
     factors: list[str]
     runs: list[Found]
     unreadable: list[Unreadable]
@@ -121,7 +123,7 @@ class Collection:
 
     @property
     def by_id(self) -> dict[str, Found]:
-        """The same by what they are called."""
+        """The finished runs by what they are called."""
         return {run.id: run for run in self.finished}
 
 
@@ -139,13 +141,14 @@ def collect(directories: Sequence[Path]) -> Collection:
     """
     unreadable: list[Unreadable] = []
     if len(directories) == 1 and is_study(directories[0]):
-        study, place, name = read_study(directories[0]), directories[0], "report"
-        title, factors = study["name"], [name for name in study["factors"] if name not in REPEATS]
-        runs = _runs_of_study(directories[0], study, unreadable)
+        place, file_name = directories[0], "report"
+        study = read_study(place)
+        title, factors = study["name"], [key for key in study["factors"] if key not in REPEATS]
+        runs = _runs_of_study(place, study, unreadable)
     else:
         found = run_directories(directories, depth=2)
         place = _place_of(found)
-        name = "report_of_runs" if is_study(place) else "report"  # the study's own stays
+        file_name = "report_of_runs" if is_study(place) else "report"  # the study's own stays
         title = f"{len(found)} runs of {place.name}" if len(found) > 1 else place.name
         runs = _runs_of_their_own(found, place, unreadable)
         factors = list(runs[0].factors) if runs else []
@@ -155,7 +158,7 @@ def collect(directories: Sequence[Path]) -> Collection:
     _check_same_data(finished)
     metric = _metric(finished)
     _set_unmeasured_apart(finished, metric)
-    collection = Collection(title, place, name, factors, runs, unreadable, metric)
+    collection = Collection(title, place, file_name, factors, runs, unreadable, metric)
     if not collection.finished:
         raise ValueError(f"no run has a number as its best {metric['selection']}")
     for run in runs:
@@ -357,7 +360,7 @@ def _metric(finished: Sequence[Found]) -> Metric:
     """
     names = Counter(_monitored(run) for run in finished)
     if len(names) > 1:
-        told = ", ".join(f"{name or 'nothing'} ({count} runs)" for name, count in names.items())
+        told = ", ".join(f"{name or 'nothing'} ({count(number, 'run')})" for name, number in names.items())
         raise ValueError(
             f"runs are compared by one metric, but these chose their best epoch by {told}: report them apart"
         )
@@ -400,6 +403,6 @@ def _name(run: Found) -> str:
 def _nothing_finished(directories: Sequence[Path], runs: Sequence[Found], unreadable: Sequence[Unreadable]) -> str:
     counts = Counter(run.status for run in runs)
     counts["unreadable"] = len(unreadable)
-    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    told = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
     places = " ".join(map(str, directories))
     return f"{places}: no run has finished ({told or 'there is none'}), so there is nothing to report"

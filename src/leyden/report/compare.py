@@ -15,11 +15,10 @@ from leyden.intervals import paired_precision_difference
 from leyden.metric_names import HEADLINES, is_percentage
 from leyden.predictions import PREDICTIONS_FILE, Predictions, read_predictions
 from leyden.report.collect import NOT_COMPARED, Found, Repeat, as_level, collect, is_below, read_config, sure
-from leyden.report.findings import count
 from leyden.report.model import Estimate
 from leyden.report.settings import fold_seeds, resolution
 from leyden.report.statistics import Difference, difference, estimate
-from leyden.report.words import difference_in_words, in_words, level_in_words, p_in_words, value_in_words
+from leyden.report.words import count, difference_in_words, in_words, level_in_words, p_in_words, value_in_words
 from leyden.run import is_study, read_record
 from leyden.study.record import standing
 
@@ -96,7 +95,7 @@ def _side(directory: Path) -> Side:
         chosen = collection.by_id
         runs = [chosen[identity] for identity in settings[0]["runs"]]
         how = f"best of {count(len(settings), 'setting')} by {collection.metric['selection']}"
-        name = f"{directory}: {settings[0]['label']} ({how}; {len(runs)} seed{'s' * (len(runs) != 1)})"
+        name = f"{directory}: {settings[0]['label']} ({how}; {count(len(runs), 'seed')})"
     return Side(directory, name, collection.metric["reported"], collection.metric["is_share"], runs)
 
 

@@ -65,14 +65,14 @@ def _plain(values: Array) -> list[float | None]:
     return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values.tolist()]
 
 
-def overfit_from(training_loss: Array, validation_loss: Array) -> int | None:
+def start_of_overfitting(training_loss: Array, validation_loss: Array) -> int | None:
     """The epoch in which a run begins to overfit by `OVERFITTING_RULE`; None if it does not, or is too short to say.
 
     Losses are [E] by epoch; epochs that lack either do not count. The noise is told from what second differences of
     the validation loss leave, where a smooth curve all but vanishes; their median absolute value is not moved by a few
     leaps.
     """
-    epochs = np.flatnonzero(np.isfinite(training_loss) & np.isfinite(validation_loss))
+    epochs = epochs_of_both(training_loss, validation_loss)
     if len(epochs) < FEWEST_EPOCHS:
         return None
     training, validation = training_loss[epochs], validation_loss[epochs]
@@ -83,6 +83,11 @@ def overfit_from(training_loss: Array, validation_loss: Array) -> int | None:
     if not (rise > max(RISE * noise, RELATIVE_RISE * abs(validation[lowest])) and training[-1] < training[lowest]):
         return None
     return int(epochs[lowest + SMOOTHED_EPOCHS // 2])
+
+
+def epochs_of_both(training_loss: Array, validation_loss: Array) -> NDArray[np.int64]:
+    """The epochs that both losses [E] are known of."""
+    return np.flatnonzero(np.isfinite(training_loss) & np.isfinite(validation_loss))
 
 
 def _running_mean(values: Array) -> Array:

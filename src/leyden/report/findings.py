@@ -12,7 +12,7 @@ from leyden.report.curves import FEWEST_EPOCHS
 from leyden.report.model import Factor, Importance, Metric, Power, Report, Response, Run, Setting
 from leyden.report.settings import NO_FACTORS, counted, key_of, resolution
 from leyden.report.statistics import MOST_SEEDS, SIGNIFICANCE, difference, seeds_needed
-from leyden.report.words import difference_in_words, in_words, level_in_words, p_in_words
+from leyden.report.words import count, difference_in_words, in_words, level_in_words, p_in_words
 
 STOPPED = "stopped by"  # the user: no failure
 TO_COME = ("running", "waiting", "interrupted")  # the study's command goes on with them
@@ -22,7 +22,6 @@ UNFINISHED = {
     "waiting": "not begun", "pruned": "ended early by the search", "unmeasured": "finished, but cannot be compared",
 }  # fmt: skip
 FIGURE = re.compile(r"(?<![\w./-])\d[\d.e+-]*(?!\.?[\w/])")  # no part of a file's name
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def answer(report: Report) -> list[str]:
@@ -96,12 +95,6 @@ def _overfitting(runs: Sequence[Run]) -> list[str]:
     how = "overfits" if len(overfit) == 1 else "overfit"
     told = f"{count(len(overfit), 'run').capitalize()} of {len(judged)} {how}, the earliest from epoch {first} on"
     return [f"{told}{rest}."]
-
-
-def count(number: int, noun: str) -> str:
-    """`one run`, `three seeds`, `12 runs`."""
-    word = NUMBERS[number] if number < len(NUMBERS) else f"{number:,}"
-    return f"{word} {noun}" + ("" if number == 1 else "s")
 
 
 def failures(runs: Sequence[Run]) -> list[str]:

@@ -23,6 +23,8 @@ from leyden.report.words import (
     LABELS_IN_WORDS,
     MARKS_IN_WORDS,
     NOTHING,
+    bests_in_words,
+    choice_in_words,
     date_in_words,
     in_words,
     level_in_words,
@@ -44,7 +46,7 @@ def to_markdown(report: Report) -> str:
         _plain(f"{report['data']} · {date_in_words(report['created'])}".removeprefix(" · ")),
         *_answer(report),
         "## Settings",
-        choice_in_words(report),
+        choice_in_words(report["metric"]),
         MARKS_IN_WORDS if len(report["settings"]) > 1 else "",
         _table(settings_table(report)),
         *(_importance(report["importance"]) if report["importance"] else ()),
@@ -66,25 +68,11 @@ def to_markdown(report: Report) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def choice_in_words(report: Report) -> str:
-    """Which figure chooses and which reports, in a sentence."""
-    metric = report["metric"]
-    order = "highest" if metric["direction"] == "max" else "lowest"
-    intervals = "± is half the 95 % t-interval over seeds, whose two ends are given where one is 0 or 100 %"
-    if metric["reported"] == metric["selection"]:
-        return f"Settings are ordered by {metric['selection']}, {order} first; {intervals}."
-    return (
-        f"Validation chooses, test reports: settings are ordered by {metric['selection']}, {order} first, and "
-        f"{metric['reported']} says what the chosen one is worth; {intervals}."
-    )
-
-
 def _answer(report: Report) -> Iterable[str]:
     yield "## Answer"
     yield " ".join(map(_plain, report["answer"]))
-    if report["command"]:
-        yield once_more_in_words(report["threads"])
-        yield f"```bash\n{report['command']}\n```"
+    yield once_more_in_words(report["threads"])
+    yield f"```bash\n{report['command']}\n```"
     for heading, sentences in (("Not finished", report["failures"]), ("Warnings", report["warnings"])):
         if sentences:
             yield f"### {heading}"
@@ -92,12 +80,9 @@ def _answer(report: Report) -> Iterable[str]:
 
 
 def _importance(importance: Importance) -> list[str]:
-    shares = [f"{name}: {share:.1%}".replace("%", " %") for name, share in _pairs(importance)]
+    pairs = zip(importance["names"], importance["shares"], strict=True)
+    shares = [f"{name}: {share:.1%}".replace("%", " %") for name, share in pairs]
     return ["## Importance", _plain(importance["method"]), _list(shares)]
-
-
-def _pairs(importance: Importance) -> Iterable[tuple[str, float]]:
-    return zip(importance["names"], importance["shares"], strict=True)
 
 
 def _effects(effects: Sequence[Effect], metric: str, is_share: bool) -> list[str]:
@@ -115,16 +100,6 @@ def _responses(responses: Sequence[Response], direction: str, is_share: bool) ->
     best = "highest" if direction == "max" else "lowest"
     return ["## Best values", f"Where each curve is {best}, with all other factors at their best.",
             _list(line for response in responses for line in bests_in_words(response, is_share))]  # fmt: skip
-
-
-def bests_in_words(response: Response, is_share: bool) -> Iterable[str]:
-    """A line for each curve: where it is best, how good it is there, and whether that is the edge."""
-    curves = (response[key] for key in ("levels", "values", "estimates", "best", "at_edge"))
-    for level, values, estimates, best, at_edge in zip(*curves, strict=True):
-        condition = f"{response['by']}={level_in_words(level)}: " if response["by"] else ""
-        edge = ", the edge of what was tried" if at_edge else ""
-        where = f"{response['factor']} is best at {level_in_words(values[best])}"
-        yield f"{condition}{where}, {in_words(estimates[best], is_share)}{edge}."
 
 
 def _labels(labels: LabelEfficiency) -> Iterable[str]:
@@ -189,7 +164,7 @@ def _overfitting(report: Report) -> Iterable[str]:
     if report["curves"]:
         yield "## Overfitting"
         yield _plain(OVERFITTING_RULE)
-        labels = {setting["number"]: setting["label"] for setting in report["settings"]}
+        labels = [setting["label"] for setting in report["settings"]]
         told = [f"{labels[curves['setting']]}: from epoch {curves['overfit_from']:.3g}." for curves in overfit]
         yield _list(told) if told else "No setting overfits in most of its runs."
 

@@ -198,7 +198,7 @@ class Report(TypedDict):
     data: str  # "digits: 1,169 training, 269 validation, 359 test images"
     metric: Metric
     answer: list[str]
-    command: str | None  # of the best setting
+    command: str  # of the best setting
     threads: int | None  # with which the command gives the same bits
     failures: list[str]
     warnings: list[str]

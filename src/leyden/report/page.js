@@ -86,7 +86,7 @@
       case "response": return charts.response(report, colours, number);
       case "labels": return charts.labels(report, colours);
       case "interaction": return charts.interaction(report, colours, Number(byId("pair").value));
-      case "curve": return charts.curve(report, colours, chart.dataset.metric, chosen());
+      case "curve": return charts.curve(report, colours, chart.dataset.metric, "isShare" in chart.dataset, chosen());
       default: return charts.calibration(report, colours, report.curves.length ? chosen() : [report.calibration[0].setting]);
     }
   }
@@ -114,7 +114,7 @@
   }
 
   function tellChosen() {
-    const name = (number) => `${number + 1}. ${report.labels[number]}`;
+    const name = (number) => `${number + 1}. ${report.names[number]}`;
     const parts = chosen().map((number) => report.curves.find((part) => part.setting === number));
     if (parts.length) {
       paragraphs(byId("curves-words"), parts.map((part) => part.overfit_from === null
@@ -136,7 +136,7 @@
 
   function tellBrush(isKept, numBrushes) {
     const kept = report.runs.selection.filter((_, run) => isKept[run]);
-    const words = (value) => (report.metric.is_share ? `${(100 * value).toFixed(1)} %` : value.toPrecision(3));
+    const words = (value) => charts.words(value, report.metric.is_share);
     const range = kept.length ? `: ${report.metric.selection} from ${words(Math.min(...kept))} to ${words(Math.max(...kept))}` : "";
     byId("brushed").textContent = numBrushes
       ? `${kept.length.toLocaleString("en")} of ${isKept.length.toLocaleString("en")} runs in the brush${range}.`
@@ -168,7 +168,7 @@
   }
 
   document.querySelectorAll("table[data-name]").forEach(setUpTable);
-  byId("copy")?.addEventListener("click", copy);
+  byId("copy").addEventListener("click", copy);
   byId("unbrush")?.addEventListener("click", () => lines.clear());
   byId("pair")?.addEventListener("change", () => { tellPair(); redraw(some("interaction")); });
   for (const select of [byId("first"), byId("second")]) {

@@ -12,10 +12,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from leyden.metric_names import HEADLINES
+from leyden.metric_names import HEADLINES, is_percentage
 from leyden.report.curves import OVERFITTING_RULE
 from leyden.report.effects import places_of
-from leyden.report.markdown import bests_in_words, choice_in_words
 from leyden.report.model import (
     Effect,
     Estimate,
@@ -34,23 +33,19 @@ from leyden.report.words import (
     EFFECTS_IN_WORDS,
     LABELS_IN_WORDS,
     MARKS_IN_WORDS,
+    bests_in_words,
+    choice_in_words,
     date_in_words,
     in_words,
     level_in_words,
     once_more_in_words,
     value_in_words,
 )
-from leyden.run import write_atomically
 
 HERE = Path(__file__).parent
 MOST_BARS = 12  # sources of variance that are named
 FIRST_ROWS = 25  # of a table, before one asks for all
 SCRIPTS = ("charts.js", "parallel.js", "page.js")
-
-
-def write_page(report: Report, path: Path) -> None:
-    """Writes the report as one HTML file, in one step."""
-    write_atomically(path, to_html(report))
 
 
 def to_html(report: Report) -> str:
@@ -64,10 +59,10 @@ def to_html(report: Report) -> str:
         report=report,
         date=date_in_words(report["created"]),
         once_more=once_more_in_words(report["threads"]),
-        choice=choice_in_words(report),
+        choice=choice_in_words(report["metric"]),
         marks=MARKS_IN_WORDS,
         settings=settings_table(report),
-        runs=runs_table(report) if report["runs"] else None,
+        runs=runs_table(report),
         bars=_bars(report["importance"]) if report["importance"] else [],
         effects=[(effect["factor"], _effect_in_words(effect, report)) for effect in report["effects"]],
         responses=[
@@ -87,10 +82,11 @@ def to_html(report: Report) -> str:
     )
 
 
-def _headlines(report: Report) -> list[str]:
-    """The metrics, beside the loss, whose curves are there."""
+def _headlines(report: Report) -> list[tuple[str, bool, bool]]:
+    """The metrics, beside the loss, whose curves are there: whether it is a share, whether training has it, too."""
     known = {name for curves in report["curves"] for name in curves["metrics"]}
-    return [name for name in HEADLINES.values() if f"val/{name}" in known]
+    names = [name for name in HEADLINES.values() if f"val/{name}" in known]
+    return [(name, is_percentage(name), f"train/{name}" in known) for name in names]
 
 
 def _source(name: str) -> Markup:
@@ -133,7 +129,7 @@ def _numbers(report: Report) -> dict[str, Any]:
     is_log = {factor["name"]: factor["is_log"] for factor in report["factors"]}
     return {
         "metric": report["metric"],
-        "labels": {setting["number"]: setting["label"] for setting in report["settings"]},
+        "names": {setting["number"]: setting["label"] for setting in report["settings"]},
         "effects": [
             {"factor": effect["factor"], "levels": _texts(effect["levels"]), **_points(effect["estimates"])}
             for effect in report["effects"]
@@ -142,7 +138,7 @@ def _numbers(report: Report) -> dict[str, Any]:
             {**pair, "row_levels": _texts(pair["row_levels"]), "column_levels": _texts(pair["column_levels"])}
             for pair in report["interactions"]
         ],
-        "amounts": _labels(report["labels"]) if report["labels"] else None,
+        "labels": _labels(report["labels"]) if report["labels"] else None,
         "responses": [_response(response, is_log.get(response["factor"], False)) for response in report["responses"]],
         "curves": report["curves"],
         "calibration": [

@@ -29,8 +29,7 @@ function parallel(host, report, onBrush) {
 
   function metricAxis(name, found) {
     const [low, high] = [Math.min(...found), Math.max(...found)];
-    const words = (value) => (report.metric.is_share ? `${(100 * value).toFixed(1)} %` : value.toPrecision(3));
-    const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) => ({ share, text: words(low + share * (high - low)) }));
+    const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) => ({ share, text: charts.words(low + share * (high - low), report.metric.is_share) }));
     return { name, shares: found.map((value) => (value - low) / (high - low || 1)), ticks };
   }
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from leyden.metric_names import is_percentage
 from leyden.report.collect import Collection, Found, Repeat, sure
-from leyden.report.model import Factor, Level, Metric, Run, Setting, Standing, exactly
+from leyden.report.model import Factor, Level, Run, Setting, Standing, exactly
 from leyden.report.statistics import estimate, not_distinguishable
 from leyden.report.words import level_in_words
 from leyden.study.record import seconds_of
@@ -50,8 +50,7 @@ def counted(runs: Sequence[Run]) -> list[Run]:
 
 
 def _describe(run: Found, collection: Collection, number: int | None) -> Run:
-    metric: Metric = collection.metric
-    speed = _speed(run)
+    metric, speed = collection.metric, _speed(run)
     epoch = run.value("best/epoch")
     return {
         "id": run.id, "setting": number, "factors": run.factors, "seed": run.seed, "fold": run.fold,

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from leyden.report.model import Estimate, Factor, LabelEfficiency, Level, Report, Run, Setting
+from leyden.report.model import Estimate, Factor, LabelEfficiency, Level, Metric, Report, Run, Setting
+from leyden.report.settings import label_of
 from leyden.report.words import (
     NOTHING,
     STANDINGS,
@@ -59,14 +60,11 @@ def settings_table(report: Report) -> Table:
         Column("p"),
         Column("against the best", is_number=False),
     ]
-    rows = [_setting_row(setting, factors, metric["is_share"]) for setting in report["settings"]]
-    if not is_tested:  # the same figure twice
-        place = columns.index(Column(f"{metric['reported']} (reports)"))
-        columns, rows = columns[:place] + columns[place + 1 :], [row[:place] + row[place + 1 :] for row in rows]
-    return _without_empty(columns, rows)
+    return _without_empty(columns, [_setting_row(setting, factors, metric) for setting in report["settings"]])
 
 
-def _setting_row(setting: Setting, factors: Sequence[Factor], is_share: bool) -> list[Cell]:
+def _setting_row(setting: Setting, factors: Sequence[Factor], metric: Metric) -> list[Cell]:
+    is_tested, is_share = metric["reported"] != metric["selection"], metric["is_share"]
     num_runs, num_unfinished = setting["selection"]["n"], setting["num_unfinished"]
     mark, standing = STANDINGS[setting["standing"]]
     epoch, seconds, p_value, error = (setting[key] for key in ("best_epoch", "seconds", "p_value", "ece"))
@@ -75,7 +73,7 @@ def _setting_row(setting: Setting, factors: Sequence[Factor], is_share: bool) ->
         *(_level(setting["factors"].get(factor["name"]), factor) for factor in factors),
         Cell(str(num_runs) + (f" (+ {num_unfinished} unfinished)" if num_unfinished else ""), num_runs),
         _estimate(setting["selection"], is_share),
-        _estimate(setting["reported"], is_share),
+        _estimate(setting["reported"] if is_tested else None, is_share),  # the same figure twice
         _estimate(setting["gap"], True),
         _nothing() if not setting["num_overfit"] else Cell(str(setting["num_overfit"]), setting["num_overfit"]),
         _nothing() if error is None else Cell(value_in_words(error, True), error),
@@ -96,18 +94,16 @@ def runs_table(report: Report) -> Table:
         Column("command", False),
     ]  # fmt: skip
     shows_split = len({run["split_seed"] for run in report["runs"]} - {None}) > 1  # of one not begun it is not known
-    rows = [_run_row(run, report["settings"], metric["is_share"], shows_split) for run in report["runs"]]
+    rows = [_run_row(run, metric["is_share"], shows_split) for run in report["runs"]]
     return _without_empty(columns, rows)
 
 
-def _run_row(run: Run, settings: Sequence[Setting], is_share: bool, shows_split: bool) -> list[Cell]:
-    label = " ".join(f"{name}={level_in_words(level)}" for name, level in run["factors"].items())
-    place = len(settings) if run["setting"] is None else run["setting"]
+def _run_row(run: Run, is_share: bool, shows_split: bool) -> list[Cell]:
     wandb = run["wandb"] or ""
     step, speed = run["seconds_per_step"], run["images_per_second"]
     return [
         Cell(run["id"], run["id"], address=quote(run["directory"]) + "/"),
-        Cell(label or NOTHING, place),
+        Cell(label_of(run["factors"]) if run["factors"] else NOTHING, run["setting"]),
         _number(run["seed"]),
         Cell(run["fold"] or NOTHING, run["fold"]),
         _number(run["split_seed"] if shows_split else None),

@@ -1,12 +1,14 @@
 """Report > **words** > tables, findings: how numbers read, the same in the answer, on the page and in Markdown."""
 
 import math
+from collections.abc import Iterator
 from datetime import datetime
 
-from leyden.report.model import Estimate, Level, Standing
+from leyden.report.model import Estimate, Level, Metric, Response, Standing
 from leyden.study.job import short
 
 NOTHING = "–"
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 ROUNDING = 1e-9  # shares closer than this are the same
 STANDINGS: dict[Standing, tuple[str, str]] = {
     "best": ("★", "best"),
@@ -30,6 +32,12 @@ LABELS_IN_WORDS = (
     "Each way to train on ever more labelled images, whatever varies besides at its best by validation; bands are 95 % "
     "t-intervals over seeds. Differences are by shared seeds, where there are some."
 )
+
+
+def count(number: int, noun: str) -> str:
+    """`one run`, `three seeds`, `12 runs`."""
+    word = NUMBERS[number] if number < len(NUMBERS) else f"{number:,}"
+    return f"{word} {noun}" + ("" if number == 1 else "s")
 
 
 def in_words(estimate: Estimate, is_share: bool) -> str:
@@ -75,6 +83,28 @@ def once_more_in_words(threads: int | None) -> str:
     """What stands above the best setting's command."""
     same = f", with OMP_NUM_THREADS={threads} before it to the same bits on this machine" if threads else ""
     return f"The best setting once more{same}:"
+
+
+def choice_in_words(metric: Metric) -> str:
+    """Which figure chooses and which reports, in a sentence."""
+    order = "highest" if metric["direction"] == "max" else "lowest"
+    intervals = "± is half the 95 % t-interval over seeds, whose two ends are given where one is 0 or 100 %"
+    if metric["reported"] == metric["selection"]:
+        return f"Settings are ordered by {metric['selection']}, {order} first; {intervals}."
+    return (
+        f"Validation chooses, test reports: settings are ordered by {metric['selection']}, {order} first, and "
+        f"{metric['reported']} says what the chosen one is worth; {intervals}."
+    )
+
+
+def bests_in_words(response: Response, is_share: bool) -> Iterator[str]:
+    """A line for each curve: where it is best, how good it is there, and whether that is the edge."""
+    curves = (response[key] for key in ("levels", "values", "estimates", "best", "at_edge"))
+    for level, values, estimates, best, at_edge in zip(*curves, strict=True):
+        condition = f"{response['by']}={level_in_words(level)}: " if response["by"] else ""
+        edge = ", the edge of what was tried" if at_edge else ""
+        where = f"{response['factor']} is best at {level_in_words(values[best])}"
+        yield f"{condition}{where}, {in_words(estimates[best], is_share)}{edge}."
 
 
 def p_in_words(p_value: float) -> str:

@@ -18,7 +18,7 @@ from leyden.report.findings import answer, failures, power, warnings
 from leyden.report.labels import label_efficiency
 from leyden.report.markdown import to_markdown
 from leyden.report.model import Calibration, Curves, Report, Setting
-from leyden.report.page import write_page
+from leyden.report.page import to_html
 from leyden.report.settings import counted, describe_factors, describe_runs, fold_seeds, resolution
 from leyden.run import write_atomically
 
@@ -33,10 +33,10 @@ def write_report(directories: Sequence[Path]) -> tuple[Report, Path]:
         ValueError: there is no finished run, or the runs cannot be compared.
     """
     collection = collect([directory.resolve() for directory in directories])
-    report, page = make_report(collection), collection.directory / f"{collection.name}.html"
+    report, page = make_report(collection), collection.directory / f"{collection.file_name}.html"
     write_atomically(page.with_suffix(".json"), json.dumps(report, ensure_ascii=False, allow_nan=False) + "\n")
     write_atomically(page.with_suffix(".md"), to_markdown(report))
-    write_page(report, page)
+    write_atomically(page, to_html(report))
     return report, page
 
 
@@ -134,9 +134,7 @@ def calibrations(collection: Collection, settings: Sequence[Setting]) -> list[Ca
                 collection.unreadable.append({"directory": str(by_id[name].directory), "reason": str(error)})
         known = [answers for answers in stored if answers is not None and answers.is_single_label]
         if known:
-            fields = ("labels", "predictions", "confidences")
-            labels, predictions, confidences = (
-                np.concatenate([getattr(answers, field) for answers in known]) for field in fields
-            )
+            columns = zip(*(answers[:3] for answers in known), strict=True)
+            labels, predictions, confidences = (np.concatenate(column) for column in columns)
             found.append(calibration(setting["number"], confidences, predictions, labels))
     return found
