@@ -157,6 +157,15 @@ def test_filter_status_and_columns_order_the_table(runs: Path, open_page: Any) -
     assert names(page) == ["run0", "run1", "run2"]
 
 
+def test_minutes_and_hours_that_are_whole_have_nothing_behind_them(runs: Path, open_page: Any) -> None:
+    told = {"59 s": 59, "3 min": 180, "3 min 5 s": 185, "2 h": 7200, "2 h 2 min": 7325}
+    for number, seconds in enumerate(told.values()):
+        write_run(runs / f"run{number}", seconds=seconds)
+    page = open_page()
+    page.get_by_role("button", name="progress").press("Enter")
+    assert page.locator("#runs tbody td:nth-child(3)").all_inner_texts() == [*told]
+
+
 def test_a_study_is_found_by_each_status_that_it_has(runs: Path, open_page: Any) -> None:
     study = write_study(runs / "mine", {"optimizer": ["sgd", "adam"]}, lambda optimizer: 0.9, seeds=[0])
     (study / "0000000001" / "run.json").unlink()

@@ -1,6 +1,7 @@
 """What a runs directory holds is listed as it stands, however damaged."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,10 @@ def test_runs_and_studies_are_found_at_any_depth(tmp_path: Path) -> None:
     listing = Runs(tmp_path).listing()
     assert {"digits/one", "a/b/c/deep", "digits/mine/0000000000", "digits/mine/0000000001"} == by_path(listing).keys()
     (study,) = listing["studies"]
-    assert (study["path"], study["factors"], study["waiting"]) == ("digits/mine", ["optimizer"], 0)
+    assert (study["path"], study["waiting"]) == ("digits/mine", 0)
     job = by_path(listing)["digits/mine/0000000001"]
     assert (job["study"], job["factors"]) == ("digits/mine", {"optimizer": "adam", "seed": "0"})
-    assert job["test"][0]["name"] == "test/accuracy"
+    assert job["test"]["name"] == "test/accuracy"
 
 
 def test_a_study_or_a_run_may_be_the_directory_itself(tmp_path: Path) -> None:
@@ -108,21 +109,25 @@ def test_what_is_new_is_seen_and_what_is_gone_forgotten(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
     assert runs.listing()["runs"] == []
     directory = write_run(tmp_path / "one", status="running", metrics={})
-    assert len(runs.listing()["runs"]) == 1
+    study = write_study(tmp_path / "mine", {"optimizer": ["sgd", "adam"]}, lambda optimizer: 0.9, seeds=[0])
+    assert len(runs.listing()["runs"]) == 3
+    shutil.rmtree(study)
     write_run(directory, status="failed", reason="it broke")
     assert runs.listing()["runs"][0]["reason"] == "it broke"
     (directory / "run.json").unlink()
     assert runs.listing()["runs"] == []
-    assert runs.records.known == {}
+    assert runs.records.known == runs.configs.known == runs.studies.known == {}
 
 
 def test_details_tell_of_log_error_and_pictures(tmp_path: Path) -> None:
-    directory = write_run(tmp_path / "one", data={"name": "digits"})
+    metrics = {"best/val/accuracy": 0.9, "test/accuracy": 0.875, "test/recall/cat": 0.5, "test/loss": float("nan")}
+    directory = write_run(tmp_path / "one", data={"name": "digits"}, metrics=metrics)
     (directory / "error.txt").write_text("Traceback\nValueError: no\n", encoding="utf-8")
     (directory / "learning_curves.png").write_bytes(b"png")
     (directory / "log.txt").write_text("".join(f"line {number}\n" for number in range(5000)), encoding="utf-8")
     found = details(tmp_path, directory)
     assert found["facts"]["data"] == "digits"
+    assert found["metrics"] == {"best/val/accuracy": 0.9, "test/accuracy": 0.875, "test/loss": None}
     assert found["error"].endswith("ValueError: no\n")
     assert found["pictures"] == ["one/learning_curves.png"]
     assert found["log"].startswith("line ")

@@ -35,7 +35,8 @@ def refusal_of(request: "Request", token: str | None, hosts: Collection[str] | N
         return None
     kind, _, bearer = request.headers.get("authorization", "").partition(" ")
     given = bearer if kind.lower() == "bearer" else ""
-    given = unquote(request.cookies.get(cookie_of(request), quote(given)))
+    if (cookie := request.cookies.get(cookie_of(request))) is not None:
+        given = unquote(cookie)
     if request.scope["path"] == "/":
         given = request.query_params.get("token", given)
     if secrets.compare_digest(given.encode(), token.encode()):

@@ -5,10 +5,10 @@ const curves = (() => {
   const DASHES = { train: "dot", val: "solid" };
   const IN_WORDS = { train: "training", val: "validation" };
   const MOST_POINTS = 2000; // of a line; more cannot be seen
-  const NUM_SERIES = 6; // colours of the page; further ones are turned out of the wheel
 
+  // The page has some; further ones are turned out of the wheel.
   function colour(place, theme) {
-    if (place < NUM_SERIES) return theme.series[place];
+    if (place < theme.series.length) return theme.series[place];
     const hue = (137.5 * place) % 360; // the golden angle: neighbours differ much
     const [lightness, strength] = theme.isDark ? [0.68, 0.22] : [0.38, 0.26];
     const part = (turn) => {
@@ -124,10 +124,10 @@ const curves = (() => {
       const shown = charts.unit(names.every((name) => shares.has(name)));
       return {
         metric,
-        draw: (width) => ({
+        draw: () => ({
           data: allSeries.flatMap((series) => names.flatMap((name) => traces(series, name, data, view, theme, shown))),
           layout: charts.layout(theme, 260, {
-            uirevision: `${view.place} ${view.log}`, width,
+            uirevision: `${view.place} ${view.log}`,
             xaxis: charts.axis(theme, { title: view.place, rangemode: "tozero", nticks: 7 }),
             yaxis: charts.axis(theme, {
               ticksuffix: shown.suffix, exponentformat: "power",
@@ -139,5 +139,5 @@ const curves = (() => {
     });
   }
 
-  return { figures, seriesOf, colour };
+  return { figures, seriesOf };
 })();

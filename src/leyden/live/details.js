@@ -43,9 +43,7 @@ const details = (() => {
     tell(byId("run-state"), found.state);
     const fact = (name, value) => (["started", "ended"].includes(name) ? words.date(value) : value);
     const facts = Object.entries(found.facts).map(([name, value]) => [name.replaceAll("_", " "), fact(name, value)]);
-    const isOfOneClass = (name) => !name.startsWith("best/") && name.split("/").length > 2;
-    const measured = Object.entries(found.metrics)
-      .filter(([name, value]) => typeof value === "number" && !isOfOneClass(name));
+    const measured = Object.entries(found.metrics).filter(([, value]) => value !== null);
     const shown = measured.map(([name, value]) => [name, String(Number(value.toPrecision(4)))]);
     pairs(byId("run-facts"), [["directory", found.path || "."], ...Object.entries(run.settings), ...shown, ...facts]);
     text("run-error", found.error);

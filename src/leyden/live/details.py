@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from leyden.live.files import SHOWN, relative, tail
-from leyden.live.runs import CONFIG_FILE, finite
+from leyden.live.runs import CONFIG_FILE, finite, is_number
+from leyden.metric_names import is_of_one_class
 from leyden.run import describe_state, read_record
 
 LOG_BYTES, TEXT_BYTES = 8_192, 65_536
@@ -35,12 +36,17 @@ def details(root: Path, directory: Path) -> dict[str, Any]:
         "path": relative(root, directory),
         "state": state,
         "facts": {name: _in_words(record[name]) for name in FACTS if record.get(name) is not None},
-        "metrics": finite(record.get("metrics", {})),
+        "metrics": finite({name: value for name, value in record.get("metrics", {}).items() if _is_told(name, value)}),
         "config": tail(root, directory / CONFIG_FILE, TEXT_BYTES),
         "log": tail(root, directory / "log.txt", LOG_BYTES),
         "error": tail(root, directory / "error.txt", TEXT_BYTES),
         "pictures": [relative(root, path) for path in sorted(directory.iterdir()) if _is_shown(path)],
     }
+
+
+def _is_told(name: str, value: Any) -> bool:
+    """Whether a metric of run.json is a number, and not of one class alone."""
+    return is_number(value) and (name.startswith("best/") or not is_of_one_class(name))
 
 
 def _is_shown(path: Path) -> bool:

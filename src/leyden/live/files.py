@@ -39,17 +39,21 @@ def to_show(root: Path, path: str) -> Path:
 
 
 def relative(root: Path, directory: Path) -> str:
-    """The path of a directory as the page knows it: empty for `root` itself."""
+    """The path of a directory or a file as the page knows it: empty for `root` itself."""
     return "" if directory == root else directory.relative_to(root).as_posix()
 
 
 def stamp_of(path: Path) -> Stamp | None:
     """When a file was written, how long it is and which file it is; None where there is none."""
     try:
-        found = os.stat(path)
+        return stamp_in(os.stat(path))
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def stamp_in(status: os.stat_result) -> Stamp:
+    """The stamp of a file whose status is known."""
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def tail(root: Path, path: Path, most_bytes: int) -> str:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from leyden.live.files import Stamp, stamp_of
+from leyden.live.files import Stamp, stamp_in, stamp_of
 from leyden.metric_names import is_of_one_class, is_of_one_layer, is_percentage
 
 MOST_FILES = 512  # that are kept in memory
@@ -51,7 +51,7 @@ class MetricsFile:
                     self._begin_anew()
                 file.seek(self.offset)
                 self._take(file.read())
-                self.stamp = found.st_mtime_ns, found.st_size, found.st_ino
+                self.stamp = stamp_in(found)
         except OSError:
             self.stamp = None
             self._begin_anew()

@@ -282,14 +282,14 @@
     shownAs = told;
   }
 
-  const found = new Map(); // details, by the paths of runs
+  const answers = new Map(); // details, by the paths of runs
   async function showOpened() {
     const run = opened();
     byId("run").hidden = !run;
     if (!run) return;
     const answer = await ask(`api/run/${run.path.split("/").map(encodeURIComponent).join("/")}`);
-    if (answer) found.set(run.path, answer);
-    details.show(found.get(run.path), run);
+    if (answer) answers.set(run.path, answer);
+    details.show(answers.get(run.path), run);
   }
 
   // One question after the other: what is newer is never overwritten by what is older.

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from leyden.config import REPEATS
 from leyden.live.files import CHECKPOINTS, Remembered, inside, relative
 from leyden.live.metrics import MetricsFiles
 from leyden.metric_names import HEADLINES, direction, is_percentage
@@ -52,6 +51,8 @@ class Runs:
                 if run["study"] is not None and directory.name in plans[directory.parent]["jobs"]:
                     studies[run["study"]]["waiting"] -= 1
         self.records.keep_only(seen)
+        self.configs.keep_only({path.with_name(CONFIG_FILE) for path in seen})
+        self.studies.keep_only({directory / STUDY_FILE for directory in plans})
         return {"directory": str(self.root), "runs": runs, "studies": [*studies.values()]}
 
     def directory(self, path: str) -> Path:
@@ -82,7 +83,6 @@ class Runs:
     def _study(self, path: str, plan: Mapping[str, Any], has_report: bool) -> dict[str, Any]:
         return {
             "path": path, "name": path or self.root.name, "reason": plan["reason"], "waiting": len(plan["jobs"]),
-            "factors": [name for name in plan["factors"] if name not in REPEATS],
             "report": f"{path}/{REPORT_FILE}".lstrip("/") if has_report else None,
         }  # fmt: skip
 
@@ -147,33 +147,33 @@ def _is_text(name: str) -> bool:
 
 def _summary(path: Path) -> dict[str, Any]:
     """What a run.json says, without what must be asked each time."""
-    nothing = dict.fromkeys(("started", "seconds", "heartbeat", "best", "epoch", "epochs"))
+    nothing = dict.fromkeys(("started", "seconds", "heartbeat", "best", "test", "epoch", "epochs"))
     try:
         record = read_record(path.parent)
-        metrics = {name: value for name, value in record.get("metrics", {}).items() if _is_number(value)}
+        metrics = {name: value for name, value in record.get("metrics", {}).items() if is_number(value)}
         best = next((name for name in metrics if name.startswith("best/") and name != "best/epoch"), None)
         summary = nothing | {
             "status": record["status"], "reason": record.get("reason"), "started": record.get("started"),
-            "seconds": seconds_of(record), "heartbeat": record.get("heartbeat"), "attempt": record.get("attempt", 1),
+            "seconds": seconds_of(record), "heartbeat": record.get("heartbeat"),
             "best": _measured(best.removeprefix("best/"), metrics[best]) if best else None,
-            "test": [_measured(name, metrics[name]) for name in TESTED if name in metrics],
+            "test": next((_measured(name, metrics[name]) for name in TESTED if name in metrics), None),
         }  # fmt: skip
         return finite(summary)
     except (OSError, ValueError, TypeError, AttributeError) as error:  # one damaged file is not to hide all others
-        return nothing | {"status": "damaged", "reason": str(error), "attempt": 1, "test": []}
+        return nothing | {"status": "damaged", "reason": str(error)}
 
 
 def _study(path: Path) -> dict[str, Any]:
-    """The factors of a study, and of each of its jobs, in words."""
+    """The factors of each job of a study, in words."""
     try:
         study = read_study(path.parent)
         jobs = {
             identity: {key: level_in_words(level) for key, level in job["factors"].items()}
             for identity, job in study["jobs"].items()
         }
-        return {"factors": [str(name) for name in study["factors"]], "jobs": jobs, "reason": None}
+        return {"jobs": jobs, "reason": None}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return {"factors": [], "jobs": {}, "reason": str(error) or f"{path} is damaged"}
+        return {"jobs": {}, "reason": str(error) or f"{path} is damaged"}
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -187,7 +187,8 @@ def _measured(name: str, value: float) -> dict[str, Any]:
     return {"name": name, "value": value, "is_share": is_percentage(name), "direction": direction(name)}
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; True is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

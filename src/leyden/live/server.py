@@ -34,10 +34,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 REPORT = HERE.parent / "report"
-STATIC = {
-    "page.css": HERE, "page.js": HERE, "table.js": HERE, "curves.js": HERE, "details.js": HERE,
-    "charts.js": REPORT, "report.css": REPORT,
-}  # fmt: skip
+STATIC = {name: HERE / name for name in ("page.css", "page.js", "table.js", "curves.js", "details.js")}
+STATIC |= {"charts.js": REPORT / "charts.js", "report.css": REPORT / "page.css"}
 TYPES = {".css": "text/css", ".js": "text/javascript", ".html": "text/html", ".png": "image/png"}
 MOST_RUNS = 200  # whose curves are asked for at once
 # Plotly writes styles of its own; everything else comes from this server, and nothing goes elsewhere.
@@ -109,8 +107,7 @@ def make_app(runs_directory: Path, token: str | None = None, hosts: Collection[s
             return _answer(request, _plotly(), TYPES[".js"])
         if name not in STATIC:
             raise HTTPException(404)
-        file = "page.css" if name == "report.css" else name
-        return _answer(request, _source(STATIC[name] / file), TYPES[Path(name).suffix])
+        return _answer(request, _source(STATIC[name]), TYPES[Path(name).suffix])
 
     _add_questions(app, Runs(runs_directory))
     return app

@@ -7,8 +7,9 @@ const words = {
   seconds: (seconds) => {
     const [whole, minutes] = [Math.round(seconds), Math.round(seconds / 60)];
     if (whole < 60) return `${whole} s`;
-    if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-    return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+    const and = (rest, unit) => (rest ? ` ${rest} ${unit}` : "");
+    if (whole < 3600) return `${Math.floor(whole / 60)} min${and(whole % 60, "s")}`;
+    return `${Math.floor(minutes / 60)} h${and(minutes % 60, "min")}`;
   },
   date: (text) => {
     const moment = new Date(text ?? "");
@@ -47,9 +48,9 @@ const table = (() => {
 
   function runItem(run) {
     return {
-      ...run, isStudy: false, label: words.run(run), progress: progress(run), tested: run.test[0] ?? null,
+      ...run, isStudy: false, label: words.run(run), progress: progress(run), tested: run.test,
       keys: { name: words.run(run), status: run.status, progress: seconds(run), best: run.best?.value ?? null,
-              test: run.test[0]?.value ?? null, started: run.started },
+              test: run.test?.value ?? null, started: run.started },
     };
   }
 
