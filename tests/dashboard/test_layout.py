@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from leyden.config import CONFIG_DIRECTORY
-from leyden.dashboard import dashboard
 from leyden.dashboard.library import reports, workspaces
 from leyden.dashboard.panels import OF_LAYERS
+from leyden.dashboard.write import dashboard
 from leyden.report.write import write_report
 from leyden.wandb_names import group_of, plain_key
 from written_studies import write_study

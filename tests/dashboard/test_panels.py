@@ -6,8 +6,8 @@ from typing import Any
 
 import wandb
 
-from leyden.dashboard import dashboard
 from leyden.dashboard.panels import CHARTS
+from leyden.dashboard.write import dashboard
 from leyden.wandb_names import CONFUSION_MATRIX, RELIABILITY
 from running import read_wandb_run
 from studies import Study

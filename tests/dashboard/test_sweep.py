@@ -10,8 +10,7 @@ from wandb.sdk.launch.sweeps import utils as library
 
 from leyden import command_line
 from leyden.config import CONFIG_DIRECTORY
-from leyden.dashboard import write_sweep
-from leyden.dashboard.sweep import configuration, wish_of_preset
+from leyden.dashboard.sweep import configuration, wish_of_preset, write_sweep
 from running import SHORT, FinishedRun
 from studies import Study
 
@@ -53,7 +52,7 @@ def test_every_preset_makes_a_sweep_in_the_keys_of_its_documentation(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = write_sweep(Path(f"study={preset}"))
+    path = write_sweep(f"study={preset}")
     assert path == Path(f"{preset}_sweep.yaml")
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     check(settings)
@@ -68,7 +67,7 @@ def test_trial_of_a_preset_runs_beside_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = yaml.safe_load(write_sweep(Path("study=optimizers")).read_text(encoding="utf-8"))
+    settings = yaml.safe_load(write_sweep("study=optimizers").read_text(encoding="utf-8"))
     words = words_of(settings, {"optimizer": "sgd", "optimizer.lr": 0.03, "seed": 1})
     assert words[-3:] == ["optimizer=sgd", "optimizer.lr=0.03", "seed=1"]
     assert command_line.train([*words, *SHORT, "epochs=1"]) == 0, capfd.readouterr().err
@@ -84,7 +83,7 @@ def test_presets_of_ones_own_are_found_where_studies_find_them(tmp_path: Path, m
         (tmp_path / place / "study").mkdir(parents=True, exist_ok=True)
         text = f"# @package _global_\nhydra:\n  sweeper:\n    params:\n      head.dropout: {values}\n"
         (tmp_path / place / "study" / f"{name}.yaml").write_text(text, encoding="utf-8")
-    settings = yaml.safe_load(write_sweep(Path("study=mine")).read_text(encoding="utf-8"))
+    settings = yaml.safe_load(write_sweep("study=mine").read_text(encoding="utf-8"))
     assert settings["parameters"] == {"head.dropout": {"values": [0, 0.5]}}
     assert list(configuration(wish_of_preset(["study=seeds"]))["parameters"]) == ["seed"]  # ours comes first
     given = wish_of_preset(["study=theirs", "--config-dir=other"])
@@ -95,7 +94,7 @@ def test_presets_of_ones_own_are_found_where_studies_find_them(tmp_path: Path, m
 
 def test_sweep_of_a_study_has_its_values_and_its_other_words(study: Study) -> None:
     assert study("head.dropout=0,0.2", "data.labels_per_class=20,null", "study=mine") == 0, study.err
-    path = write_sweep(study.directory)
+    path = write_sweep(str(study.directory))
     assert path == study.directory / "sweep.yaml"
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     check(settings)
@@ -113,9 +112,9 @@ def test_sweep_of_a_study_has_its_values_and_its_other_words(study: Study) -> No
 def test_combinations_that_a_study_left_out_are_told(study: Study) -> None:
     assert study("head.dropout=0,0.2", "epochs=1", "study=mine") == 0, study.err
     assert study("head.dropout=0.5", "backbone.width=8,16", "epochs=1", "study=mine", "mixed=true") == 0, study.err
-    text = write_sweep(study.directory).read_text(encoding="utf-8").replace("\n# ", " ")
+    text = write_sweep(str(study.directory)).read_text(encoding="utf-8").replace("\n# ", " ")
     assert "of the 6 combinations below: a sweep has no conditions" in text
-    assert yaml.safe_load(write_sweep(study.directory).read_text())["parameters"]["head.dropout"]["values"] == [
+    assert yaml.safe_load(write_sweep(str(study.directory)).read_text())["parameters"]["head.dropout"]["values"] == [
         0, 0.2, 0.5,
     ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import wandb
 
-from leyden.dashboard import dashboard
+from leyden.dashboard.write import dashboard
 from wandb_server import KEY, Wandb, wandb_server
 from written_studies import write_study
 

@@ -47,11 +47,13 @@ def show(asked: argparse.Namespace) -> None:
 
         serve(asked.runs, asked.host, asked.port, asked.token)
         return
-    from leyden.dashboard import dashboard, write_sweep
-
     if asked.sweep_yaml:
-        print(write_sweep(Path(asked.what)))
+        from leyden.dashboard.sweep import write_sweep
+
+        print(write_sweep(asked.what))
     else:
+        from leyden.dashboard.write import dashboard
+
         print(dashboard(Path(asked.what), dry_run=asked.dry_run))
 
 

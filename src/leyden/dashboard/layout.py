@@ -10,11 +10,11 @@ import unicodedata
 from typing import Any
 
 from leyden.dashboard.library import reports, workspaces
-from leyden.dashboard.panels import MOST_RUNS, Section, compared, config, place, sections
+from leyden.dashboard.panels import MOST_RUNS, Section, compared, place, sections
 from leyden.dashboard.subject import Subject
 from leyden.dashboard.text import statistics
 from leyden.metric_names import direction
-from leyden.wandb_names import NOT_IN_A_FILTER, STEP
+from leyden.wandb_names import FACTORS, NOT_IN_A_FILTER, STEP, plain_key
 
 MOST_LETTERS_OF_A_TITLE = 128
 
@@ -22,7 +22,8 @@ MOST_LETTERS_OF_A_TITLE = 128
 def make_workspace(subject: Subject, entity: str) -> Any:
     """The workspace: a view of the project that holds this study's runs and their panels."""
     metrics = compared(subject)
-    factors = [f"config:{_backend_name(config(factor).name)}" for factor in subject.factors]
+    # W&B keeps the value of each key at the top of a config below `value`.
+    factors = [f"config:{FACTORS}.value.{plain_key(factor['name'])}" for factor in subject.factors]
     workspace = workspaces.Workspace(
         entity=entity,
         project=subject.project,
@@ -104,12 +105,6 @@ def _filter(subject: Subject) -> str:
 
 def _is_ascending(subject: Subject) -> bool:
     return direction(subject.monitor) == "min"
-
-
-def _backend_name(key: str) -> str:
-    """`factors.value.optimizer`: W&B keeps the value of each key at the top of a config below `value`."""
-    top, _, rest = key.partition(".")
-    return f"{top}.value.{rest}"
 
 
 def _identity(subject: Subject, *words: str) -> str:

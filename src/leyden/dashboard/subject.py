@@ -37,7 +37,7 @@ class Subject:
     reported: str | None  # "test/accuracy"; None where runs tested nothing
     num_runs: int
     report: Report | None
-    sent: int  # runs that were online
+    num_sent: int  # runs that were online
 
     @property
     def best(self) -> str:
@@ -53,14 +53,14 @@ def read_subject(directory: Path) -> Subject:
     """
     study = read_study(directory)
     jobs = planned_jobs(study)
-    records = dict(_records(directory, study))
+    records = [*_records(directory, study)]
     logger = _logger(directory, study)
-    addresses = [address for record in records.values() if (address := (record.get("wandb") or {}).get("address"))]
+    addresses = [address for record in records if (address := (record.get("wandb") or {}).get("address"))]
     entity, project = place_of(addresses[0]) if addresses else (logger["entity"], logger["project"])
     monitor = study["settings"].get("monitor") or logger["monitor"]
     report = read_report(directory)
     tested = f"test/{monitor.partition('/')[2]}"
-    is_tested = any(tested in record.get("metrics", {}) for record in records.values())
+    is_tested = any(tested in record.get("metrics", {}) for record in records)
     keys = [key for key in study["factors"] if key not in REPEATS] or study["factors"]
     factors = [describe_factor(key, [as_level(job.factors.get(key)) for job in jobs]) for key in keys]
     return Subject(
@@ -74,7 +74,7 @@ def read_subject(directory: Path) -> Subject:
         reported=tested if is_tested else None,
         num_runs=len(jobs),
         report=report,
-        sent=len(addresses),
+        num_sent=len(addresses),
     )
 
 
@@ -97,10 +97,10 @@ def read_report(directory: Path) -> Report | None:
     return report
 
 
-def _records(directory: Path, study: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _records(directory: Path, study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for identity in study["jobs"]:
         try:
-            yield identity, read_record(directory / identity)
+            yield read_record(directory / identity)
         except ValueError:  # not begun, or damaged, which the study's own table tells
             continue
 

@@ -55,18 +55,17 @@ class Wish:
         return {word.key_or_group: str(word.input_line) for word in words if word.key_or_group not in self.swept}
 
 
-def write_sweep(study: Path, path: Path | None = None) -> Path:
-    """Writes the sweep of a study's directory, or of a preset given as `study=optimizers`, by default to `sweep.yaml`.
+def write_sweep(what: str) -> Path:
+    """Writes the sweep of a study's directory there as `sweep.yaml`, or that of a preset, `study=optimizers`, here.
 
     Raises:
         ValueError: there is no such study, or a sweep cannot say what it varies.
     """
-    preset = str(study).removeprefix("study=")
-    if is_preset := str(study).startswith("study="):
-        wish = wish_of_preset([str(study)])
+    if what.startswith("study="):
+        wish = wish_of_preset([what])
+        path = Path(f"{wish.name}_sweep.yaml")
     else:
-        wish = wish_of_study(study.resolve())
-    path = path or (Path(f"{preset}_sweep.yaml") if is_preset else study / "sweep.yaml")
+        wish, path = wish_of_study(Path(what).resolve()), Path(what) / "sweep.yaml"
     write_atomically(path, sweep_yaml(wish, path))
     return path
 
@@ -141,7 +140,7 @@ def configuration(wish: Wish) -> dict[str, Any]:
 
 def _words(wish: Wish) -> list[str]:
     """What every trial has in common; of a preset also what it changes besides, as a study of this one run."""
-    fixed = [word for key, word in wish.fixed.items() if word != "logger=csv"]
+    fixed = [word for word in wish.fixed.values() if word != "logger=csv"]
     if len(fixed) < len(wish.fixed):
         wish.notes.append("The study was logged with logger=csv, which is left out: the agent needs W&B's runs.")
     if wish.preset is None:

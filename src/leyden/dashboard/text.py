@@ -8,7 +8,7 @@ MOST_SETTINGS = 20  # of a table that one reads between panels
 
 
 def statistics(subject: Subject) -> str:
-    """Answer, settings with intervals, importance, effects and how sure, as Markdown."""
+    """What the report says without its charts, as Markdown."""
     if subject.report is None:
         return (
             f"There are no statistics yet: `leyden report {subject.directory}` writes them, then "
@@ -22,7 +22,7 @@ def statistics(subject: Subject) -> str:
 
 
 def _shortened(report: Report) -> Report:
-    """Without what panels show themselves: curves, calibration and single runs."""
+    """Without what panels show themselves, interactions and what cannot be read; of the settings the best."""
     shorter = report.copy()
     shorter["settings"] = report["settings"][:MOST_SETTINGS]
     shorter["interactions"], shorter["curves"], shorter["calibration"] = [], [], []

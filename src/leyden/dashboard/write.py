@@ -35,7 +35,12 @@ def dashboard(directory: Path, dry_run: bool = False) -> Dashboard:
         ValueError: there is no study, the package wandb-workspaces, a key, the project or the server is missing.
     """
     subject = read_subject(directory.resolve())
-    _tell_where_runs_are(subject)
+    if not subject.num_sent:
+        log.warning(
+            "no run of %s has been at W&B, as far as their records say: there is nothing to show until `leyden sync` "
+            "sends them",
+            subject.directory,
+        )
     return _write(subject) if dry_run else _send(subject)
 
 
@@ -49,7 +54,8 @@ def _write(subject: Subject) -> Dashboard:
     place.mkdir(exist_ok=True)
     paths = Dashboard(str(place / "workspace.json"), str(place / "report.json"))
     for path, whole in zip(paths, (make_workspace(subject, entity), make_report(subject, entity)), strict=True):
-        _take_the_place_of(whole, memory.get(Path(path).stem))
+        if known := memory.get(Path(path).stem):
+            _take_the_place_of(whole, known)
         text = whole._to_model().model_dump_json(by_alias=True, exclude_none=True, indent=1)
         write_atomically(Path(path), text + "\n")
     return paths
@@ -69,21 +75,13 @@ def _send(subject: Subject) -> Dashboard:
         if known and not is_there(api, known["id"]):
             log.warning("the %s %s is no longer there: another is made", kind, known["url"])
             known = None
-        _take_the_place_of(whole, known)
+        if known:
+            _take_the_place_of(whole, known)
         with told_in_a_sentence():
             whole.save()
             memory |= {"entity": entity, "project": subject.project, kind: _identity(whole)}
         write_atomically(subject.directory / MEMORY_FILE, json.dumps(memory, indent=1) + "\n")
     return Dashboard(memory["workspace"]["url"], memory["report"]["url"])
-
-
-def _tell_where_runs_are(subject: Subject) -> None:
-    if not subject.sent:
-        log.warning(
-            "no run of %s has been at W&B, as far as their records say: there is nothing to show until `leyden sync` "
-            "sends them",
-            subject.directory,
-        )
 
 
 def _remembered(subject: Subject, entity: str) -> dict[str, Any]:
@@ -99,10 +97,8 @@ def _remembered(subject: Subject, entity: str) -> dict[str, Any]:
     return memory if is_of_this_place else {}
 
 
-def _take_the_place_of(whole: Any, known: dict[str, str] | None) -> None:
+def _take_the_place_of(whole: Any, known: dict[str, str]) -> None:
     """Lets the library update what is known instead of making another."""
-    if known is None:
-        return
     if "name" in known:  # a workspace
         whole._internal_id, whole._internal_name = known["id"], known["name"]
     else:
