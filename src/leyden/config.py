@@ -222,6 +222,16 @@ def suggest(word: str, known: Sequence[str], otherwise: str | None = None) -> st
     return f"expected one of {', '.join(sorted(known))}" if known else "there are none"
 
 
+def require(key: str, value: object, holds: bool, expected: str) -> None:
+    """Refuses a value that is out of its range.
+
+    Raises:
+        ValueError: names the key, the value and what to give.
+    """
+    if not holds:
+        raise ValueError(f"{key}={value} is out of range: give {expected}")
+
+
 def leaves(node: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """Each plain value or list of a config with its dotted path."""
     for key, value in node.items():

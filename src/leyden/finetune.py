@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from leyden.backbones.layers import layer_groups
+from leyden.config import require
 
 LAST_EPOCH = 2**31
 
@@ -25,8 +26,8 @@ class Finetune:
     keeps_features, views = False, 1  # whether the backbone's are computed once, and for how many augmentations
 
     def __init__(self, head_rate: float = 1.0, batch_norm: str = "train", frozen_layers: int = 0) -> None:
-        _require("head_rate", head_rate, head_rate > 0, "a number above 0")
-        _require("frozen_layers", frozen_layers, frozen_layers >= 0, "0 or more")
+        require("finetune.head_rate", head_rate, head_rate > 0, "a number above 0")
+        require("finetune.frozen_layers", frozen_layers, frozen_layers >= 0, "0 or more")
         if batch_norm not in ("train", "eval"):
             raise ValueError(f"finetune.batch_norm={batch_norm}: expected train or eval")
         self.head_rate, self.batch_norm, self.frozen_layers = head_rate, batch_norm, frozen_layers
@@ -130,7 +131,7 @@ class LinearProbe(Finetune):
 
     def __init__(self, views: int = 1, cache_features: bool = True, head_rate: float = 1.0) -> None:
         super().__init__(head_rate)
-        _require("views", views, views >= 1, "1 or more")
+        require("finetune.views", views, views >= 1, "1 or more")
         self.views, self.keeps_features = views, cache_features
 
     def num_frozen_layers(self, epoch: int) -> int:
@@ -147,7 +148,7 @@ class HeadThenFull(Finetune):
 
     def __init__(self, head_epochs: int = 1, head_rate: float = 1.0, batch_norm: str = "train") -> None:
         super().__init__(head_rate, batch_norm)
-        _require("head_epochs", head_epochs, head_epochs >= 1, "1 or more")
+        require("finetune.head_epochs", head_epochs, head_epochs >= 1, "1 or more")
         self.head_epochs = head_epochs
 
     def begin(self, backbone: nn.Module, head: nn.Module, num_epochs: int | None) -> None:
@@ -177,9 +178,9 @@ class Gradual(Finetune):
         batch_norm: str = "train",
     ) -> None:
         super().__init__(head_rate, batch_norm)
-        _require("num_stages", num_stages, num_stages >= 2, "2 or more, the head's among them")
+        require("finetune.num_stages", num_stages, num_stages >= 2, "2 or more, the head's among them")
         is_length = epochs_per_stage is None or epochs_per_stage >= 1
-        _require("epochs_per_stage", epochs_per_stage, is_length, "1 or more, or null for even parts")
+        require("finetune.epochs_per_stage", epochs_per_stage, is_length, "1 or more, or null for even parts")
         self.num_stages, self.epochs_per_stage = num_stages, epochs_per_stage
         self.stage_epochs = epochs_per_stage or 1  # until `begin` knows how many there are
 
@@ -210,7 +211,7 @@ class Discriminative(Finetune):
 
     def __init__(self, decay: float = 0.75, head_rate: float = 1.0, batch_norm: str = "train") -> None:
         super().__init__(head_rate, batch_norm)
-        _require("decay", decay, 0 < decay <= 1, "a number above 0, up to 1")
+        require("finetune.decay", decay, 0 < decay <= 1, "a number above 0, up to 1")
         self.decay = decay
 
     def rate(self, layer: int) -> float:
@@ -244,8 +245,8 @@ class L2SP(Finetune):
         self, alpha: float = 0.1, beta: float = 0.01, head_rate: float = 1.0, batch_norm: str = "train"
     ) -> None:
         super().__init__(head_rate, batch_norm)
-        _require("alpha", alpha, alpha >= 0, "0 or more")
-        _require("beta", beta, beta >= 0, "0 or more")
+        require("finetune.alpha", alpha, alpha >= 0, "0 or more")
+        require("finetune.beta", beta, beta >= 0, "0 or more")
         self.alpha, self.beta = alpha, beta
         self.has_the_papers_values = (alpha, beta) == (0.1, 0.01)
 
@@ -289,9 +290,9 @@ class Lora(Finetune):
         head_rate: float = 1.0,
     ) -> None:
         super().__init__(head_rate)
-        _require("rank", rank, rank >= 1, "1 or more")
-        _require("alpha", alpha, alpha > 0, "a number above 0")
-        _require("dropout", dropout, 0 <= dropout < 1, "a number from 0 to below 1")
+        require("finetune.rank", rank, rank >= 1, "1 or more")
+        require("finetune.alpha", alpha, alpha > 0, "a number above 0")
+        require("finetune.dropout", dropout, 0 <= dropout < 1, "a number from 0 to below 1")
         self.rank, self.alpha, self.dropout, self.targets = rank, alpha, dropout, targets
 
     def begin(self, backbone: nn.Module, head: nn.Module, num_epochs: int | None) -> None:
@@ -343,11 +344,6 @@ def merge_adapters(backbone: nn.Module) -> None:
 def _some(names: list[str]) -> str:
     """Up to six names, from both ends."""
     return ", ".join(names if len(names) <= 6 else [*names[:3], "…", *names[-3:]]) or "another backbone"
-
-
-def _require(name: str, value: object, holds: bool, expected: str) -> None:
-    if not holds:
-        raise ValueError(f"finetune.{name}={value} is out of range: give {expected}")
 
 
 def _check_last_stage(keys: str, begins: int, num_epochs: int | None, fewer: str) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leyden.config import require
 from leyden.data.sources import Task
 from leyden.heads import deviation
 
@@ -40,8 +41,7 @@ class ClassificationLoss(nn.Module):
         self, num_classes: int, label_smoothing: float = 0.0, class_weights: str | Sequence[float] | None = None
     ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"loss.label_smoothing={label_smoothing} is out of range: give a number from 0 to below 1")
+        require("loss.label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "a number from 0 to below 1")
         self.num_classes, self.label_smoothing = num_classes, label_smoothing
         self.is_balanced = class_weights == "balanced"
         if isinstance(class_weights, str) and not self.is_balanced:
@@ -116,8 +116,7 @@ class Focal(ClassificationLoss):
         class_weights: str | Sequence[float] | None = None,
     ) -> None:
         super().__init__(num_classes, label_smoothing, class_weights)
-        if not 0 <= gamma < math.inf:
-            raise ValueError(f"loss.gamma={gamma} is out of range: give 0 or more")
+        require("loss.gamma", gamma, 0 <= gamma < math.inf, "0 or more")
         self.gamma = gamma
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -196,8 +195,7 @@ class Huber(RegressionLoss):
 
     def __init__(self, delta: float = 1.0) -> None:
         super().__init__()
-        if not 0 < delta < math.inf:
-            raise ValueError(f"loss.delta={delta} is out of range: give a number above 0")
+        require("loss.delta", delta, 0 < delta < math.inf, "a number above 0")
         self.delta = delta
 
     def forward(self, values: Tensor, targets: Tensor) -> Tensor:

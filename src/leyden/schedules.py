@@ -10,6 +10,8 @@ import torch
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
+from leyden.config import require
+
 
 def constant(optimizer: Optimizer, total_steps: int, warmup_fraction: float = 0.0) -> LRScheduler:
     """The same rate throughout, after a linear warm-up."""
@@ -20,7 +22,7 @@ def cosine(
     optimizer: Optimizer, total_steps: int, warmup_fraction: float = 0.1, final_fraction: float = 0.0
 ) -> LRScheduler:
     """Linear warm-up, then half a cosine down to `final_fraction` of the rate (Loshchilov & Hutter 2017)."""
-    _require("final_fraction", final_fraction, 0 <= final_fraction <= 1, "a number from 0 to 1")
+    require("schedule.final_fraction", final_fraction, 0 <= final_fraction <= 1, "a number from 0 to 1")
     fall = 1 - final_fraction
     return _scheduler(
         optimizer, total_steps, warmup_fraction, lambda t: final_fraction + fall * (1 + math.cos(math.pi * t)) / 2
@@ -35,8 +37,8 @@ def step(
     warmup_fraction: float = 0.0,
 ) -> LRScheduler:
     """The rate times `factor` at each milestone, a fraction of training after the warm-up."""
-    _require("milestones", list(milestones), all(0 < m < 1 for m in milestones), "fractions between 0 and 1")
-    _require("factor", factor, 0 < factor < 1, "a number between 0 and 1")
+    require("schedule.milestones", list(milestones), all(0 < m < 1 for m in milestones), "fractions between 0 and 1")
+    require("schedule.factor", factor, 0 < factor < 1, "a number between 0 and 1")
     return _scheduler(
         optimizer, total_steps, warmup_fraction, lambda progress: factor ** sum(progress >= m for m in milestones)
     )
@@ -46,7 +48,7 @@ def exponential(
     optimizer: Optimizer, total_steps: int, final_fraction: float = 0.01, warmup_fraction: float = 0.0
 ) -> LRScheduler:
     """Linear warm-up, then the same factor at every step, down to `final_fraction` of the rate."""
-    _require("final_fraction", final_fraction, 0 < final_fraction <= 1, "a number above 0, up to 1")
+    require("schedule.final_fraction", final_fraction, 0 < final_fraction <= 1, "a number above 0, up to 1")
     return _scheduler(optimizer, total_steps, warmup_fraction, lambda progress: final_fraction**progress)
 
 
@@ -62,9 +64,11 @@ def one_cycle(
 
     Where an optimizer has betas, the first of them is its momentum; a momentum of 0 stays 0.
     """
-    _require("warmup_fraction", warmup_fraction, 0 < warmup_fraction < 1, "a number between 0 and 1")
-    _require("first_fraction", first_fraction, 0 < first_fraction <= 1, "a number above 0, up to 1")
-    _require("final_fraction", final_fraction, 0 < final_fraction <= first_fraction, "above 0, up to first_fraction")
+    require("schedule.warmup_fraction", warmup_fraction, 0 < warmup_fraction < 1, "a number between 0 and 1")
+    require("schedule.first_fraction", first_fraction, 0 < first_fraction <= 1, "a number above 0, up to 1")
+    require(
+        "schedule.final_fraction", final_fraction, 0 < final_fraction <= first_fraction, "above 0, up to first_fraction"
+    )
     has_momentum = "betas" in optimizer.defaults or optimizer.defaults.get("momentum", 0) > 0
     all_steps = total_steps + 1  # the step after the last is announced too
     return OneCycleLR(
@@ -82,9 +86,9 @@ def plateau(
     optimizer: Optimizer, total_steps: int, mode: str = "max", factor: float = 0.3, patience: int = 3
 ) -> ReduceLROnPlateau:
     """The rate times `factor` once more than `patience` epochs brought no gain of 0.01 % in the monitored metric."""
-    _require("factor", factor, 0 < factor < 1, "a number between 0 and 1")
-    _require("patience", patience, patience >= 0, "0 or more")
-    _require("mode", mode, mode in ("min", "max"), "min or max")
+    require("schedule.factor", factor, 0 < factor < 1, "a number between 0 and 1")
+    require("schedule.patience", patience, patience >= 0, "0 or more")
+    require("schedule.mode", mode, mode in ("min", "max"), "min or max")
     return ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=patience)  # type: ignore[arg-type]
 
 
@@ -110,7 +114,7 @@ def _scheduler(
     optimizer: Optimizer, total_steps: int, warmup_fraction: float, factor_at: Callable[[float], float]
 ) -> LRScheduler:
     """Linear warm-up over its share of the steps, then `factor_at` the progress through the rest, 0 to 1."""
-    _require("warmup_fraction", warmup_fraction, 0 <= warmup_fraction < 1, "a number from 0 to below 1")
+    require("schedule.warmup_fraction", warmup_fraction, 0 <= warmup_fraction < 1, "a number from 0 to below 1")
     num_warmup = round(warmup_fraction * total_steps)
     num_rest = max(1, total_steps - num_warmup)
 
@@ -120,8 +124,3 @@ def _scheduler(
         return factor_at(min(1.0, (index - num_warmup) / num_rest))
 
     return LambdaLR(optimizer, factor)
-
-
-def _require(name: str, value: object, holds: bool, expected: str) -> None:
-    if not holds:
-        raise ValueError(f"schedule.{name}={value} is out of range: give {expected}")

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from leyden.backbones.parts import activation_class, he_initialise, require
+from leyden.backbones.parts import activation_class, he_initialise
+from leyden.config import require
 
 
 class CNN(nn.Module):
@@ -25,9 +26,9 @@ class CNN(nn.Module):
     ) -> None:
         super().__init__()
         for width in widths:
-            require("widths", width, width >= 1, "1 or more channels for each stage")
-        require("widths", len(widths), len(widths) >= 1, "at least one stage")
-        require("convolutions_per_stage", convolutions_per_stage, convolutions_per_stage >= 1, "1 or more")
+            require("backbone.widths", width, width >= 1, "1 or more channels for each stage")
+        require("backbone.widths", len(widths), len(widths) >= 1, "at least one stage")
+        require("backbone.convolutions_per_stage", convolutions_per_stage, convolutions_per_stage >= 1, "1 or more")
         smallest = 2 ** (len(widths) - 1)
         if image_size < smallest:
             raise ValueError(

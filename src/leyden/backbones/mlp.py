@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from leyden.backbones.parts import activation_class, require
+from leyden.backbones.parts import activation_class
+from leyden.config import require
 
 
 class MLP(nn.Module):
@@ -19,9 +20,9 @@ class MLP(nn.Module):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        require("depth", depth, depth >= 1, "1 or more")
-        require("width", width, width >= 1, "1 or more")
-        require("dropout", dropout, 0 <= dropout < 1, "a number from 0 to below 1")
+        require("backbone.depth", depth, depth >= 1, "1 or more")
+        require("backbone.width", width, width >= 1, "1 or more")
+        require("backbone.dropout", dropout, 0 <= dropout < 1, "a number from 0 to below 1")
         make_activation = activation_class(activation)
         layers: list[nn.Module] = [nn.Flatten()]
         num_inputs = channels * image_size**2

@@ -27,12 +27,6 @@ def activation_class(name: str) -> type[nn.Module]:
     return ACTIVATIONS[name]
 
 
-def require(name: str, value: float, holds: bool, expected: str) -> None:
-    """Refuses a backbone's setting that makes no network."""
-    if not holds:
-        raise ValueError(f"backbone.{name}={value} is out of range: give {expected}")
-
-
 def he_initialise(network: nn.Module) -> None:
     """Draws the weights of all convolutions anew, as He et al. 2015."""
     for module in network.modules():

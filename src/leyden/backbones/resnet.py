@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from leyden.backbones.parts import he_initialise, require
+from leyden.backbones.parts import he_initialise
+from leyden.config import require
 
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
@@ -58,7 +59,7 @@ class ResNet(nn.Module):
 
     def __init__(self, channels: int, image_size: int, depth: int = 18, small_images: bool = True) -> None:
         super().__init__()
-        require("depth", depth, depth in STAGES, "18, 34 or 50")
+        require("backbone.depth", depth, depth in STAGES, "18, 34 or 50")
         block: type[BasicBlock] | type[Bottleneck] = Bottleneck if depth >= 50 else BasicBlock
         self.conv1 = _conv(channels, 64, 3) if small_images else _conv(channels, 64, 7, stride=2)
         self.bn1 = nn.BatchNorm2d(64)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leyden.backbones.parts import require
+from leyden.config import require
 
 
 class Attention(nn.Module):
@@ -74,11 +74,11 @@ class ViT(nn.Module):
         stochastic_depth: float = 0.0,
     ) -> None:
         super().__init__()
-        require("width", width, width >= 1, "1 or more")
-        require("depth", depth, depth >= 1, "1 or more")
-        require("mlp_ratio", mlp_ratio, int(width * mlp_ratio) >= 1, "1 / width or more")
-        require("dropout", dropout, 0 <= dropout < 1, "a number from 0 to below 1")
-        require("stochastic_depth", stochastic_depth, 0 <= stochastic_depth < 1, "a number from 0 to below 1")
+        require("backbone.width", width, width >= 1, "1 or more")
+        require("backbone.depth", depth, depth >= 1, "1 or more")
+        require("backbone.mlp_ratio", mlp_ratio, int(width * mlp_ratio) >= 1, "1 / width or more")
+        require("backbone.dropout", dropout, 0 <= dropout < 1, "a number from 0 to below 1")
+        require("backbone.stochastic_depth", stochastic_depth, 0 <= stochastic_depth < 1, "a number from 0 to below 1")
         if patch_size < 1 or image_size % patch_size:
             raise ValueError(
                 f"backbone.patch_size={patch_size} does not divide the image size {image_size}: give one that does"

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from leyden.backbones.parts import he_initialise, require
+from leyden.backbones.parts import he_initialise
+from leyden.config import require
 
 
 class WideBlock(nn.Module):
@@ -34,9 +35,9 @@ class WideResNet(nn.Module):
         self, channels: int, image_size: int, depth: int = 16, widen_factor: int = 4, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        require("depth", depth, depth >= 10 and depth % 6 == 4, "6 n + 4, as 10, 16, 22, 28 or 40")
-        require("widen_factor", widen_factor, widen_factor >= 1, "1 or more")
-        require("dropout", dropout, 0 <= dropout < 1, "a number from 0 to below 1")
+        require("backbone.depth", depth, depth >= 10 and depth % 6 == 4, "6 n + 4, as 10, 16, 22, 28 or 40")
+        require("backbone.widen_factor", widen_factor, widen_factor >= 1, "1 or more")
+        require("backbone.dropout", dropout, 0 <= dropout < 1, "a number from 0 to below 1")
         blocks: list[nn.Module] = [nn.Conv2d(channels, 16, 3, padding=1, bias=False)]
         num_inputs = 16
         for stage in range(3):
