@@ -252,8 +252,10 @@ def _describe_unfinished(unfinished: Sequence[Row], num_wanted: int, directory: 
 
 def _nothing_to_sweep(preset: str | None, directories: Sequence[Path]) -> str:
     presets = sorted({path.stem for place in directories for path in (place / "study").glob("*.yaml")})
-    is_known = preset is None or preset in presets
-    why = "there is nothing to vary" if is_known else f"study={preset} is no preset, {suggest(preset, presets)}"
+    if preset is None or preset in presets:
+        why = "there is nothing to vary"
+    else:
+        why = f"study={preset} is no preset, {suggest(preset, presets)}"
     return f"{why}: give values, as in optimizer=sgd,adam seed=0,1,2, or a preset, as study=optimizers"
 
 
