@@ -4,6 +4,7 @@ Curves of the test metric over ever more labelled images, where a study varies h
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,8 @@ def label_efficiency(
 
 def _metric(collection: Collection) -> str:
     """The test metric that the task is told by, where all runs have it, else the one that the report is of."""
-    name = f"test/{HEADLINES.get(collection.data.get('task'))}"
+    task: Any = collection.data.get("task")
+    name = f"test/{HEADLINES.get(task)}"
     is_told = all(run.figure(name) is not None for run in collection.finished)
     return name if is_told else collection.metric["reported"]
 
