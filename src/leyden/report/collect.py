@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from leyden.config import FREE, REPEATS, leaves
 from leyden.metric_names import HEADLINES, direction, is_percentage
 from leyden.report.curves import FEWEST_EPOCHS, epochs_of_both, start_of_overfitting
-from leyden.report.model import Level, Metric, Unreadable
+from leyden.report.model import Level, Metric, Unreadable, sure
 from leyden.report.words import count
 from leyden.run import is_study, read_record, run_directories
 from leyden.study.record import planned_jobs, read_study, standing
@@ -81,9 +81,8 @@ class Found:
     @property
     def is_judged(self) -> bool:
         """Whether its curves are long enough to say if it overfits."""
-        if not {"train/loss", "val/loss"} <= self.curves.keys():
-            return False
-        return len(epochs_of_both(self.curves["train/loss"], self.curves["val/loss"])) >= FEWEST_EPOCHS
+        has_losses = {"train/loss", "val/loss"} <= self.curves.keys()
+        return has_losses and len(epochs_of_both(self.curves["train/loss"], self.curves["val/loss"])) >= FEWEST_EPOCHS
 
     @functools.cached_property
     def overfit_from(self) -> int | None:
@@ -125,12 +124,6 @@ class Collection:
     def by_id(self) -> dict[str, Found]:
         """The finished runs by what they are called."""
         return {run.id: run for run in self.finished}
-
-
-def sure(value: float | None) -> float:
-    """A figure that every run which counts as finished has."""
-    assert value is not None
-    return value
 
 
 def collect(directories: Sequence[Path]) -> Collection:
@@ -177,9 +170,7 @@ def _place_of(directories: Sequence[Path]) -> Path:
 
 def _set_unmeasured_apart(finished: Sequence[Found], metric: Metric) -> None:
     """A run whose metric became NaN has finished, but there is nothing to compare."""
-    names = [f"best/{metric['selection']}"]
-    if metric["reported"] != metric["selection"]:
-        names.append(metric["reported"])
+    names = [f"best/{metric['selection']}", *({metric["reported"]} - {metric["selection"]})]
     for run in finished:
         missing = next((name for name in names if run.value(name) is None), None)
         if missing:

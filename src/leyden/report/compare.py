@@ -14,8 +14,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from leyden.intervals import paired_precision_difference
 from leyden.metric_names import HEADLINES, is_percentage
 from leyden.predictions import PREDICTIONS_FILE, Predictions, read_predictions
-from leyden.report.collect import NOT_COMPARED, Found, Repeat, as_level, collect, is_below, read_config, sure
-from leyden.report.model import Estimate
+from leyden.report.collect import NOT_COMPARED, Found, Repeat, as_level, collect, is_below, read_config
+from leyden.report.model import Estimate, sure
 from leyden.report.settings import fold_seeds, resolution
 from leyden.report.statistics import Difference, difference, estimate
 from leyden.report.words import count, difference_in_words, in_words, level_in_words, p_in_words, value_in_words

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from scipy.stats import fisher_exact
 
 from leyden.intervals import wilson
-from leyden.report.collect import Collection, sure
+from leyden.report.collect import Collection
 from leyden.report.curves import FEWEST_EPOCHS
-from leyden.report.model import Factor, Importance, Metric, Power, Report, Response, Run, Setting
+from leyden.report.model import Factor, Importance, Metric, Power, Report, Response, Run, Setting, sure
 from leyden.report.settings import NO_FACTORS, counted, key_of, resolution
 from leyden.report.statistics import MOST_SEEDS, SIGNIFICANCE, difference, seeds_needed
 from leyden.report.words import count, difference_in_words, in_words, level_in_words, p_in_words

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from leyden.metric_names import HEADLINES, direction, is_percentage
-from leyden.report.collect import Collection, sure
-from leyden.report.model import Estimate, Factor, LabelCurve, LabelEfficiency, Setting, exactly
+from leyden.report.collect import Collection
+from leyden.report.model import Estimate, Factor, LabelCurve, LabelEfficiency, Setting, exactly, sure
 from leyden.report.settings import resolution
 from leyden.report.statistics import difference, estimate
 from leyden.report.words import difference_in_words, in_words, level_in_words

@@ -15,6 +15,12 @@ def exactly(level: Level) -> tuple[bool, Level]:
     return isinstance(level, bool), level
 
 
+def sure(value: float | None) -> float:
+    """A figure that every run which counts as finished has."""
+    assert value is not None
+    return value
+
+
 class Estimate(TypedDict):
     """A mean over seeds with its 95 % t-interval, which takes two runs at least."""
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from leyden.metric_names import is_percentage
-from leyden.report.collect import Collection, Found, Repeat, sure
-from leyden.report.model import Factor, Level, Run, Setting, Standing, exactly
+from leyden.report.collect import Collection, Found, Repeat
+from leyden.report.model import Factor, Level, Run, Setting, Standing, exactly, sure
 from leyden.report.statistics import estimate, not_distinguishable
 from leyden.report.words import level_in_words
 from leyden.study.record import seconds_of
