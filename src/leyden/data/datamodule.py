@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import logging
+import operator
 import os
 from pathlib import Path
 from typing import Any
@@ -295,7 +296,7 @@ class ImageDataModule(pl.LightningDataModule):
         if torch.distributed.is_initialized():
             ranks: list[Any] = [None] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(ranks, skipped)
-            skipped = {path: reason for each in ranks for path, reason in each.items()}
+            skipped = functools.reduce(operator.or_, ranks)
         if skipped and (self.trainer is None or self.trainer.is_global_zero):
             write_skipped(skipped, path)
         files, tested = self.files, self.test_indices.tolist() if skipped else []

@@ -5,6 +5,7 @@ study compute each image's features once.
 """
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import logging
@@ -106,7 +107,7 @@ def keep_features(classifier: Any, data: Any, num_views: int, device: torch.devi
         file = FeatureFile(path, len(data.labels), backbone.num_features)
         missing = indices[~file.is_known[indices]]
         if len(missing):
-            _compute(file, backbone, data.batches(missing, BATCH_SIZE), prepare, device, precision)
+            _compute(file, backbone, data.batches(missing, BATCH_SIZE, is_alone=True), prepare, device, precision)
             if rank() == 0:
                 file.write()
         return file
@@ -120,7 +121,7 @@ def keep_features(classifier: Any, data: Any, num_views: int, device: torch.devi
     settings = [(name, type(part).__name__, sorted(vars(part).items())) for name, part in augment.operations.items()]
     train = data.train_indices
     views = [
-        features(train, lambda batch, view=view: augment(batch, view, 0)[0], augment.seed, view, settings)
+        features(train, functools.partial(augmented, augment, view), augment.seed, view, settings)
         for view in range(num_views)
     ]
     is_known = plain.is_known.clone()
@@ -132,6 +133,12 @@ def _with_some_to_train(features: Features, data: Any) -> Features:
     if not features.is_known[data.train_indices].any():
         raise ValueError(f"{data.name}: none of the training images can be read: is the disk still there?")
     return features
+
+
+def augmented(augment: Any, view: int, batch: Batch) -> Tensor:
+    """Images as training sees them in epoch `view`, normalised."""
+    images: Tensor = augment(batch, view, 0)[0]
+    return images
 
 
 @torch.no_grad()
