@@ -124,8 +124,10 @@ def test_image_that_one_view_could_not_read_is_not_known(pictures: ImageDataModu
     reads: list[str] = []
 
     def read_once(path: str) -> torch.Tensor:
-        if path.endswith(files.paths[index]) and reads.append(path) is None and len(reads) == 2:
-            raise OSError(5, "Input/output error")
+        if path.endswith(files.paths[index]):
+            reads.append(path)
+            if len(reads) == 2:
+                raise OSError(5, "Input/output error")
         return files.read(path)
 
     pictures.files = files._replace(read=read_once)
