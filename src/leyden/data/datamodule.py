@@ -283,7 +283,7 @@ class ImageDataModule(pl.LightningDataModule):
             "num_val": len(self.val_indices),
             "num_test": len(self.test_indices),
             "split_seed": self.split_seed,
-            "fold": self.fold and f"{self.fold.number} of {self.fold.count}",
+            "fold": self.fold and f"{self.fold.number} of {self.fold.num_folds}",
             "mean": list(self.mean),
             "std": list(self.std),
         }

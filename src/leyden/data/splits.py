@@ -24,10 +24,10 @@ class Splits(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """One of `count` parts of a cross-validation, from 0."""
+    """One of `num_folds` parts of a cross-validation, from 0."""
 
     number: int
-    count: int
+    num_folds: int
 
 
 def split(
@@ -54,7 +54,7 @@ def split(
     train, val, test = (everyone[parts == part] for part in (TRAINING, VALIDATION, TEST))
     deal, is_folded = _Deal(strata, groups, split_seed), fold is not None
     if not len(test):
-        share = 1 / fold.count if fold else test_fraction
+        share = 1 / fold.num_folds if fold else test_fraction
         if validation_fraction + share >= 1:
             which = "folds" if fold else "data.test_fraction"
             raise ValueError(f"data.validation_fraction and {which} leave nothing to train on: change one of them")
@@ -103,10 +103,10 @@ class _Deal:
     def fold(self, among: Indices, fold: Fold, stream: int) -> tuple[Indices, Indices]:
         """Splits `among` into the other folds and the one; every image is in one fold, and folds are of like size."""
         if self.groups is not None:
-            return _part_at(among, self._hands(among, [1 / fold.count] * fold.count, stream) == fold.number)
+            return _part_at(among, self._hands(among, [1 / fold.num_folds] * fold.num_folds, stream) == fold.number)
         classes = shuffled_classes(self.strata, among, self.seed, stream)
         row = np.concatenate([*classes.values()])  # class after class, dealt around: shares differ by one at most
-        return _part_at(among, np.isin(among, row[fold.number :: fold.count]))
+        return _part_at(among, np.isin(among, row[fold.number :: fold.num_folds]))
 
     def _hands(self, among: Indices, shares: Sequence[float], stream: int) -> Indices:
         """Which hand each image of `among` goes to, its whole group with it: to that which lacks its classes most."""
