@@ -28,7 +28,7 @@ PARTS = {
     "backbone, head": ("backbones", "heads", "weights", "finetune"),
     "augmentation": ("augment",),
     "data": ("data", "image_formats", "preprocessing", "random"),
-    "run directory": ("run", "provenance", "lock", "checkpoint", "hardware", "signals"),
+    "run directory": ("run", "provenance", "lock", "checkpoint", "hardware", "gather", "signals"),
     "config": ("config", "check", "options", "errors", "metric_names", "wandb_names"),
 }
 

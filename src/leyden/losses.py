@@ -15,17 +15,17 @@ from torch.nn import functional as F
 
 from leyden.config import require
 from leyden.data.sources import Task
+from leyden.gather import num_ranks
 from leyden.heads import deviation
 
 
 def share_of_ranks(weight: Tensor) -> Tensor | float:
     """A batch's weight beside the mean of all ranks: by it, losses averaged over ranks are that of the whole batch."""
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+    if num_ranks() == 1:
         return 1.0
     mean = weight.detach().clone()
-    distributed.all_reduce(mean)
-    return weight / (mean / distributed.get_world_size())
+    torch.distributed.all_reduce(mean)
+    return weight / (mean / num_ranks())
 
 
 class ClassificationLoss(nn.Module):

@@ -16,6 +16,7 @@ from lightning_fabric.strategies.launchers.subprocess_script import _ChildProces
 from pytorch_lightning import Trainer
 
 from leyden.errors import EXIT_CODE_WHEN_ASKED, Interrupted
+from leyden.gather import has_group
 from leyden.run import RunRecord, rank_error_path
 
 SECONDS_FOR_RANKS_TO_END = 120
@@ -27,7 +28,7 @@ def wait_for_ranks(trainer: Trainer, run: RunRecord) -> None:
     """Takes leave of the other ranks and waits for the processes of those that Lightning started, so that none fails
     unseen.
     """
-    if torch.distributed.is_initialized():
+    if has_group():
         trainer.strategy.barrier()
         torch.distributed.destroy_process_group()  # gloo's threads would outlive the interpreter and abort it
     for number, process in enumerate(_processes(trainer), start=1):

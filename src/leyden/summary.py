@@ -16,6 +16,7 @@ from leyden.data import ImageDataModule
 from leyden.draw import draw_run
 from leyden.errors import command
 from leyden.examples import write_examples
+from leyden.gather import of_all_ranks
 from leyden.loggers import followers, wandb_of
 from leyden.metric_names import HEADLINES, is_percentage
 from leyden.outcomes import OUTCOMES
@@ -36,7 +37,7 @@ def summarise(
     """Records test metrics with 95 % intervals, draws pictures if asked for and prints the end of the run (rank 0)."""
     test = {f"test/{name}": value for name, value in classifier.test_metrics.compute().items()}
     test |= {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/ema_")}
-    outputs, labels, indices = gather_test_outputs(classifier, trainer)
+    outputs, labels, indices = gather_test_outputs(classifier)
     if not trainer.is_global_zero:
         return
     outcome = OUTCOMES[data.task](classifier.test_metrics, outputs, labels, data.class_names)
@@ -72,13 +73,10 @@ def best_metrics(checkpoints: Checkpoints | None) -> dict[str, Any]:
     return {"best/epoch": checkpoints.best_epoch, f"best/{checkpoints.monitor}": checkpoints.best_value}
 
 
-def gather_test_outputs(classifier: ImageClassifier, trainer: Trainer) -> tuple[Tensor, Tensor, Tensor]:
+def gather_test_outputs(classifier: ImageClassifier) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs, labels and numbers of all test images from all ranks, in the order of those numbers."""
-    outputs = [torch.cat(parts).cpu() for parts in zip(*classifier.test_outputs, strict=True)]
-    if trainer.world_size > 1:
-        gathered: list[Any] = [None] * trainer.world_size
-        torch.distributed.all_gather_object(gathered, outputs)
-        outputs = [torch.cat(parts) for parts in zip(*gathered, strict=True)]
+    ours = [torch.cat(parts).cpu() for parts in zip(*classifier.test_outputs, strict=True)]
+    outputs = [torch.cat(parts) for parts in zip(*of_all_ranks(ours), strict=True)]
     order = outputs[2].argsort()
     found, labels, indices = (part[order] for part in outputs)
     return found, labels, indices

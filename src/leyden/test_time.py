@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 
 from leyden.data.sources import Task
+from leyden.gather import of_all_ranks
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,8 @@ def calibrate(
         labels.append(batch.labels.to(device))
     ours = torch.cat(answers), torch.cat(labels)
     if test_time.fits_temperature:
-        test_time.temperature = _choose_temperature(*_of_all_ranks(*ours), test_time.task)
+        logits, targets = map(torch.cat, zip(*of_all_ranks((ours[0].cpu(), ours[1].cpu())), strict=True))
+        test_time.temperature = _choose_temperature(logits, targets, test_time.task)
     found = {"temperature": test_time.temperature}
     for when, temperature in (("before", 1.0), ("after", test_time.temperature)):  # the thresholds stay as after
         val_metrics.to(device).update(ours[0] / temperature, ours[1])
@@ -148,12 +150,3 @@ def _choose_temperature(logits: Tensor, labels: Tensor, task: Task) -> float:
         fitted,
     )
     return 1.0
-
-
-def _of_all_ranks(answers: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    gathered = [(answers.cpu(), labels.cpu())]
-    if torch.distributed.is_initialized():
-        gathered = [None] * torch.distributed.get_world_size()  # type: ignore[list-item]
-        torch.distributed.all_gather_object(gathered, (answers.cpu(), labels.cpu()))
-    all_answers, all_labels = (torch.cat(parts) for parts in zip(*gathered, strict=True))
-    return all_answers, all_labels

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from leyden import __version__
 from leyden.callbacks.ema import Ema
 from leyden.checkpoint import BEST, FORMAT, LAST, read_checkpoint
+from leyden.gather import of_all_ranks
 from leyden.loggers import MetricsCsv
 from leyden.metric_names import is_as_good
 
@@ -103,9 +104,9 @@ class Checkpoints(Checkpoint):
             "is_stopped": trainer.should_stop and trainer.global_step != trainer.max_steps,  # before its time
         }
         checkpoint["total_steps"] = int(trainer.estimated_stepping_batches)
-        checkpoint["training_metrics"] = _of_all_ranks(pl_module.train_metrics.state_dict(), trainer)
+        checkpoint["training_metrics"] = of_all_ranks(pl_module.train_metrics.state_dict())
         checkpoint["metrics_csv"] = [log.state_dict() for log in trainer.loggers if isinstance(log, MetricsCsv)]
-        parts = _of_all_ranks(trainer.datamodule.skipped, trainer)  # type: ignore[attr-defined]
+        parts = of_all_ranks(trainer.datamodule.skipped)  # type: ignore[attr-defined]
         checkpoint["skipped"] = {path: reason for skipped in parts for path, reason in skipped.items()}
         checkpoint["num_frozen_layers"] = pl_module.finetune.num_frozen
         checkpoint["frozen"] = [name for name, value in pl_module.named_parameters() if not value.requires_grad]
@@ -126,15 +127,6 @@ class Checkpoints(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
         self.best_step = state_dict["best_step"]
-
-
-def _of_all_ranks(state: dict[str, Any], trainer: pl.Trainer) -> list[dict[str, Any]]:
-    """Each rank's part, on every rank: figures are summed up over ranks only when they are read."""
-    states: list[Any] = [state]
-    if trainer.world_size > 1:
-        states = [None] * trainer.world_size
-        torch.distributed.all_gather_object(states, state)
-    return states
 
 
 def _stand_between_steps(loop: dict[str, Any], place: Place) -> None:

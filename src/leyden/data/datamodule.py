@@ -21,6 +21,7 @@ from leyden.data.labels import check_labels, count_classes
 from leyden.data.loader import Batch, InMemoryLoader, sampling_weights
 from leyden.data.sources import Files, Images, Source
 from leyden.data.splits import Fold, Splits, split, stratify, subset
+from leyden.gather import of_all_ranks
 
 log = logging.getLogger(__name__)
 
@@ -292,11 +293,7 @@ class ImageDataModule(pl.LightningDataModule):
         """Writes the files that were left out on any rank to a table at `path`; how many of all and of the test."""
         if self.files is None:
             return {}
-        skipped = self.skipped
-        if torch.distributed.is_initialized():
-            ranks: list[Any] = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(ranks, skipped)
-            skipped = functools.reduce(operator.or_, ranks)
+        skipped = functools.reduce(operator.or_, of_all_ranks(self.skipped))
         if skipped and (self.trainer is None or self.trainer.is_global_zero):
             write_skipped(skipped, path)
         files, tested = self.files, self.test_indices.tolist() if skipped else []
