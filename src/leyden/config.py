@@ -6,7 +6,7 @@ Hydra merges recipe files before it locks the tree, so plain YAML lets a misspel
 
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -230,6 +230,11 @@ def require(key: str, value: object, holds: bool, expected: str) -> None:
     """
     if not holds:
         raise ValueError(f"{key}={value} is out of range: give {expected}")
+
+
+def is_among(key: str, names: Iterable[str]) -> bool:
+    """Whether a dotted key is one of these, or lies below one."""
+    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def leaves(node: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:

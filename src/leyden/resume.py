@@ -12,8 +12,8 @@ from yaml import YAMLError
 from leyden.build import instantiate
 from leyden.check import check
 from leyden.checkpoint import Saved, newest_whole, put_in_order
-from leyden.config import FREE, Origin, leaves, suggest
-from leyden.run import rank, read_record
+from leyden.config import FREE, Origin, is_among, leaves, suggest
+from leyden.run import DONE, rank, read_record
 from leyden.schedules import first_step_that_differs
 from leyden.transfer_table import DIGEST
 
@@ -58,7 +58,7 @@ def starting_point(config: DictConfig, directory: Path, found: Saved, origin: Or
     if found.state is not None:
         record.setdefault("run_id", found.state["run"]["run_id"])
     stored = config_of(found) or written_config(directory)
-    is_ended = record.get("status") in ("finished", "pruned")
+    is_ended = record.get("status") in DONE
     is_longer = stored is not None and config.trainer.get("max_epochs") != stored.trainer.get("max_epochs")
     is_finished = is_ended and not is_longer
     if rank() > 0:  # the first rank sees to all that follows; those that a scheduler starts end by themselves
@@ -239,7 +239,7 @@ def _check_longer(stored: DictConfig, config: DictConfig, found: Saved) -> None:
 
 
 def _is_ruled(key: str) -> bool:
-    return any(key == name or key.startswith(name + ".") for name in (*FREE, *RULED))
+    return is_among(key, (*FREE, *RULED))
 
 
 def _differing(first: DictConfig, second: DictConfig) -> list[str]:

@@ -33,6 +33,7 @@ from leyden.wandb_names import run_id_of_a_sweep
 STUDY_FILE = "study.json"  # of a study's directory, in which its runs have theirs
 HISTOGRAMS = "histograms"  # of a run, a file for each step whose layers are logged with them
 STATUSES = ("running", "finished", "pruned", "failed", "interrupted")
+DONE = ("finished", "pruned")  # nothing is left to do
 KINDS = {
     "attempt": int, "attempts": list, "overrides": list, "choices": dict, "heartbeat": dict, "metrics": dict,
     "data": dict, "reason": str | None,
@@ -44,6 +45,11 @@ LEAST_FREE_BYTES = 50 * 2**20  # less than this is not worth beginning with
 def rank() -> int:
     """This process's number in its run, known before any process group is (torchrun, Slurm and Lightning set these)."""
     return next((int(os.environ[name]) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), 0)
+
+
+def num_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def rank_error_path(directory: Path, number: int) -> Path:

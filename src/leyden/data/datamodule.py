@@ -350,7 +350,7 @@ class ImageDataModule(pl.LightningDataModule):
             known = indices[is_known]
             return FeatureLoader(rows, self.labels.cpu(), known, batch_size, seed, rank, world_size, weights)
         if not is_alone:
-            self._move_to(device)
+            self.move_to(device)
         if self.files is None:
             assert self.images is not None
             indices = indices.to(self.images.device)
@@ -373,7 +373,7 @@ class ImageDataModule(pl.LightningDataModule):
     def _skipped(self) -> dict[str, str] | None:
         return self.skipped if self.on_error == "skip" else None
 
-    def _move_to(self, device: torch.device) -> None:
+    def move_to(self, device: torch.device) -> None:
         """Moves the whole set to an accelerator that has room for it; batches then never cross the bus."""
         held = self.images if self.cached is None else self.cached.rows
         if device.type == "cuda" and held is not None and held.device != device:

@@ -26,6 +26,7 @@ from leyden.errors import why_unreadable
 from leyden.hardware import choose_accelerator, choose_precision, keep_freed_memory
 from leyden.preprocessing import adopt
 from leyden.report.words import many
+from leyden.run import num_cores
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -58,7 +59,7 @@ def examine(config: DictConfig, directory: Path, origin: Origin) -> bool:
         if data.files:  # what is told already is not told again by the loader
             files = data.files
             for index, reason in facts.reasons.items():
-                data.skipped[os.path.join(files.directory, files.paths[index])] = reason
+                data.skipped[files.path(index)] = reason
         findings += compare(measure(data, classifier, accelerator, precision), data)
     _tell(Examination(subject, data, in_order(findings), told, words), directory)
     return not has_error
@@ -82,7 +83,7 @@ def examine_answers(directory: Path) -> None:
 
 def look_at_images(data: ImageDataModule) -> tuple[Facts, set[int]]:
     """The facts of all images, and which of those that Pillow does not read whole training reads nevertheless."""
-    num_processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_processes = num_cores()
     with_turns = len(data.labels) <= MOST_TURNED
     if data.files is None:
         assert data.images is not None

@@ -6,7 +6,6 @@ on its device already.
 
 import contextlib
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from torch import Tensor
 from leyden.classifier import ImageClassifier
 from leyden.data import Batch, ImageDataModule
 from leyden.doctor.findings import Finding
+from leyden.run import num_cores
 
 SECONDS = 3.0  # of each measurement
 SAMPLE = 1000  # training images that mean and standard deviation are taken from
@@ -36,11 +36,12 @@ class Speed(NamedTuple):
 
 def measure(data: ImageDataModule, classifier: ImageClassifier, accelerator: str, precision: str) -> Speed:
     """Loads and trains for some seconds each; the classifier's weights are not worth keeping afterwards."""
+    device = torch.device(accelerator)
+    data.move_to(device)
     loader = data.train_dataloader()
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
     batch = next(batches)  # the processes are there
-    loaded = images_per_second(lambda: len(next(batches).labels))
-    device = torch.device(accelerator)
+    loaded = images_per_second(lambda: len(next(batches).labels), device)
     step = training_step(classifier.to(device), Batch(*(tensor.to(device) for tensor in batch)), device, precision)
     for _ in range(2):
         step()  # what is made at the first step is made
@@ -89,12 +90,11 @@ def compare(speed: Speed, data: ImageDataModule) -> Iterator[Finding]:
     if speed.network <= speed.loader or is_cached:
         yield Finding("speed", "note", sentence + shared)
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     advice = (
         "Raise batch_size: so small a network waits for single batches."
         if data.files is None
-        else f"Keep decoded images with data.cache=auto, raise data.num_workers ({cores} cores are here), or store the "
-        "files at about the training size."
+        else f"Keep decoded images with data.cache=auto, raise data.num_workers ({num_cores()} cores are here), or store "
+        "the files at about the training size."
     )
     yield Finding("speed", "warning", sentence + shared, advice)
 
@@ -113,7 +113,7 @@ def statistics(data: ImageDataModule, unread: set[int]) -> tuple[NDArray[np.floa
         assert data.files is not None
         files = data.files
         readable = [index for index in chosen.tolist() if index not in unread]
-        images = (files.read(os.path.join(files.directory, files.paths[index])) for index in readable)
+        images = (files.read(files.path(index)) for index in readable)
     counts = torch.zeros(data.channels, LEVELS, dtype=torch.float64)  # how often each level occurs: exact, and small
     for image in images:  # [C, H, W]
         counts += torch.stack([torch.bincount(channel.flatten(), minlength=LEVELS) for channel in image])

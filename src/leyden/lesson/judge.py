@@ -17,8 +17,8 @@ from leyden.report.model import Estimate, Setting
 from leyden.report.settings import fold_seeds
 from leyden.report.statistics import estimate
 from leyden.report.words import many
-from leyden.run import is_study
-from leyden.study.record import DONE, rows_of
+from leyden.run import DONE, is_study
+from leyden.study.record import rows_of
 
 NAME = "lesson"  # of the runs: below <runs>/lesson/<study>
 MARKS: Mapping[str, Verdict] = {"+": SUPPORTED, "-": REFUTED, "?": MIXED}

@@ -23,7 +23,7 @@ from leyden.loggers.follower import Follower
 from leyden.loggers.lineage import ARTIFACTS, SECONDS_TO_BEGIN, SECONDS_TO_UPLOAD, data_artifact, model_artifact
 from leyden.loggers.shown import shown_of
 from leyden.metric_names import is_as_good, read_numbers
-from leyden.run import is_writable, membership
+from leyden.run import DONE, is_writable, membership
 from leyden.wandb_names import (
     ENDED,
     FACTORS,
@@ -235,7 +235,7 @@ class WandbLogger(Follower):
 
 def exit_code(record: Mapping[str, Any]) -> int:
     """What tells W&B whether a run is `finished` or `failed`."""
-    return 0 if record["status"] in ("finished", "pruned") else 1
+    return 0 if record["status"] in DONE else 1
 
 
 def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:

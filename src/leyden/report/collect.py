@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from leyden.config import FREE, REPEATS, leaves
+from leyden.config import FREE, REPEATS, is_among, leaves
 from leyden.metric_names import HEADLINES, direction, is_percentage
 from leyden.report.curves import FEWEST_EPOCHS, epochs_of_both, start_of_overfitting
 from leyden.report.model import Level, Metric, Unreadable, sure
@@ -282,7 +282,7 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Level]]:
 
 def is_below(key: str, names: Sequence[str]) -> bool:
     """Whether a dotted key is one of these, or lies below one."""
-    return any(key == name or key.startswith(name + ".") for name in names)
+    return is_among(key, names)
 
 
 def _differs_within(configs: Sequence[Mapping[str, Any]], key: str, target: str) -> bool:

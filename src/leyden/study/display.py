@@ -12,8 +12,9 @@ from typing import Any
 
 from leyden.config import REPEATS
 from leyden.metric_names import HEADLINES, direction
+from leyden.run import DONE
 from leyden.study.job import Job, in_words, short
-from leyden.study.record import DONE, RESULTS_FILE, Row
+from leyden.study.record import RESULTS_FILE, Row
 
 SECONDS_BETWEEN_UPDATES = 0.5
 MOST_ROWS = 60  # of a table on the terminal; results.csv has all

@@ -15,10 +15,11 @@ from pytorch_lightning import Callback
 
 from leyden.config import leaves
 from leyden.errors import explain
+from leyden.run import DONE
 from leyden.study.display import duration
 from leyden.study.job import Job, begin_apart, environment_of_a_job, in_words, write_to
 from leyden.study.plan import Composer, Plan
-from leyden.study.record import DONE, Row
+from leyden.study.record import Row
 
 MOST_LEVELS_SHOWN = 8
 TIMED_STEPS, WARM_UP_STEPS = 10, 3

@@ -22,6 +22,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from leyden.run import num_cores
 from leyden.study.job import (
     OF_ITS_OWN_WILL,
     OUTPUT_FILE,
@@ -67,7 +68,7 @@ class LocalExecutor:
         time_limit: float | None = None,
     ) -> None:
         self.gpus = visible_gpus() if devices_per_run != 0 else []
-        self.cores = len(os.sched_getaffinity(0))
+        self.cores = num_cores()
         self.num_devices = len(self.gpus) or self.cores
         room = max(1, self.num_devices // (devices_per_run or 1)) * (runs_per_device if self.gpus else 1)
         self.at_once = room if jobs == "auto" else int(jobs)

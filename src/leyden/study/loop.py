@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from leyden.lock import is_held
+from leyden.run import DONE
 from leyden.signals import Signals
 from leyden.study.display import Display
 from leyden.study.job import Ended, Executor, Job, last_words, record_death
 from leyden.study.plan import PlannedJob, planned
-from leyden.study.record import DONE, Row, read_row
+from leyden.study.record import Row, read_row
 
 SECONDS_BETWEEN_LOOKS = 0.2
 

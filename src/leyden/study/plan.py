@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from leyden.check import GROUPS, check
-from leyden.config import FREE, Origin, leaves
+from leyden.config import FREE, Origin, is_among, leaves
 from leyden.errors import explain
 from leyden.study.job import Job, in_words
 
@@ -168,7 +168,7 @@ def identifying(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _identifies(key: str) -> bool:
-    return not any(key == free or key.startswith(free + ".") for free in NOT_IN_THE_ID)
+    return not is_among(key, NOT_IN_THE_ID)
 
 
 def _number(value: Any) -> Any:

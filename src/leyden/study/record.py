@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from leyden.config import PACKAGE
+from leyden.config import PACKAGE, is_among
 from leyden.lock import Lock, is_held
 from leyden.metric_names import HEADLINES, is_of_one_class, read_metrics
-from leyden.run import STUDY_FILE, read_record, write_atomically
+from leyden.run import DONE, STUDY_FILE, read_record, write_atomically
 from leyden.study.job import quoted
 from leyden.study.plan import Plan, PlannedJob
 
@@ -28,7 +28,6 @@ RESULTS_FILE = "results.csv"
 FORMAT = 1
 KEYS = {"format", "name", "working_directory", "code", "factors", "settings", "commands", "jobs"}
 FINAL_METRICS = ("train/loss", "train/accuracy", "val/loss", *(f"val/{name}" for name in HEADLINES.values()))
-DONE = ("finished", "pruned")
 KILLED = ("interrupted", "killed: it did not say how it ended")  # status and reason of a run that was
 SECONDS_FOR_ANOTHER_PLAN = 60.0
 
@@ -158,7 +157,7 @@ def _check_same_study(directory: Path, study: Mapping[str, Any], plan: Plan) -> 
         return  # a recipe may change anything
     for key, before in study["settings"].items():
         now = plan.settings.get(key, before)
-        if now != before and not any(key == factor or key.startswith(factor + ".") for factor in swept):
+        if now != before and not is_among(key, swept):
             raise ValueError(f"{directory} was written with {key}={before}, not {key}={now}: {ways}")
 
 

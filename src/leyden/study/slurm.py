@@ -16,9 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from leyden.run import read_record, write_atomically
+from leyden.run import DONE, read_record, write_atomically
 from leyden.study.job import OF_ITS_OWN_WILL, Ended, Job
-from leyden.study.record import DONE
 from leyden.study.slurm_commands import (
     COMMANDS,
     ask_to_end,

@@ -12,10 +12,9 @@ from types import FrameType
 from typing import NoReturn
 
 from leyden.errors import Interrupted
-from leyden.run import rank, read_record
+from leyden.run import DONE, rank, read_record
 from leyden.signals import CAUGHT
 from leyden.study.job import Job, run_job
-from leyden.study.record import DONE
 from leyden.study.slurm_commands import ask
 
 SECONDS_TO_HEAR = 5.0  # a signal that another rank has heard already

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from leyden.config import suggest
 from leyden.errors import Interrupted, command, explain
 from leyden.lock import Lock
+from leyden.run import DONE
 from leyden.signals import Signals
 from leyden.study.display import Display, print_table
 from leyden.study.estimate import describe_plan, describe_search, measure, measure_one
@@ -26,7 +27,6 @@ from leyden.study.job import Executor, Job, in_words, preload
 from leyden.study.loop import Loop, Planned, Source
 from leyden.study.plan import Composer, Plan, make_plan, plan_of
 from leyden.study.record import (
-    DONE,
     RESULTS_FILE,
     Row,
     keep_plan,
