@@ -9,7 +9,6 @@ import functools
 import hashlib
 import inspect
 import logging
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from leyden.data.loader import Batch, EpochLoader
-from leyden.run import rank, sync
+from leyden.run import in_place_of, rank
 
 log = logging.getLogger(__name__)
 
@@ -75,14 +74,10 @@ class FeatureFile:
     def write(self) -> None:
         """Puts the file in its place at once; of two processes the later one's stays, which is as good."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
-            with beside.open("wb") as file:
+            with in_place_of(self.path) as beside, beside.open("wb") as file:
                 np.savez(file, rows=self.rows.numpy(), is_known=self.is_known.numpy())
-            beside.replace(self.path)
-            sync(self.path.parent)
         except OSError as error:
-            beside.unlink(missing_ok=True)
             log.warning("%s could not be written (%s): the next run computes them anew", self.path, error)
 
 

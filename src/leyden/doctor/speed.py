@@ -93,8 +93,8 @@ def compare(speed: Speed, data: ImageDataModule) -> Iterator[Finding]:
     advice = (
         "Raise batch_size: so small a network waits for single batches."
         if data.files is None
-        else f"Keep decoded images with data.cache=auto, raise data.num_workers ({num_cores()} cores are here), or store "
-        "the files at about the training size."
+        else f"Keep decoded images with data.cache=auto, raise data.num_workers ({num_cores()} cores are here), or "
+        "store the files at about the training size."
     )
     yield Finding("speed", "warning", sentence + shared, advice)
 

@@ -3,7 +3,6 @@
 import csv
 import importlib.util
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from leyden.data.facts import DataFacts
 from leyden.metric_names import per_class_names
 from leyden.predict.tables import printable
 from leyden.predictions import Predictions
+from leyden.run import in_place_of
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +52,8 @@ def write_columns(columns: dict[str, Any], directory: Path) -> Path:
     path, other = (directory / name for name in (names if has_parquet else names[::-1]))
     if not has_parquet:
         log.warning("%s: not Parquet, for pyarrow is missing: pip install 'leyden[parquet]'", path)
-    beside = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with in_place_of(path) as beside:
         (_write_parquet if has_parquet else _write_csv)(columns, beside)
-        beside.replace(path)
-    except OSError:  # a full disk needs the room
-        beside.unlink(missing_ok=True)
-        raise
     other.unlink(missing_ok=True)
     return path
 

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from leyden.run import sync
+from leyden.run import in_place_of
 
 ROWS_AT_ONCE = 10_000  # of Parquet, which writes groups of rows
 
@@ -31,14 +31,8 @@ def check_format(output: Path) -> None:
 
 def write_table(rows: Rows, columns: Sequence[str], output: Path) -> None:
     """Writes the table beside its place and puts it there in one step."""
-    beside = output.with_name(f".{output.name}.new")
-    try:
+    with in_place_of(output) as beside:
         WRITERS[output.suffix.lower()](rows, columns, beside)
-        sync(beside)
-        beside.replace(output)
-    except OSError:  # a full disk needs the room
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def printable(text: str) -> str:
