@@ -21,7 +21,7 @@ PARTS = {
     "studies, reports, dashboards": ("study", "report", "live", "dashboard", "sync"),
     "training": ("train", "build", "ranks", "resume", "summary", "preview", "rehearsal", "transfer_table"),
     "beside the steps": ("callbacks", "loggers", "histograms"),
-    "pictures, tables": ("draw", "examples", "figures", "outcomes", "predictions"),
+    "pictures, tables": ("draw", "examples", "figures", "pages", "outcomes", "predictions"),
     "training step": ("classifier",),
     "loss, optimizer": ("losses", "optim", "schedules"),
     "metrics": ("metrics", "training_metrics", "scores", "intervals", "test_time"),

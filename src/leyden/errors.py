@@ -160,3 +160,8 @@ def why_unreadable(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Text without what UTF-8 has no letters for: bytes of a file's name that are no UTF-8 come out as \\udc…"""
+    return text.encode("utf-8", "backslashreplace").decode()

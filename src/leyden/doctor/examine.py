@@ -22,7 +22,7 @@ from leyden.doctor.label_errors import find_runs, label_errors, read_answers
 from leyden.doctor.page import Examination, write
 from leyden.doctor.speed import compare, measure, statistics
 from leyden.doctor.subject import PARTS, Subject, subject_of
-from leyden.errors import why_unreadable
+from leyden.errors import printable, why_unreadable
 from leyden.hardware import choose_accelerator, choose_precision, keep_freed_memory
 from leyden.preprocessing import adopt
 from leyden.report.words import many
@@ -142,10 +142,5 @@ def _tell(examination: Examination, directory: Path) -> None:
     console.print(Text(f"{examination.subject.name}: {examination.facts.get('images', '')}".rstrip(": ")))
     for finding in examination.findings:
         mark = Text(f"{finding.severity:8}", style=COLOURS[finding.severity])
-        console.print(mark + Text(_printable(f"{finding.sentence} {finding.advice}".rstrip())))
-    console.print(Text(_printable(f"{examination.verdict}\n{path}")))
-
-
-def _printable(text: str) -> str:
-    """File names may hold what is no text."""
-    return text.encode("utf-8", "backslashreplace").decode()
+        console.print(mark + Text(printable(f"{finding.sentence} {finding.advice}".rstrip())))
+    console.print(Text(printable(f"{examination.verdict}\n{path}")))

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from leyden.build import build_data
 from leyden.data import ImageDataModule
 from leyden.doctor.findings import Finding
+from leyden.errors import printable
 from leyden.predictions import PREDICTIONS_FILE, read_predictions
 from leyden.report.words import many
 from leyden.run import is_study, read_record, working_directory
@@ -107,15 +108,10 @@ def _tested(run: Path, data: ImageDataModule) -> NDArray[np.int64]:
     if data.files is None or not table.is_file():
         return indices
     with table.open(encoding="utf-8", newline="") as file:
-        skipped = {_as_written(os.path.abspath(working_directory(run) / row["path"])) for row in csv.DictReader(file)}
+        skipped = {printable(os.path.abspath(working_directory(run) / row["path"])) for row in csv.DictReader(file)}
     files = data.files
     paths = [os.path.join(files.directory, files.paths[index]) for index in indices.tolist()]
-    return indices[np.array([_as_written(path) not in skipped for path in paths], bool)]
-
-
-def _as_written(path: str) -> str:
-    """A path as the table has it, whose name may be no text."""
-    return path.encode("utf-8", "backslashreplace").decode()
+    return indices[np.array([printable(path) not in skipped for path in paths], bool)]
 
 
 def suspects(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> NDArray[np.int64]:

@@ -3,7 +3,6 @@
 The template is page.html.j2; page.css adds to the style of the report.
 """
 
-import base64
 import io
 import json
 import os
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -25,11 +22,11 @@ from leyden.data.colours import to_grey_or_rgb
 from leyden.doctor.findings import Finding
 from leyden.doctor.subject import PARTS, Subject
 from leyden.image_formats import open_image
+from leyden.pages import STYLE, fill, image_address, sources, write_html
 from leyden.report.words import date_in_words, many
 from leyden.run import write_atomically
 
 HERE = Path(__file__).parent
-REPORT_CSS = HERE.parent / "report" / "page.css"
 PIXELS = 96  # of a picture's longer side
 SHOWN_GROUPS, SHOWN_OF_A_GROUP = 8, 6
 SHOWN_SINGLE = 24
@@ -71,7 +68,7 @@ def write(examination: Examination, directory: Path) -> Path:
     created = datetime.now().astimezone().isoformat(timespec="minutes")
     write_atomically(directory / "doctor.json", json.dumps(to_json(examination, created), ensure_ascii=True) + "\n")
     path = directory / "doctor.html"
-    write_atomically(path, to_html(examination, created).encode("utf-8", "backslashreplace").decode())
+    write_html(path, to_html(examination, created))
     return path
 
 
@@ -106,12 +103,10 @@ def to_json(examination: Examination, created: str) -> dict[str, Any]:
 
 def to_html(examination: Examination, created: str) -> str:
     """The page with its style and its pictures inside it."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     rows = count_rows(examination.subject)
     used = [number for number in range(len(PARTS)) if any(row[1 + number] for row in rows)]
-    return environment.get_template("page.html.j2").render(
+    return fill(
+        HERE / "page.html.j2",
         title=examination.subject.name,
         verdict=examination.verdict,
         date=date_in_words(created),
@@ -121,7 +116,7 @@ def to_html(examination: Examination, created: str) -> str:
         parts=[PARTS[number] for number in used],
         counts=[(row[0], [row[1 + number] for number in used]) for row in rows],
         most=max((sum(row[1:]) for row in rows), default=1) or 1,
-        css=Markup(REPORT_CSS.read_text(encoding="utf-8") + (HERE / "page.css").read_text(encoding="utf-8")),
+        css=sources(STYLE, HERE / "page.css"),
     )
 
 
@@ -167,7 +162,7 @@ def _address(index: int, data: ImageDataModule) -> str | None:
     kind, settings = ("png", {"optimize": True}) if max(image.size) <= PIXELS // 2 else ("jpeg", {"quality": 80})
     buffer = io.BytesIO()
     image.save(buffer, kind, **settings)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return image_address(buffer.getvalue(), kind)
 
 
 def _small_copy(index: int, data: ImageDataModule) -> Image.Image:

@@ -11,8 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from leyden.data.facts import DataFacts
+from leyden.errors import printable
 from leyden.metric_names import per_class_names
-from leyden.predict.tables import printable
 from leyden.predictions import Predictions
 from leyden.run import in_place_of
 

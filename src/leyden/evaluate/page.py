@@ -3,21 +3,15 @@
 The template is page.html.j2; page.css adds to the style of the report.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from leyden.metric_names import direction, is_of_one_class, is_percentage
-from leyden.predict.tables import printable
+from leyden.pages import STYLE, fill, image_address, sources, write_html
 from leyden.report.words import date_in_words, value_in_words
-from leyden.run import write_atomically
 
 HERE = Path(__file__).parent
-REPORT_CSS = HERE.parent / "report" / "page.css"
 MOST_ROWS = 200  # of a table on the page; evaluation.json has all
 Facts = Mapping[str, Any]
 
@@ -49,13 +43,11 @@ class Section(NamedTuple):
 
 def write_page(facts: Facts, directory: Path) -> Path:
     """Writes evaluation.html; pictures that are not there are left out."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     data = facts["data"]
     path = directory / "evaluation.html"
     found = [(section, _addresses(section, facts, directory)) for section in sections(facts)]
-    html = environment.get_template("page.html.j2").render(
+    html = fill(
+        HERE / "page.html.j2",
         title=f"{Path(facts['run']).name}: {data['name']}, {data['split']}",
         run=facts["run"],
         created=facts["created"],
@@ -63,9 +55,9 @@ def write_page(facts: Facts, directory: Path) -> Path:
         answer=answer(facts),
         sections=[(section, pictures) for section, pictures in found if pictures or section.tables],
         skipped=facts["skipped"],
-        css=Markup(REPORT_CSS.read_text(encoding="utf-8") + (HERE / "page.css").read_text(encoding="utf-8")),
+        css=sources(STYLE, HERE / "page.css"),
     )
-    write_atomically(path, printable(html))
+    write_html(path, html)
     return path
 
 
@@ -74,8 +66,7 @@ def _addresses(section: Section, facts: Facts, directory: Path) -> list[tuple[st
     found = []
     for picture in section.pictures:
         if picture.file in facts["pictures"]:
-            text = base64.b64encode((directory / picture.file).read_bytes()).decode()
-            found.append((f"data:image/png;base64,{text}", picture.words))
+            found.append((image_address((directory / picture.file).read_bytes()), picture.words))
     return found
 
 

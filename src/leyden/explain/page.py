@@ -3,50 +3,39 @@
 The template is page.html.j2; page.css adds to the style of the report.
 """
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from torch import Tensor
 
 from leyden.data.facts import DataFacts
 from leyden.data.labels import describe_label
 from leyden.explain.features import Points
 from leyden.explain.sanity import ALIKE
-from leyden.predict.tables import printable
-from leyden.report.page import for_script
-from leyden.run import write_atomically
+from leyden.pages import STYLE, fill, for_script, image_address, plotly, sources, write_html
 
 HERE = Path(__file__).parent
-REPORT_CSS = HERE.parent / "report" / "page.css"
 
 
 def write_page(facts: Mapping[str, Any], points: Points | None, data: DataFacts, directory: Path) -> Path:
     """Writes explain.html, with the pictures of `directory` in it; returns its path."""
-    from plotly.offline import get_plotlyjs
-
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    pictures = {
-        path.stem: _address(path) for path in (directory / "overlays.png", directory / "filters.png") if path.is_file()
-    }
-    html = environment.get_template("page.html.j2").render(
-        css=Markup(REPORT_CSS.read_text(encoding="utf-8") + (HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
+    drawn = [path for path in (directory / "overlays.png", directory / "filters.png") if path.is_file()]
+    pictures = {path.stem: image_address(path.read_bytes()) for path in drawn}
+    html = fill(
+        HERE / "page.html.j2",
+        css=sources(STYLE, HERE / "page.css"),
+        script=sources(HERE / "page.js"),
         title=data.name,
         facts=facts,
         verdicts={name: verdict(found) for name, found in facts["sanity"].items()},
         pictures=pictures,
         traces=None if points is None else for_script(traces(points, data)),
-        plotly=None if points is None else Markup(get_plotlyjs()),
+        plotly=None if points is None else plotly(),
     )
     path = directory / "explain.html"
-    write_atomically(path, printable(html))
+    write_html(path, html)
     return path
 
 
@@ -84,7 +73,3 @@ def _points(points: Points, rows: Any, words: list[str]) -> dict[str, Any]:
 def _in_words(probabilities: Tensor, label: str, data: DataFacts) -> str:
     answer = int(probabilities.argmax())
     return f"is {label}<br>answer {data.class_names[answer]}, {float(probabilities[answer]):.0%}"
-
-
-def _address(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

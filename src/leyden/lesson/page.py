@@ -9,16 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from leyden.lesson.claims import Lesson
 from leyden.lesson.judge import Judged
 from leyden.lesson.model import Effect, Picture, Verdict
 from leyden.lesson.verdict import MIXED, REFUTED, RULE, SUPPORTED
+from leyden.pages import REPORT, STYLE, fill, for_script, plotly, sources
 from leyden.report.model import Estimate
-from leyden.report.page import HERE as REPORT
-from leyden.report.page import for_script
 from leyden.report.words import date_in_words, value_in_words
 from leyden.run import write_atomically
 
@@ -34,11 +30,6 @@ def write_page(lesson: Lesson, judged: Sequence[Judged], is_fast: bool, path: Pa
 
 def to_html(lesson: Lesson, judged: Sequence[Judged], is_fast: bool, created: str) -> str:
     """The page, with its style, its scripts, plotly.js and the numbers of its charts inside it."""
-    from plotly.offline import get_plotlyjs
-
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     pictures = [picture for one in judged for picture in one.pictures]
     numbers = iter(range(len(pictures)))
     chapters = [
@@ -46,7 +37,8 @@ def to_html(lesson: Lesson, judged: Sequence[Judged], is_fast: bool, created: st
                          for one in judged if one.claim.chapter == number])
         for number, title in lesson.chapters.items()
     ]  # fmt: skip
-    return environment.get_template("page.html.j2").render(
+    return fill(
+        HERE / "page.html.j2",
         chapters=chapters,
         answer=answer(judged),
         rule=RULE,
@@ -60,9 +52,9 @@ def to_html(lesson: Lesson, judged: Sequence[Judged], is_fast: bool, created: st
         told=effect_in_words,
         described=picture_in_words,
         numbers=for_script({"pictures": pictures}),
-        css=Markup((REPORT / "page.css").read_text(encoding="utf-8") + (HERE / "page.css").read_text(encoding="utf-8")),
-        plotly=Markup(get_plotlyjs()),
-        scripts=[Markup(path.read_text(encoding="utf-8")) for path in (REPORT / "charts.js", HERE / "page.js")],
+        css=sources(STYLE, HERE / "page.css"),
+        plotly=plotly(),
+        scripts=[sources(REPORT / "charts.js"), sources(HERE / "page.js")],
     )
 
 

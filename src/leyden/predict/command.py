@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from leyden.checkpoint import file_digest
-from leyden.errors import Interrupted
+from leyden.errors import Interrupted, printable
 from leyden.export.opened import Opened
 from leyden.hardware import keep_freed_memory
 from leyden.predict.answers import Answering, calibration_of, cells_of, columns_of, in_words
@@ -23,7 +23,7 @@ from leyden.predict.inputs import Inputs, find_inputs
 from leyden.predict.options import Options
 from leyden.predict.partial import PartialTable
 from leyden.predict.stream import Row, stream
-from leyden.predict.tables import check_format, printable, write_csv, write_table
+from leyden.predict.tables import check_format, write_csv, write_table
 from leyden.run import is_writable
 from leyden.trained import Network, Trained, open_network
 

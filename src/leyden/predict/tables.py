@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+from leyden.errors import printable
 from leyden.run import in_place_of
 
 ROWS_AT_ONCE = 10_000  # of Parquet, which writes groups of rows
@@ -33,11 +34,6 @@ def write_table(rows: Rows, columns: Sequence[str], output: Path) -> None:
     """Writes the table beside its place and puts it there in one step."""
     with in_place_of(output) as beside:
         WRITERS[output.suffix.lower()](rows, columns, beside)
-
-
-def printable(text: str) -> str:
-    """Text without what UTF-8 has no letters for: bytes of a file's name that are no UTF-8 come out as \\udc…"""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def csv_cells(row: Sequence[Any]) -> list[Any]:

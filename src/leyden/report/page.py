@@ -4,15 +4,12 @@ The template, page.html.j2, is filled here with all text and tables; page.css sa
 charts.js makes figures of the numbers, parallel.js the lines of all runs, and page.js draws them and answers clicks.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from leyden.metric_names import HEADLINES, is_percentage
+from leyden.pages import STYLE, fill, for_script, plotly, sources
 from leyden.report.curves import OVERFITTING_RULE
 from leyden.report.effects import places_of
 from leyden.report.model import (
@@ -50,12 +47,8 @@ SCRIPTS = ("charts.js", "parallel.js", "page.js")
 
 def to_html(report: Report) -> str:
     """The page, with its style, its scripts, plotly.js and the numbers of its charts inside it."""
-    from plotly.offline import get_plotlyjs
-
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html.j2").render(
+    return fill(
+        HERE / "page.html.j2",
         report=report,
         date=date_in_words(report["created"]),
         once_more=once_more_in_words(report["threads"]),
@@ -76,9 +69,9 @@ def to_html(report: Report) -> str:
         headlines=_headlines(report),
         first_rows=FIRST_ROWS,
         numbers=for_script(_numbers(report)),
-        css=_source("page.css"),
-        plotly=Markup(get_plotlyjs()),
-        scripts=[_source(name) for name in SCRIPTS],
+        css=sources(STYLE),
+        plotly=plotly(),
+        scripts=[sources(HERE / name) for name in SCRIPTS],
     )
 
 
@@ -87,25 +80,6 @@ def _headlines(report: Report) -> list[tuple[str, bool, bool]]:
     known = {name for curves in report["curves"] for name in curves["metrics"]}
     names = [name for name in HEADLINES.values() if f"val/{name}" in known]
     return [(name, is_percentage(name), f"train/{name}" in known) for name in names]
-
-
-def _source(name: str) -> Markup:
-    return Markup((HERE / name).read_text(encoding="utf-8"))
-
-
-def for_script(numbers: Any) -> Markup:
-    """JSON that cannot end the element that it stands in."""
-    text = json.dumps(_rounded(numbers), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c"))
-
-
-def _rounded(value: Any) -> Any:
-    """The same with five significant digits: more cannot be seen in a chart, and make the page large."""
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    return [_rounded(one) for one in value] if isinstance(value, list) else value
 
 
 def _bars(importance: Importance) -> list[tuple[str, float]]:
