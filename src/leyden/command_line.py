@@ -186,11 +186,13 @@ def sync(arguments: Sequence[str]) -> int:
 
 def lesson(arguments: Sequence[str]) -> int:
     """`leyden lesson [--fast] [claim …]`: the claims of the course lesson, tested, on a page."""
-    from leyden.lesson import command
+    from leyden.lesson.arguments import parse
 
     def job(signals: Signals) -> None:
-        run_study = functools.partial(with_hydra, functools.partial(_train_job, signals), signals)
-        command.teach(command.parse(arguments), run_study, signals)
+        asked = parse(arguments)
+        from leyden.lesson.command import teach  # with torch, for which help does not wait
+
+        teach(asked, functools.partial(with_hydra, functools.partial(_train_job, signals), signals), signals)
 
     return _run(job, arguments)
 

@@ -11,8 +11,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from leyden import command_line
 from leyden.errors import Interrupted
 from leyden.lesson import command
+from leyden.lesson.arguments import parse
 from leyden.lesson.claims import Claim
-from leyden.lesson.command import parse, teach
+from leyden.lesson.command import teach
 from leyden.lesson.judge import Evidence
 from leyden.signals import Signals
 

@@ -17,19 +17,6 @@ PAGE = "lesson.html"
 RunStudy = Callable[[Sequence[str]], None]  # `leyden train` with such words
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Reads `leyden lesson …`; ends the program where it cannot be read."""
-    parser = argparse.ArgumentParser(
-        prog="leyden lesson",
-        description="Test the claims of an introduction to deep learning: run what is missing, then write lesson.html, "
-        "where each stands beside what was measured. Given again, it goes on where it was stopped.",
-    )
-    parser.add_argument("claims", nargs="*", metavar="claim", help="test these alone (default: all)")
-    parser.add_argument("--fast", action="store_true", help="fewer claims and three seeds, in minutes")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)")
-    return parser.parse_args(arguments)
-
-
 def teach(asked: argparse.Namespace, run_study: RunStudy, signals: Signals) -> None:
     """Runs and measures what is missing of the claims that are asked for, and writes the page, also when interrupted.
 
