@@ -1,8 +1,11 @@
 """Errors become one sentence that names what was wrong."""
 
+from pathlib import Path
+
 import pytest
 from hydra.errors import HydraException
 
+from leyden import command_line
 from leyden.errors import explain
 
 
@@ -26,3 +29,23 @@ def test_error_becomes_one_sentence(error: Exception, expected: str) -> None:
 
 def test_words_are_found_for_an_error_of_the_composition_that_has_none() -> None:
     assert explain(HydraException()) == "HydraException"
+
+
+RECIPES = {
+    "defaults:\n  - override /data: digits": "the first line of a recipe is `# @package _global_`",
+    "# @package _global_\ndefaults:\n  - override /los: focal": "there is no group 'los': did you mean 'loss'?",
+    "# @package _global_\ndefaults:\n  - optimizer: lion": "in a recipe that is `- override /optimizer: lion`",
+    "# @package _global_\ndefaults:\n  - override /loss: focal\n  - optimizer: mine": "`- override /optimizer: mine`",
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_is_wrong_with_a_recipe_is_told_in_its_own_words(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for group, text in (("experiment", recipe), ("experiment/optimizer", "lr: 1")):
+        (tmp_path / "conf" / group).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "conf" / group / "mine.yaml").write_text(text + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert command_line.train(["experiment=mine"]) == 1
+    assert RECIPES[recipe] in capsys.readouterr().err

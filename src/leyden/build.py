@@ -83,6 +83,10 @@ def build_classifier(config: DictConfig, data: ImageDataModule | DataFacts) -> I
     if "pretrained" in config.backbone and (config.weights or not finetune.uses_weights):
         facts["pretrained"] = False
     backbone: nn.Module = instantiate(config.backbone, **facts)
+    if not isinstance(getattr(backbone, "num_features", None), int):
+        raise ValueError(
+            f"backbone: {type(backbone).__name__} has no num_features, the number of features that it gives"
+        )
     head: nn.Module = instantiate(config.head, num_features=backbone.num_features, num_classes=data.num_outputs)
     loaded = begin_with_weights(config, data, backbone, head) if finetune.uses_weights else None
     if config.compile:

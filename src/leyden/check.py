@@ -253,6 +253,9 @@ def _is_union(annotation: Any) -> bool:
 
 def _check_rules(config: DictConfig, origin: Origin) -> None:
     """The rules that cross fields or bound a root key; each names the field to change."""
+    for group in ("optimizer", "schedule"):
+        if config[group].get("_partial_") is not True:
+            raise ValueError(f"{group}{origin.of(group)} has no _partial_: true, and is made once the network is there")
     for key, lowest in {"epochs": 1, "steps": 1, "batch_size": 1, "seed": 0}.items():
         value = config[key]
         if value is not None and not lowest <= value < 2**32:

@@ -75,7 +75,8 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
         return f"{error.filename}: {error.strerror}: is it the right place, and may you write there?"
     if isinstance(error, ValueError | ArithmeticError | OSError | Interrupted) and text:
         return text
-    return f"{part}{type(error).__name__}: {text}" if text else f"{part}{type(error).__name__}"
+    told = f"{part}{type(error).__name__}: {text}" if text else f"{part}{type(error).__name__}"
+    return f"{told} (debug=true shows where)"
 
 
 def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
@@ -83,6 +84,9 @@ def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
+        if group.startswith("experiment/"):
+            plain = group.removeprefix("experiment/")
+            return f"{group}={option}: in a recipe that is `- override /{plain}: {option}`"
         shown = f"{group}={option}" if group else option
         return f"{shown}: there is no such file in conf/{group}: {suggest(option, list(error.options or []))}"
     if match := re.match(r"Ambiguous value for argument '([^']+)'", lines[0]):
@@ -97,9 +101,10 @@ def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
         return f"cannot read '{error.override}' on the command line: expected key=value or group=option"
     if match := re.match(r"Could not override '([^']+)'", lines[0]):
         return f"unknown key '{match[1]}' (on the command line): {_nearest(match[1], arguments)}"
+    if told := _explain_recipe(" ".join(lines), arguments):
+        return told
     if match := re.match(r"In '([^']+)': .* raised while composing config", lines[0]):
-        files = [place / f"{match[1]}.yaml" for place in (CONFIG_DIRECTORY, *own_directories(arguments))]
-        file = next((path for path in files if path.is_file()), files[0])
+        file = _file_of(match[1], arguments)
         why = (lines[1:] or lines)[0]
         if unknown := re.match(r"Key '([^']+)' not in", why):
             return f"unknown key '{unknown[1]}' (file {file}): {suggest(unknown[1], root_keys())}"
@@ -110,6 +115,24 @@ def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: {lines[0]}"
     return " ".join(lines)
+
+
+def _explain_recipe(line: str, arguments: Sequence[str]) -> str | None:
+    """What is wrong with the defaults of a recipe, of which Hydra speaks in its own terms; None where it is no such."""
+    if match := re.match(r"In '(experiment/[^']+)': Could not override '[^']*@experiment[.']", line):
+        return f"{_file_of(match[1], arguments)}: the first line of a recipe is `# @package _global_`"
+    if match := re.match(r"In '(experiment/[^']+)': Could not override '([^']+)'\. No match", line):
+        return f"{_file_of(match[1], arguments)}: there is no group '{match[2]}': {suggest(match[2], root_keys())}"
+    too_late = r"In (experiment/\S+): Override .* is defined before 'experiment/([^@']+)[^:]*: (.+)'"
+    if match := re.match(too_late, line):
+        return f"{_file_of(match[1], arguments)}: write `- override /{match[2]}: {match[3]}`"
+    return None
+
+
+def _file_of(option: str, arguments: Sequence[str]) -> Path:
+    """The file of an option such as experiment/digits, ours or the user's own."""
+    files = [place / f"{option}.yaml" for place in (CONFIG_DIRECTORY, *own_directories(arguments))]
+    return next((path for path in files if path.is_file()), files[0])
 
 
 def _nearest(path: str, arguments: Sequence[str]) -> str:
