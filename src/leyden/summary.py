@@ -24,6 +24,8 @@ from leyden.predictions import write_predictions
 from leyden.preview import draw_in_run
 from leyden.run import RunRecord
 
+CHANGES = (("optimizer=sgd", "head.dropout=0.2"), ("optimizer=adam", "augment=affine"))  # worth a try after a run
+
 
 def summarise(
     run: RunRecord,
@@ -99,7 +101,7 @@ def print_end(
     if best:
         (_, epoch), (name, number) = best.items()
         lines.append(f"best epoch      {epoch}  ({name.removeprefix('best/')} {number:.4f})")
-    seconds = f"{run.seconds:.1f} s in all"
+    seconds = f"{run.seconds:.1f} s"
     lines.append(f"time            {seconds}" + (f", {speed:,.0f} images/s in training" if speed else ""))
     lines.append(f"directory       {run.directory}")
     look = f"{', '.join(pictures)} and metrics.csv there"
@@ -118,6 +120,7 @@ def next_commands(run: RunRecord, loggers: Sequence[Logger]) -> list[str]:
         kept = [shlex.quote(word) for word in overrides if word.split("=")[0] not in keys]
         return " ".join([*kept, *words])
 
+    another = next((words for words in CHANGES if not {*words} <= {*overrides}), CHANGES[0])
     look = (
         f"{command('wandb')} leet {shlex.quote(os.path.relpath(wandb.directory) + '/wandb')}"
         if (wandb := wandb_of(loggers))
@@ -125,6 +128,6 @@ def next_commands(run: RunRecord, loggers: Sequence[Logger]) -> list[str]:
     )
     return [
         look,
-        f"{train} {changed('optimizer=sgd', 'head.dropout=0.2')}",
+        f"{train} {changed(*another)}",
         f"{train} -m {changed('optimizer=sgd,adam,rmsprop', 'seed=0,1,2')}",
     ]
