@@ -18,7 +18,7 @@ from leyden.build import (
     build_classifier,
     build_loggers,
     build_trainer,
-    find,
+    callback_of,
     instantiate,
     without_empty_hooks,
 )
@@ -148,7 +148,7 @@ class Muted(Callback):
             self.seconds[self.is_muted].append(time.perf_counter() - self.begin)
             self.is_muted = not self.is_muted
         assert isinstance(pl_module, ImageClassifier)
-        layers = find(trainer.callbacks, Layers)
+        layers = callback_of(trainer.callbacks, Layers)
         assert layers is not None
         self.settings = self.settings or (pl_module.log_every_n_steps, layers.every_n_steps)
         pl_module.train_metrics.read_interval(trainer)

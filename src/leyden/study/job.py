@@ -45,9 +45,7 @@ class Job:
     @property
     def command(self) -> list[str]:
         """The arguments of `python -m leyden` that do the same in an interpreter of its own."""
-        pictures = f"pictures={json.dumps(self.config['pictures'])}"  # which are not as for a run of its own
-        place = f"hydra.run.dir={quoted(self.directory)}"
-        return ["train", *self.options, *self.overrides, pictures, place, "resume=auto"]
+        return ["train", *self.options, *self.overrides, f"hydra.run.dir={quoted(self.directory)}", "resume=auto"]
 
 
 def quoted(path: Path) -> str:

@@ -6,6 +6,7 @@ its own leaks nothing into the next run and takes none along when it dies. CUDA 
 
 import contextlib
 import ctypes
+import json
 import logging
 import multiprocessing
 import os
@@ -214,8 +215,7 @@ def _run_as_command(job: Job) -> int:
     """Runs a job on several devices, whose other ranks Lightning starts by repeating the command line."""
     job.directory.mkdir(parents=True, exist_ok=True)
     write_to(job.directory / OUTPUT_FILE)
-    command = [sys.executable, "-m", "leyden", *job.command]
-    process = subprocess.Popen(command, preexec_fn=_end_with_parent)
+    process = subprocess.Popen(command_of_ranks(job), preexec_fn=_end_with_parent)
     signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
     code = process.wait()
     if code < 0:  # this process ends as that one has
@@ -223,6 +223,11 @@ def _run_as_command(job: Job) -> int:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return code
+
+
+def command_of_ranks(job: Job) -> list[str]:
+    """The program that runs a job on several devices; it composes anew, where pictures would be those of a run alone."""
+    return [sys.executable, "-m", "leyden", *job.command, f"pictures={json.dumps(job.config['pictures'])}"]
 
 
 def _end_with_parent() -> None:
