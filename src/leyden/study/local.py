@@ -226,7 +226,7 @@ def _run_as_command(job: Job) -> int:
 
 
 def command_of_ranks(job: Job) -> list[str]:
-    """The program that runs a job on several devices; it composes anew, where pictures would be those of a run alone."""
+    """The program that runs a job on several devices; composed anew, its pictures would be those of a run alone."""
     return [sys.executable, "-m", "leyden", *job.command, f"pictures={json.dumps(job.config['pictures'])}"]
 
 
