@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from leyden import command_line
 from leyden.composition import is_override, see_own_parts, warn_of_hidden_files
 from leyden.config import CONFIG_DIRECTORY, compose
 
@@ -65,3 +66,13 @@ def test_recipe_of_ones_own_is_guarded_as_ours_are(
     assert "did you mean 'mine'?" in leyden("train", "experiment=mina").stderr
     assert "experiment: digits, elpv_finetune" in (told := leyden("train", "--help").stdout)
     assert ", mine\n" in told
+
+
+def test_study_is_called_after_all_keys_that_it_varies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those inside a group that is varied too, which Hydra itself does not get to see."""
+    monkeypatch.chdir(tmp_path)
+    words = ["optimizer=sgd,adam", "optimizer.weight_decay=0,0.1", "seed=0,1", "plan=true", "name=digits"]
+    assert command_line.train(["-m", *words]) == 0
+    assert "runs/digits/optimizer_seed_weight_decay" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import torch
 
 from leyden import profile as profiling
 from leyden.config import Origin
-from leyden.profile import ADVICE, PARTS, REST, Stopwatch, parts_of, profile
+from leyden.profile import ADVICE, PARTS, REST, Part, Stopwatch, describe, parts_of, profile
 from running import SHORT, compose_config
 
 
@@ -35,6 +35,12 @@ def test_parts_are_the_whole_the_largest_first() -> None:
 
 def test_every_part_has_advice() -> None:
     assert ADVICE.keys() == {*PARTS, REST}
+
+
+def test_half_precision_is_not_advised_where_it_is_there(tmp_path: Path) -> None:
+    parts = [Part("backward", 2.0, 1.0)]
+    assert "trainer.precision=bf16-mixed" in describe(parts, 8, tmp_path)
+    assert "bf16" not in describe(parts, 8, tmp_path, is_mixed=True)
 
 
 def test_a_run_is_profiled_part_by_part(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -266,3 +266,11 @@ def test_every_rank_of_a_finished_run_finds_nothing_to_do(
     assert command("epochs=1")[0] == 0
     monkeypatch.setenv("RANK", "1")
     assert command("epochs=1", "resume=auto")[:2] == (0, "")
+
+
+def test_run_begins_beside_a_config_of_something_else(
+    command: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("a: 1\n", encoding="utf-8")
+    assert command("epochs=1")[0] == 0

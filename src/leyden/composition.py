@@ -29,10 +29,10 @@ def see_own_parts() -> None:
 def with_hydra(job: Callable[[DictConfig], Any], signals: Signals, arguments: Sequence[str]) -> None:
     """Composes the config from the command line and calls `job` with it; a multirun goes to its sweeper instead."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole; `explain` makes the sentence
-    register(_name_of_study(arguments))
+    withheld = _on_swept_groups(arguments) if {"-m", "--multirun"} & set(arguments) else []
+    register(_name_of_study(arguments), withheld)
     warn_of_hidden_files(arguments)
     whole = sys.argv
-    withheld = _on_swept_groups(arguments) if {"-m", "--multirun"} & set(arguments) else []
     shown = [word for word in arguments if word not in withheld]
     sys.argv = [whole[0], *sorted(shown, key=is_override)]  # argparse wants options first
     failures: list[BaseException] = []

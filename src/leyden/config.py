@@ -86,17 +86,18 @@ def own_directories(arguments: Sequence[str] = ()) -> list[Path]:
     return [place for place in places if place.is_dir() and place != CONFIG_DIRECTORY]
 
 
-def register(study: str | None = None) -> None:
+def register(study: str | None = None, withheld: Sequence[str] = ()) -> None:
     """Puts the schema where the defaults list of conf/train.yaml finds it (`- schema`).
 
-    `study` is a name that need not be a preset's: it is then an option that changes nothing.
+    `study` is a name that need not be a preset's: it is then an option that changes nothing. Overrides that are
+    `withheld` from Hydra count in a study's name as the others do.
     """
     from hydra.core.config_store import ConfigStore
 
     ConfigStore.instance().store(name="schema", node=Config, provider="leyden")
     OmegaConf.register_new_resolver("direction", _direction, replace=True)
     OmegaConf.register_new_resolver("choice", _choice, replace=True)
-    OmegaConf.register_new_resolver("study_name", _study_name, replace=True)
+    OmegaConf.register_new_resolver("study_name", lambda *, _root_: _study_name(withheld, _root_), replace=True)
     OmegaConf.register_new_resolver("by_choice", _by_choice, replace=True)
     OmegaConf.register_new_resolver("at_most", min, replace=True)
     if study is not None:
@@ -153,14 +154,14 @@ def _by_choice(name: str, values: Mapping[Any, Any], *, _root_: DictConfig) -> A
     return named[chosen]
 
 
-def _study_name(_root_: DictConfig) -> str:
+def _study_name(withheld: Sequence[str], root: DictConfig) -> str:
     """The study that was chosen, or the keys that a sweep varies: a name that stays when values are added."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    hydra = _root_.hydra
+    hydra = root.hydra
     if chosen := hydra.runtime.choices.get("study"):
         return str(chosen)
-    overrides = OverridesParser.create().parse_overrides([str(word) for word in hydra.overrides.task])
+    overrides = OverridesParser.create().parse_overrides([*map(str, hydra.overrides.task), *withheld])
     keys = [override.key_or_group for override in overrides if override.is_sweep_override()]
     keys += [str(key).lstrip("+") for key in hydra.sweeper.get("params") or ()]
     return "_".join(sorted({key.replace("/", ".").split(".")[-1] for key in keys})) or "study"

@@ -29,7 +29,7 @@ def write_histograms(run_directory: Path, step: int, values: Mapping[str, Values
             arrays[f"{name}/counts"], arrays[f"{name}/edges"] = np.histogram(flat.astype(np.float64), NUM_BINS)
     place = run_directory / HISTOGRAMS
     place.mkdir(exist_ok=True)
-    with in_place_of(_path(run_directory, step)) as beside:
+    with in_place_of(_path(run_directory, step), is_lasting=False) as beside:  # training waits
         np.savez_compressed(beside, allow_pickle=False, **arrays)
 
 

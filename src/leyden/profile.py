@@ -80,7 +80,8 @@ def profile(config: DictConfig, directory: Path, origin: Origin) -> list[Part]:
     facts = {"device": str(watch.device), "precision": rehearsal.precision, "batch_size": config.batch_size}
     found = facts | {"steps": STEPS, "parts": [part._asdict() for part in parts]}
     write_atomically(directory / "profile.json", json.dumps(found, indent=2) + "\n")
-    print(describe(parts, config.batch_size * config.trainer.accumulate_grad_batches, directory))
+    is_mixed = rehearsal.precision.endswith("-mixed")
+    print(describe(parts, config.batch_size * config.trainer.accumulate_grad_batches, directory, is_mixed))
     return parts
 
 
@@ -94,15 +95,18 @@ def parts_of(seconds: Mapping[str, float], num_steps: int) -> list[Part]:
     return [Part(name, 1000 * value / num_steps, value / whole) for name, value in ordered]
 
 
-def describe(parts: Sequence[Part], images_per_step: int, directory: Path) -> str:
-    """The table, and what to do about its first row, in words."""
+def describe(parts: Sequence[Part], images_per_step: int, directory: Path, is_mixed: bool = False) -> str:
+    """The table, and what to do about its first row, in words; of half precision only where it is not there yet."""
     whole = sum(part.milliseconds for part in parts)
     rows = [*((part.name, part.milliseconds, part.share) for part in parts), ("a step in all", whole, 1.0)]
+    advice = ADVICE[parts[0].name]
+    if is_mixed:
+        advice = advice.replace(", trainer.precision=bf16-mixed", "")
     lines = [f"{'part':24} {'ms':>9} {'share':>7}"]
     lines += [f"{name:24} {milliseconds:9.3f} {share:7.1%}" for name, milliseconds, share in rows]
     lines += [
         f"speed           {1000 * images_per_step / whole:,.0f} images/s",
-        f"largest         {parts[0].name}: {ADVICE[parts[0].name]}",
+        f"largest         {parts[0].name}: {advice}",
         f"trace           {directory / 'trace.json'}  (open it at https://ui.perfetto.dev)",
     ]
     return "\n".join(lines)

@@ -57,13 +57,13 @@ def starting_point(config: DictConfig, directory: Path, found: Saved, origin: Or
     record = record_or_nothing(directory)
     if found.state is not None:
         record.setdefault("run_id", found.state["run"]["run_id"])
-    stored = config_of(found) or written_config(directory)
     is_ended = record.get("status") in DONE
-    is_longer = stored is not None and config.trainer.get("max_epochs") != stored.trainer.get("max_epochs")
+    is_begun = is_ended or found.is_anything
+    stored = config_of(found) or written_config(directory)
+    is_longer = is_begun and stored is not None and config.trainer.get("max_epochs") != stored.trainer.get("max_epochs")
     is_finished = is_ended and not is_longer
     if rank() > 0:  # the first rank sees to all that follows; those that a scheduler starts end by themselves
         return Start(record, found, is_finished)
-    is_begun = is_ended or found.is_anything
     if is_begun and config.resume != "auto":
         raise ValueError(
             f"{directory} holds a run already ({record.get('status', 'its record is lost')}): "

@@ -58,14 +58,18 @@ def rank_error_path(directory: Path, number: int) -> Path:
 
 
 @contextlib.contextmanager
-def in_place_of(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write, which is put there in one step at the end, and is gone where that fails."""
+def in_place_of(path: Path, is_lasting: bool = True) -> Iterator[Path]:
+    """A file beside `path` to write, which is put there in one step at the end, and is gone where that fails.
+
+    What `is_lasting` is on the disk before it is put there; what can be spared does not wait for that.
+    """
     beside = path.with_name(f".{os.getpid()}.{threading.get_ident()}.{path.name}")  # NumPy would add an ending
     try:
         yield beside
-        sync(beside)
+        if is_lasting:
+            sync(beside)
         beside.replace(path)
-    except OSError:  # a full disk needs the room
+    except BaseException:  # a full disk needs the room, and a signal may come here
         beside.unlink(missing_ok=True)
         raise
 

@@ -68,6 +68,7 @@ def cook(directories: Sequence[Path]) -> Path:
     choices = runs[0].record.get("choices")
     with Lock(place), contextlib.chdir(there), RunRecord(place, runs[0].overrides, choices=choices) as record:
         record.begin(config, {}, is_new=True)
+        record.update(soup={})
         kitchen = Kitchen(config, record, monitor)
         chosen, value = kitchen.choose(runs)
         kitchen.serve(record, chosen, value)
@@ -229,7 +230,8 @@ def _check(runs: Sequence[Found], configs: Sequence[Any], monitor: str, place: P
             raise ValueError(
                 f"{runs[0].directory} and {run.directory} have other images: a soup takes runs of one split"
             )
-    is_left_half = (place / "run.json").is_file() and read_record(place)["status"] != "finished"
+    left = read_record(place) if (place / "run.json").is_file() else {}
+    is_left_half = "soup" in left and left["status"] != "finished"
     if (place / "checkpoints").exists() and not is_left_half:
         raise ValueError(f"{place} is there already: move it or delete it")
     if len(starts := {run.record.get("transfer", {}).get(DIGEST) for run in runs}) > 1 or None in starts:

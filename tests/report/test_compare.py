@@ -12,7 +12,7 @@ from scipy import stats
 
 from leyden import command_line
 from leyden.predictions import PREDICTIONS_FILE, Predictions, read_predictions, write_predictions
-from leyden.report.compare import compare
+from leyden.report.compare import _changes, compare
 from leyden.report.words import p_in_words
 from leyden.report.write import write_report
 from running import FinishedRun
@@ -176,6 +176,10 @@ def test_settings_code_and_data_that_differ_are_named(studies: tuple[Path, Path]
         "  torch: 2.6.0 → 2.7.0", "data that differ:", "  split_seed: 0 → 3",
     ]  # fmt: skip
     assert "data.split_seed differs" in text.split("settings that differ")[0]
+
+
+def test_numbers_that_differ_late_are_told_to_the_digit_that_differs() -> None:
+    assert _changes({"lr": 0.1}, {"lr": 0.1000001}) == ["lr: 0.1 → 0.1000001"]
 
 
 def test_other_data_is_refused_with_both_fingerprints(studies: tuple[Path, Path]) -> None:

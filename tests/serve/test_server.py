@@ -136,6 +136,7 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     ),
     "an empty file": ({"files": {"file": ("a.png", b"")}}, 400, "the request brings no image"),
     "too many files": ({"files": [("file", ("a.png", b"x"))] * 65}, 400, "the form cannot be read"),
+    "a parameter that is none": ({"content": b"x", "params": {"topp": "2"}}, 400, "there is no parameter 'topp'"),
     "a top that is none": ({"content": b"x", "params": {"top": "0"}}, 400, "top=0: expected a whole number above 0"),
     "another site's page": ({"content": b"x", "headers": {"origin": "https://evil.example"}}, 403, "another site"),
     "another site without a name": ({"content": b"x", "headers": {"origin": "http://["}}, 403, "another site"),

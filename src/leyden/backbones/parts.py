@@ -1,4 +1,4 @@
-"""Backbones > **parts**: activations by the name that a config gives them, first weights, settings that are refused."""
+"""Backbones > **parts**: activations by the name that a config gives them, and first weights."""
 
 from torch import nn
 

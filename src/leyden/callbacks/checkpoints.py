@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from leyden import __version__
 from leyden.callbacks.ema import Ema
 from leyden.checkpoint import BEST, FORMAT, LAST, read_checkpoint
+from leyden.config import require
 from leyden.gather import of_all_ranks
 from leyden.loggers import MetricsCsv
 from leyden.metric_names import is_as_good
@@ -34,8 +35,7 @@ class Checkpoints(Checkpoint):
     def __init__(self, monitor: str, every_n_steps: int | None = None, every_n_minutes: float | None = 10) -> None:
         super().__init__()
         for name, value in {"every_n_steps": every_n_steps, "every_n_minutes": every_n_minutes}.items():
-            if value is not None and not value > 0:
-                raise ValueError(f"callbacks.checkpoints.{name}={value} is out of range: give more than 0, or null")
+            require(f"callbacks.checkpoints.{name}", value, value is None or value > 0, "more than 0, or null")
         self.monitor, self.every_n_steps, self.every_n_minutes = monitor, every_n_steps, every_n_minutes
         self.best_value: float | None = None
         self.best_epoch: int | None = None

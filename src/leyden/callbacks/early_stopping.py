@@ -2,6 +2,7 @@
 
 import pytorch_lightning as pl
 
+from leyden.config import require
 from leyden.metric_names import direction
 
 
@@ -12,9 +13,8 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
     """
 
     def __init__(self, monitor: str, patience: int | None = None, min_delta: float = 0.0) -> None:
-        if patience is not None and patience < 1:
-            raise ValueError(f"callbacks.early_stopping.patience={patience} is out of range: give 1 or more, or null")
-        if min_delta < 0:
-            raise ValueError(f"callbacks.early_stopping.min_delta={min_delta} is out of range: give 0 or more")
+        is_count = patience is None or patience >= 1
+        require("callbacks.early_stopping.patience", patience, is_count, "1 or more, or null")
+        require("callbacks.early_stopping.min_delta", min_delta, min_delta >= 0, "0 or more")
         self.is_on = patience is not None
         super().__init__(monitor, min_delta, patience or 1, mode=direction(monitor), check_finite=True)

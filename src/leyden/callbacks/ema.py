@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import Metric
 
 from leyden.classifier import features_of
+from leyden.config import require
 from leyden.metric_names import is_of_one_class
 from leyden.test_time import TestTime, calibrate
 
@@ -23,8 +24,7 @@ class Ema(pl.Callback):
     """
 
     def __init__(self, decay: float = 0.0) -> None:
-        if not 0 <= decay < 1:
-            raise ValueError(f"callbacks.ema.decay={decay} is out of range: give a number from 0 (off) to below 1")
+        require("callbacks.ema.decay", decay, 0 <= decay < 1, "a number from 0 (off) to below 1")
         self.decay = decay
         self.is_on = decay > 0
         self.average: AveragedModel | None = None

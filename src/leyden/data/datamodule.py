@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from leyden.config import require
 from leyden.data.cache import Cached, CachedLoader
 from leyden.data.cache_choice import KINDS, keep_decoded
 from leyden.data.cache_file import content_hash
@@ -80,8 +81,7 @@ class ImageDataModule(pl.LightningDataModule):
             ("data.margin", margin, 1 <= margin <= 4, "a number from 1 (none) to 4"),
             ("data.memory_share", memory_share, 0 < memory_share <= 1, "a number above 0, up to 1"),
         ):
-            if not is_right:
-                raise ValueError(f"{key}={value} is out of range: give {wanted}")
+            require(key, value, is_right, wanted)
         for name, word, known in (
             ("on_error", on_error, ("fail", "skip")), ("sampler", sampler, ("shuffle", "balanced")),
             ("cache", cache, KINDS),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from leyden.config import require
 from leyden.data.image_file import read_image
 from leyden.data.sources import Files, Task, check_facts
 
@@ -31,8 +32,8 @@ class ELPV:
             raise ValueError(f"data.source.task={task}: expected single_label or regression")
         if task == "regression" and threshold is not None:
             raise ValueError(f"data.source.threshold={threshold} is for classes: leave it out with task=regression")
-        if threshold is not None and not 0 < threshold <= 1:
-            raise ValueError(f"data.source.threshold={threshold} is out of range: give a number above 0, up to 1")
+        is_share = threshold is None or 0 < threshold <= 1
+        require("data.source.threshold", threshold, is_share, "a number above 0, up to 1")
         check_facts(image_size, self.channels, self.mean, self.std)
         self.image_size, self.threshold, self.task = image_size, threshold, task
         names = ("sound", "likely sound", "likely defective", "defective")

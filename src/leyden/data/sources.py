@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from leyden.config import require
 from leyden.data.idx import DEBIAN_FASHION_MNIST, IdxFiles, read_idx_set
 
 TRAINING, VALIDATION, TEST = range(3)
@@ -69,8 +70,7 @@ def check_facts(image_size: int, channels: int, mean: Sequence[float], std: Sequ
     Raises:
         ValueError: names the key and what it may be.
     """
-    if image_size < 1:
-        raise ValueError(f"data.source.image_size={image_size} is out of range: give 1 or more")
+    require("data.source.image_size", image_size, image_size >= 1, "1 or more")
     if channels not in (1, 3):
         raise ValueError(f"data.source.channels={channels}: expected 1 (grey) or 3 (RGB)")
     for name, values in {"mean": mean, "std": std}.items():
@@ -78,8 +78,7 @@ def check_facts(image_size: int, channels: int, mean: Sequence[float], std: Sequ
             raise ValueError(
                 f"data.source.{name} has {len(values)} numbers, data.source.channels={channels}: give as many"
             )
-    if min(std) <= 0:
-        raise ValueError(f"data.source.std={list(std)} is out of range: give numbers above 0")
+    require("data.source.std", list(std), min(std) > 0, "numbers above 0")
 
 
 class Source(Protocol):

@@ -7,10 +7,9 @@ import os
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from leyden.build import build_classifier, build_data
-from leyden.check import check
 from leyden.config import Origin
 from leyden.data import ImageDataModule
 from leyden.data.sources import TEST
@@ -24,7 +23,7 @@ from leyden.doctor.speed import compare, measure, statistics
 from leyden.doctor.subject import PARTS, Subject, subject_of
 from leyden.errors import printable, why_unreadable
 from leyden.hardware import choose_accelerator, choose_precision, keep_freed_memory
-from leyden.preprocessing import adopt
+from leyden.preprocessing import settle
 from leyden.report.words import many
 from leyden.run import num_cores
 
@@ -33,9 +32,7 @@ COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 def examine(config: DictConfig, directory: Path, origin: Origin) -> bool:
     """Examines the data of a config, writes doctor.html and doctor.json; whether training on it can be right."""
-    OmegaConf.resolve(config)
-    check(config, origin)
-    adopt(config, origin)
+    settle(config, origin)
     data = build_data(config)
     classifier = build_classifier(config, data)
     data.setup("fit")

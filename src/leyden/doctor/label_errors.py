@@ -110,7 +110,7 @@ def _tested(run: Path, data: ImageDataModule) -> NDArray[np.int64]:
     with table.open(encoding="utf-8", newline="") as file:
         skipped = {printable(os.path.abspath(working_directory(run) / row["path"])) for row in csv.DictReader(file)}
     files = data.files
-    paths = [os.path.join(files.directory, files.paths[index]) for index in indices.tolist()]
+    paths = [files.path(index) for index in indices.tolist()]
     return indices[np.array([printable(path) not in skipped for path in paths], bool)]
 
 

@@ -5,7 +5,6 @@ The template is page.html.j2; page.css adds to the style of the report.
 
 import io
 import json
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -173,7 +172,7 @@ def _small_copy(index: int, data: ImageDataModule) -> Image.Image:
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # such a one is told, not shown
-            path = os.path.join(data.files.directory, data.files.paths[index])
+            path = data.files.path(index)
             with data.files.open_file(path) as stream:
                 image = upright(stream)
     image.thumbnail((PIXELS, PIXELS))

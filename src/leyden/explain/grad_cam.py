@@ -6,7 +6,6 @@ Of a transformer the tokens of the patches stand for the regions.
 """
 
 import math
-import re
 from typing import NamedTuple
 
 import torch
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 MOST_PREFIX_TOKENS = 5  # of classes and registers, before those of patches
+
+ATTENTIONS = {"attn", "attention", "self_attn", "self_attention"}  # as networks call them
 
 
 class Layer(NamedTuple):
@@ -44,7 +45,7 @@ def spatial_layer(network: nn.Module, images: Tensor, answers: Tensor) -> Layer 
     A transformer's last block answers by its class token alone, so that the layer before counts there; what lies within
     its attention does not, for keys and queries of patches are no regions.
     """
-    names = [name for name, _ in network.named_modules() if name and not re.search("attn|attention", name)]
+    names = [name for name, _ in network.named_modules() if name and not ATTENTIONS & {*name.split(".")}]
     with _Kept(network, names) as kept:
         gradients = _gradients(network, images[:1], answers[:1], kept)
     for name in reversed(kept.outputs):

@@ -266,4 +266,7 @@ def _changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 
 def _word(config: Mapping[str, Any], key: str) -> str:
-    return level_in_words(as_level(config[key])) if key in config else "(none)"
+    if key not in config:
+        return "(none)"
+    value = config[key]
+    return str(value) if isinstance(value, float) else level_in_words(as_level(value))  # to the digit that differs

@@ -138,9 +138,9 @@ def level_in_words(level: Level) -> str:
     return "null" if level is None else str(level).lower() if isinstance(level, bool) else short(level)
 
 
-def many(count: int, thing: str) -> str:
+def many(number: int, noun: str) -> str:
     """`1 image`, `1,200 images`."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _decimals_of_share(size: float) -> int:

@@ -215,6 +215,8 @@ def _of_another_site(request: "Request") -> str | None:
 
 
 def _top(request: "Request") -> int | None:
+    if unknown := request.query_params.keys() - {"top", "token"}:
+        raise Refused(400, f"there is no parameter '{min(unknown)[:20]}': expected top, as in /predict?top=3")
     given = request.query_params.get("top")
     if given is None:
         return None

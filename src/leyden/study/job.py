@@ -106,7 +106,8 @@ def preload(settings: Mapping[str, Any]) -> None:
     try:
         forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, heard)
+        if heard is not None:  # as it is where another language has set it
+            signal.signal(signal.SIGINT, heard)
 
 
 def _values_of(node: Any, key: str) -> Iterator[str]:

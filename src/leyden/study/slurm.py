@@ -123,10 +123,10 @@ class SlurmExecutor:
             self.left_over = self._still_queued()
         arrays: dict[Resources, list[Job]] = defaultdict(list)
         for job in jobs:
-            _, self.ended_before[job.id] = _end_by_its_record(job)
             if job.id in self.left_over:
                 self.under_way[self.left_over.pop(job.id)] = job
             else:
+                _, self.ended_before[job.id] = _end_by_its_record(job.directory)
                 arrays[self._resources(job)].append(job)
         most = most_in_an_array() if arrays else 0
         for resources, alike in arrays.items():
@@ -165,6 +165,8 @@ class SlurmExecutor:
             ValueError: Slurm does not answer.
         """
         submitted = self._submitted()
+        # Before Slurm is asked: a search hands out such a job later, when it may have said how it ended.
+        self.ended_before = {job: _end_by_its_record(self.directory / job)[1] for job in submitted}
         known = states(submitted.values())
         if known is None:
             raise ValueError(
@@ -208,7 +210,7 @@ class SlurmExecutor:
 
     def _end(self, number: str, state: str | None) -> Ended:
         job = self.under_way.pop(number)
-        status, ended = _end_by_its_record(job)
+        status, ended = _end_by_its_record(job.directory)
         is_told = ended not in (None, self.ended_before[job.id])  # by this attempt
         if status in DONE:
             return Ended(job)
@@ -222,10 +224,10 @@ class SlurmExecutor:
         return Ended(job, OVER[state] if state else "it left Slurm's queue without a word")
 
 
-def _end_by_its_record(job: Job) -> tuple[str | None, str | None]:
+def _end_by_its_record(directory: Path) -> tuple[str | None, str | None]:
     """A job's status and when it has ended, as far as its directory says so."""
     try:
-        record = read_record(job.directory)
+        record = read_record(directory)
     except ValueError:
         return None, None
     return record["status"], record.get("ended")
