@@ -85,13 +85,14 @@ grid[0].set_ylabel("error (% wrong)")
 grid[0].legend()
 plt.show()
 wide = means[:, -1]
+difference = (wide[:, 1] - means[..., 1].min(axis=1)).max()
+worse = f"at most {difference:.1f}" if difference >= 0.05 else "less than 0.1"
 display(
     Markdown(
         f"With {widths[-1]} nodes all networks know their images by heart (training error at most "
         f"{wide[:, 0].max():.1f} %), and yet the test error is {', '.join(f'{error:.1f} %' for error in wide[:, 1])} "
         f"with {', '.join(map(str, amounts))} labels per class: what closes the gap is **data**. How much does "
-        "capacity that is not needed hurt? The widest network is at most "
-        f"{(wide[:, 1] - means[..., 1].min(axis=1)).max():.1f} points worse than the best width."
+        f"capacity that is not needed hurt? The widest network is {worse} points worse than the best width."
     )
 )
 
@@ -185,7 +186,7 @@ display(
 # %% [markdown]
 r"""
 Ending at the lowest validation loss is **early stopping** (Prechelt 1998, *Early stopping – but when?*);
-`callbacks.early_stopping.patience=10` does it, and the best epoch's weights are the ones that `leyden` tests anyway.
+`monitor=val/loss callbacks.early_stopping.patience=10` does it, and the best epoch's weights are the ones that `leyden` tests anyway.
 
 ## Two remedies
 
@@ -310,7 +311,7 @@ for _ in range(100):
 expected = (1 - rate * decay) ** num_steps
 display(
     Markdown(
-        f"After {num_steps:,} steps Adam has left {in_loss[-1, 0]:.2f}, {in_loss[-1, 1]:.2f} and "
+        f"After {num_steps:,} steps Adam has left {abs(in_loss[-1, 0]):.2f}, {in_loss[-1, 1]:.2f} and "
         f"**{in_loss[-1, 2]:.2f}** of weights whose gradients are of size {kinds[0]:g}, {kinds[1]:g} and {kinds[2]:g}; "
         f"AdamW {', '.join(f'{value:.2f}' for value in decoupled[-1])}, where $(1 - \\eta\\lambda)^t$ is "
         f"{expected:.2f}. For SGD the two ways differ by {float((ours - theirs).abs().max()):.0e}: rounding."

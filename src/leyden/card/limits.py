@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from leyden.data.facts import DataFacts
 from leyden.heads import Number
 from leyden.metric_names import average_precision_names, is_percentage, recall_names
 from leyden.trained import Trained
@@ -16,9 +17,7 @@ def limits(network: Trained) -> list[str]:
     data = run["data"]
     told = [
         _of_answers(network),
-        f"Of an image it sees the middle square, brought to {facts.image_size} × {facts.image_size} pixels in "
-        f"{'grey' if facts.channels == 1 else f'{facts.channels} channels'}: nothing at the ends of the longer side, "
-        f"and nothing that is smaller than 1/{facts.image_size} of the shorter one.",
+        _of_sight(facts),
         f"All figures are of images of {data['name']}, {num_tested(network):,} of which were tested: how it "
         "does on others was not measured.",
         _weakest(network),
@@ -37,6 +36,16 @@ def num_tested(network: Trained) -> int:
     """How many images the test figures are of: those of the test part, but for files that could not be read."""
     left_out = network.record.get("data", {}).get("num_test_skipped", 0)
     return int(network.run["data"]["num_test"]) - int(left_out)
+
+
+def _of_sight(facts: DataFacts) -> str:
+    side, kept = facts.image_size, facts.stored_size
+    colours = "grey" if facts.channels == 1 else f"{facts.channels} channels"
+    cut = f", and of these the middle {side} × {side}" if side < kept else ""
+    return (
+        f"Of an image it sees the middle square, brought to {kept} × {kept} pixels in {colours}{cut}: nothing at the ends "
+        f"of the longer side, and nothing that is smaller than 1/{kept} of the shorter one."
+    )
 
 
 def _of_answers(network: Trained) -> str:
