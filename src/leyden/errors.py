@@ -70,7 +70,7 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
         return f"memory ran out ({said}): lower batch_size, raising trainer.accumulate_grad_batches in its place"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}the disk is full: free some space, or give another place (runs_dir=…, or output=… of results)"
+        return f"{where}the disk is full: free some space, or give another place (runs_dir=…; output=… of results)"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}: is it the right place, and may you write there?"
     if isinstance(error, ValueError | ArithmeticError | OSError | Interrupted) and text:

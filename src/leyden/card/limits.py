@@ -43,8 +43,8 @@ def _of_sight(facts: DataFacts) -> str:
     colours = "grey" if facts.channels == 1 else f"{facts.channels} channels"
     cut = f", and of these the middle {side} × {side}" if side < kept else ""
     return (
-        f"Of an image it sees the middle square, brought to {kept} × {kept} pixels in {colours}{cut}: nothing at the ends "
-        f"of the longer side, and nothing that is smaller than 1/{kept} of the shorter one."
+        f"Of an image it sees the middle square, brought to {kept} × {kept} pixels in {colours}{cut}: nothing at the "
+        f"ends of the longer side, and nothing that is smaller than 1/{kept} of the shorter one."
     )
 
 
