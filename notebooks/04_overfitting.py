@@ -186,7 +186,8 @@ display(
 # %% [markdown]
 r"""
 Ending at the lowest validation loss is **early stopping** (Prechelt 1998, *Early stopping – but when?*);
-`monitor=val/loss callbacks.early_stopping.patience=10` does it, and the best epoch's weights are the ones that `leyden` tests anyway.
+`monitor=val/loss callbacks.early_stopping.patience=10` does it, and the best epoch's weights are the ones that `leyden`
+tests anyway.
 
 ## Two remedies
 
