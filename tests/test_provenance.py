@@ -1,6 +1,7 @@
 """Which versions and commits a run records: those of Leyden, and those of the project that calls it."""
 
 import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import leyden.provenance
-from leyden.provenance import provenance
+from leyden.provenance import code_version, provenance
 
 
 def test_commit_of_the_users_project_stands_beside_that_of_leyden(
@@ -79,3 +80,14 @@ def test_leyden_installed_within_a_project_does_not_pass_off_its_commit(tmp_path
 def git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()
+
+
+def test_own_code_that_changes_is_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "parts_of_a_test.py").write_text("WIDTH = 1\n", encoding="utf-8")
+    before = code_version()
+    importlib.import_module("parts_of_a_test")
+    imported = code_version()
+    (tmp_path / "parts_of_a_test.py").write_text("WIDTH = 2\n", encoding="utf-8")
+    assert len({before, imported, code_version()}) == 3

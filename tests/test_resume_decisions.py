@@ -11,7 +11,8 @@ import pytest
 
 from leyden import command_line
 from leyden.callbacks import Progress
-from leyden.checkpoint import FORMAT, write_checkpoint
+from leyden.checkpoint import FORMAT, Saved, write_checkpoint
+from leyden.resume import warn_of_what_is_other
 from leyden.run import describe_state
 from running import SHORT, FinishedRun, Killed, differences, read_wandb_run
 
@@ -274,3 +275,12 @@ def test_run_begins_beside_a_config_of_something_else(
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("a: 1\n", encoding="utf-8")
     assert command("epochs=1")[0] == 0
+
+
+def test_other_code_than_the_attempt_before_had_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    alike = {"device": {}, "precision": "32-true", "torch": "2"}
+    found = Saved(Path("last.ckpt"), {"run": alike | {"code": "a"}}, [])
+    warn_of_what_is_other(found, alike | {"code": "a"})
+    assert not caplog.records
+    warn_of_what_is_other(found, alike | {"code": "b"})
+    assert "the code of Leyden or of your own parts has changed since" in caplog.text

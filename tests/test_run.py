@@ -12,7 +12,7 @@ import pytest
 
 from leyden import __version__
 from leyden.errors import Interrupted
-from leyden.run import RunRecord, in_place_of, read_record, show_warnings, write_atomically
+from leyden.run import RunRecord, in_place_of, read_record, run_directories, show_warnings, write_atomically
 from leyden.signals import Signals
 
 
@@ -158,3 +158,11 @@ def test_a_log_that_a_full_disk_does_not_take_is_silent(
     assert capfd.readouterr().err == ""
     with contextlib.suppress(OSError):
         handler.close()
+
+
+def test_directory_that_is_not_there_is_named_beside_others(tmp_path: Path) -> None:
+    with RunRecord(tmp_path / "run", []):
+        pass
+    assert run_directories([tmp_path], depth=1) == [tmp_path / "run"]
+    with pytest.raises(ValueError, match=r"rnu holds neither a study nor runs: there is no such directory"):
+        run_directories([tmp_path / "run", tmp_path / "rnu"], depth=1)

@@ -87,6 +87,19 @@ def test_a_checkpoint_alone_is_enough(train_run: Train, tmp_path: Path) -> None:
     assert torch.equal(Trained(run.directory, "last").logits(images), Trained(run.directory, str(file)).logits(images))
 
 
+def test_copy_of_a_damaged_best_checkpoint_answers_and_that_is_said(
+    train_run: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = train_run(*QUICK)
+    images = Digits().load(tmp_path).images[:5]
+    whole = Trained(run.directory).logits(images)
+    path = run.directory / "checkpoints" / "best.ckpt"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert torch.equal(Trained(run.directory).logits(images), whole)
+    assert "best.ckpt is damaged" in caplog.text
+    assert "its copy best_copy.ckpt is taken" in caplog.text
+
+
 def test_a_checkpoint_within_its_run_answers_as_the_run(train_run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     run = train_run("test_time.temperature=true", *QUICK)
     monkeypatch.chdir(run.directory / "checkpoints")

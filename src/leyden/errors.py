@@ -15,7 +15,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from leyden.config import CONFIG_DIRECTORY, Config, compose, own_directories, suggest
+from leyden.config import CONFIG_DIRECTORY, Config, compose, leaves, own_directories, suggest
 
 EXIT_CODE_WHEN_ASKED = 143  # as the shell and schedulers have it of a process that ended on SIGTERM
 
@@ -141,7 +141,8 @@ def _nearest(path: str, arguments: Sequence[str]) -> str:
     if parent.startswith("hydra"):
         return f"+{path}=… gives an argument that the file does not list"
     if not parent:
-        return suggest(key, root_keys())
+        inner = [name for name, _ in leaves(_compose_without(path, arguments)) if name.endswith(f".{key}")]
+        return f"did you mean '{inner[0]}'?" if inner else suggest(key, root_keys())
     node: object = _compose_without(path, arguments)
     for name in parent.split("."):
         if not isinstance(node, DictConfig) or name not in node:

@@ -1,5 +1,7 @@
 """Code > **provenance** > run directory: which versions and commits have produced a run."""
 
+import functools
+import hashlib
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from leyden import __version__
+from leyden.config import PACKAGE
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "timm", "numpy", "wandb")
 
@@ -20,6 +23,26 @@ def provenance() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {"versions": versions, **_commits()}
+
+
+def code_version() -> str:
+    """A hash of this package's code and of the user's own: two runs by different code may differ for that alone."""
+    own = b"".join(path.name.encode() + path.read_bytes() for path in sorted(_own_modules()))
+    return hashlib.sha256(_code_of_the_package() + own).hexdigest()[:12]
+
+
+@functools.cache
+def _code_of_the_package() -> bytes:
+    return b"".join(path.name.encode() + path.read_bytes() for path in sorted(PACKAGE.rglob("*.py")))
+
+
+def _own_modules() -> set[Path]:
+    """The files of the user's own parts, which lie where the command is typed and have been imported by the check."""
+    named = [str(getattr(module, "__file__", None) or "") for module in [*sys.modules.values()]]
+    files = {Path(name).resolve() for name in named if name.endswith(".py")}
+    here, others = Path.cwd(), (PACKAGE.resolve(), Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
+    mine = {path for path in files if path.is_relative_to(here) and path.is_file()}
+    return {path for path in mine if not any(path.is_relative_to(other) for other in others)}
 
 
 def _commits() -> dict[str, Any]:

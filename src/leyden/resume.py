@@ -195,9 +195,11 @@ def check_same_weights(start: Start, loaded: Mapping[str, Any] | None) -> None:
         )
 
 
-def warn_of_other_machine(found: Saved, facts: Mapping[str, Any]) -> None:
-    """Says when bits may differ because the attempt before ran elsewhere."""
+def warn_of_what_is_other(found: Saved, facts: Mapping[str, Any]) -> None:
+    """Says when bits may differ because the attempt before ran elsewhere, or all because code has changed."""
     before = found.state["run"] if found.state else facts
+    if before.get("code") not in (None, facts["code"]):  # of which a checkpoint before 0.1.0 says nothing
+        log.warning("the code of Leyden or of your own parts has changed since: the result is that of neither")
     for key in ("device", "precision", "torch"):
         if before[key] != facts[key]:
             then, now = (_words(value) for value in (before[key], facts[key]))

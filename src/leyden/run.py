@@ -254,10 +254,12 @@ def run_directories(directories: Sequence[Path], depth: int) -> list[Path]:
     What holds none does not count where others do: a shell's `runs/name/*` has previews and reports in it, too.
 
     Raises:
-        ValueError: there is no run at all.
+        ValueError: a directory is not there, or there is no run at all.
     """
     found: list[Path] = []
     for directory in (path.resolve() for path in directories):
+        if not directory.is_dir():
+            raise ValueError(f"{directory} holds neither a study nor runs: there is no such directory")
         if (directory / "run.json").exists():
             found.append(directory)
         else:

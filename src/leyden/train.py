@@ -33,6 +33,7 @@ from leyden.lock import Lock
 from leyden.loggers import begin, finish, wandb_of
 from leyden.optim import describe_groups
 from leyden.preprocessing import adopt, preprocessing_of
+from leyden.provenance import code_version
 from leyden.ranks import telling_which_rank_failed, wait_for_ranks
 from leyden.resume import (
     Start,
@@ -40,7 +41,7 @@ from leyden.resume import (
     check_same_weights,
     config_to_resume,
     starting_point,
-    warn_of_other_machine,
+    warn_of_what_is_other,
     what_is_saved,
 )
 from leyden.run import RunRecord, rank, working_directory
@@ -137,7 +138,7 @@ def fit_and_test(
         data.features = keep_features(classifier, data, finetune.views, where, str(trainer.precision))
     device = describe_device(accelerator)
     facts = {"device": device, "precision": trainer.precision, "seed": config.seed, "parameters": num_parameters}
-    facts |= {"data": data.facts(), "torch": str(torch.__version__)}
+    facts |= {"data": data.facts(), "torch": str(torch.__version__), "code": code_version()}
     check_same_data(start, facts["data"])
     if run.is_first_rank and data.files:
         from leyden.doctor.quick import warn_once
@@ -152,7 +153,7 @@ def fit_and_test(
     if told:
         run.update(transfer=told)
     if run.is_first_rank:
-        warn_of_other_machine(start.found, facts)
+        warn_of_what_is_other(start.found, facts)
         tell_what_begins(classifier, told, start)
 
     with telling_which_rank_failed(trainer, run):

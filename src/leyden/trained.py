@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from leyden.build import build_classifier
 from leyden.check import check_groups, modules_named
-from leyden.checkpoint import BEST, LAST, read_checkpoint
+from leyden.checkpoint import BEST, BEST_COPY, LAST, DamagedCheckpoint, read_checkpoint
 from leyden.classifier import ImageClassifier
 from leyden.config import Origin
 from leyden.data import Batch
@@ -74,7 +74,7 @@ class Trained:
         self.path = find_checkpoint(self.directory, checkpoint)
         if source.is_file() and source.absolute().parent.name == "checkpoints":  # within its run
             self.directory = source.absolute().parent.parent
-        state = read_checkpoint(self.path)
+        state = read_whole(self.path)
         self.run: dict[str, Any] = state["run"]  # what the checkpoint says of its run
         self.record = _record_beside(self.directory, self.run)
         config = OmegaConf.create(self.run["config"])
@@ -241,6 +241,23 @@ def best_of_study(directory: Path) -> Path:
         raise ValueError(
             f"run={directory}: the best run of this study is not known ({error}): give the directory of one of its runs"
         ) from error
+
+
+def read_whole(path: Path) -> dict[str, Any]:
+    """The state in a checkpoint; where the best one is damaged, that in its copy, which is warned of.
+
+    Raises:
+        ValueError: it is damaged, and so is its copy.
+    """
+    try:
+        return read_checkpoint(path)
+    except DamagedCheckpoint as error:
+        copy = path.with_name(BEST_COPY)
+        if path.name != BEST or not copy.is_file():
+            raise
+        state = read_checkpoint(copy)
+        log.warning("%s; its copy %s is taken", error, copy.name)
+        return state
 
 
 def find_checkpoint(directory: Path, checkpoint: str) -> Path:

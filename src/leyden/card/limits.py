@@ -122,8 +122,9 @@ def _of_weights(run: Mapping[str, Any]) -> str:
 
 
 def _of_skipped(record: Mapping[str, Any]) -> str:
-    count = record.get("data", {}).get("num_skipped")
-    return f"{count:,} files could not be read and were left out, in training and in the test." if count else ""
+    data = record.get("data", {})
+    count, tested = data.get("num_skipped"), data.get("num_test_skipped", 0)
+    return f"{count:,} files could not be read and were left out, {tested:,} of them of the test." if count else ""
 
 
 def _is_number(value: Any) -> bool:

@@ -126,6 +126,8 @@ def write(made: Evaluation, facts: DataFacts, checkpoint: str, source: Path, dir
         "predictions": write_columns(columns, directory).name,
         "pictures": [],
     }
+    for name in _pictures_of_before(directory):
+        (directory / name).unlink(missing_ok=True)
     outcome.write_tables(class_names, directory)
     if subject.data.skipped:
         write_skipped(subject.data.skipped, directory / "skipped_images.csv")
@@ -136,6 +138,15 @@ def write(made: Evaluation, facts: DataFacts, checkpoint: str, source: Path, dir
         made.facts["pictures"] = draw_pictures(made, facts, directory)
     write_atomically(directory / "evaluation.json", json.dumps(made.facts, indent=1, allow_nan=False) + "\n")
     return write_page(made.facts, directory)
+
+
+def _pictures_of_before(directory: Path) -> list[str]:
+    """The pictures of an evaluation that this one takes the place of."""
+    try:
+        pictures: list[str] = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))["pictures"]
+    except (OSError, ValueError, KeyError, TypeError):  # none is there, or it is damaged
+        return []
+    return [Path(name).name for name in pictures]
 
 
 def in_words(made: Evaluation, path: Path) -> str:

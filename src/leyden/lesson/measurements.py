@@ -11,9 +11,9 @@ from typing import Any
 from leyden.lesson import network_measurements as networks
 from leyden.lesson import optimizer_measurements as optimizers
 from leyden.lesson.model import Measured
+from leyden.provenance import code_version
 from leyden.report.collect import Found
 from leyden.run import write_atomically
-from leyden.study.record import code_version
 
 MEASUREMENTS: Mapping[str, Callable[[], Measured]] = {
     "layers": networks.layers, "collapse": networks.collapse, "backpropagation": networks.backpropagation,

@@ -24,7 +24,7 @@ from leyden.study.record import standing
 
 EXACT_BELOW = 25  # images that the two answer differently: fewer are too few for the chi-squared distribution
 TESTED = tuple(f"test/{name}" for name in HEADLINES.values())
-CODE = ("git_commit", "git_dirty", "project_commit", "project_dirty", "precision")
+CODE = ("code", "git_commit", "git_dirty", "project_commit", "project_dirty", "precision")
 DATA = ("name", "fingerprint", "split_seed")
 
 

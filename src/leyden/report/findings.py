@@ -127,7 +127,8 @@ def warnings(
 ) -> list[str]:
     """What makes the answer less sure than it sounds."""
     found = [_single_seeds(collection, settings), *_edges(factors, settings, responses), *_uneven(collection)]
-    found += [_small_validation(collection, settings), _duplicates(collection, settings), _folds(collection)]
+    found += [_small_validation(collection, settings), _duplicates(collection, settings), _code(collection)]
+    found += [_folds(collection)]
     return [sentence for sentence in found if sentence]
 
 
@@ -210,6 +211,13 @@ def _duplicates(collection: Collection, settings: Sequence[Setting]) -> str | No
         return None
     how = "repeats" if left_out == 1 else "repeat"
     return f"{count(left_out, 'run').capitalize()} {how} another's setting and seed: the last of them counts."
+
+
+def _code(collection: Collection) -> str | None:
+    versions = {run.record.get("code") for run in collection.finished} - {None}
+    if len(versions) < 2:
+        return None
+    return "The code of Leyden or of your own parts has changed between these runs: what differs may be that alone."
 
 
 def _folds(collection: Collection) -> str | None:

@@ -4,20 +4,18 @@ What became of a job is not kept here: its own `run.json` says it.
 """
 
 import csv
-import functools
-import hashlib
 import io
 import json
 import logging
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from leyden.config import PACKAGE, is_among
+from leyden.config import is_among
 from leyden.lock import Lock, is_held
 from leyden.metric_names import HEADLINES, is_of_one_class, read_metrics
+from leyden.provenance import code_version
 from leyden.run import DONE, STUDY_FILE, read_record, write_atomically
 from leyden.study.job import quoted
 from leyden.study.plan import Plan, PlannedJob
@@ -126,26 +124,6 @@ def _new_study(directory: Path) -> dict[str, Any]:
         "format": FORMAT, "name": directory.name, "working_directory": str(Path.cwd()),
         "code": code_version(), "factors": [], "settings": {}, "commands": [], "jobs": {},
     }  # fmt: skip
-
-
-def code_version() -> str:
-    """A hash of this package's code and of the user's own: two runs by different code may differ for that alone."""
-    own = b"".join(path.name.encode() + path.read_bytes() for path in sorted(_own_modules()))
-    return hashlib.sha256(_code_of_the_package() + own).hexdigest()[:12]
-
-
-@functools.cache
-def _code_of_the_package() -> bytes:
-    return b"".join(path.name.encode() + path.read_bytes() for path in sorted(PACKAGE.rglob("*.py")))
-
-
-def _own_modules() -> set[Path]:
-    """The files of the user's own parts, which lie where the command is typed and have been imported by the check."""
-    named = [str(getattr(module, "__file__", None) or "") for module in [*sys.modules.values()]]
-    files = {Path(name).resolve() for name in named if name.endswith(".py")}
-    here, others = Path.cwd(), (PACKAGE.resolve(), Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
-    mine = {path for path in files if path.is_relative_to(here) and path.is_file()}
-    return {path for path in mine if not any(path.is_relative_to(other) for other in others)}
 
 
 def _check_same_study(directory: Path, study: Mapping[str, Any], plan: Plan) -> None:
