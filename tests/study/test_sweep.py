@@ -210,8 +210,8 @@ def test_preset_plans(preset: str, study: Study) -> None:
 
 def test_preset_of_ones_own_that_varies_nothing_is_a_preset(study: Study, tmp_path: Path) -> None:
     (tmp_path / "conf" / "study").mkdir(parents=True)
-    (tmp_path / "conf" / "study" / "mine.yaml").write_text("# @package _global_\nseed: 3\n", encoding="utf-8")
-    assert study("study=mine") == 1
+    (tmp_path / "conf" / "study" / "one_seed.yaml").write_text("# @package _global_\nseed: 3\n", encoding="utf-8")
+    assert study("study=one_seed") == 1
     assert "there is nothing to vary" in study.err
     assert study("study=optimizer") == 1
     assert "did you mean 'optimizers'?" in study.err
