@@ -331,3 +331,10 @@ def test_signal_ends_a_command_about_directories_where_it_comes(
 def test_checkpoints_of_what_is_no_run_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.checkpoints([str(tmp_path)]) == 1
     assert f"error: {tmp_path} holds no run" in capsys.readouterr().err
+
+
+def test_status_of_what_holds_runs_names_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "runs" / "optimizers").mkdir(parents=True)
+    (tmp_path / "runs" / "optimizers" / "study.json").write_text("{}", encoding="utf-8")
+    assert command_line.status([str(tmp_path / "runs")]) == 1
+    assert f"give one of those in it, as {tmp_path / 'runs' / 'optimizers'}" in capsys.readouterr().err
