@@ -358,8 +358,8 @@ def _status_job(directory: Path) -> None:
     if is_study(directory):
         print_table(*rows_of(directory))
     elif not (directory / "run.json").is_file():
-        inner = sorted({path.parent.name for name in ("study.json", "run.json") for path in directory.glob(f"*/{name}")})
-        hint = f": give one of those in it, as {directory / inner[0]}" if inner else ""
+        inner = sorted(path.parent for name in ("study.json", "run.json") for path in directory.glob(f"*/{name}"))
+        hint = f": give one of those in it, as {inner[0]}" if inner else ""
         raise ValueError(f"{directory} holds neither a run nor a study{hint}")
     else:
         print(f"{directory}: {describe_state(directory)}")

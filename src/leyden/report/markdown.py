@@ -166,7 +166,7 @@ def _overfitting(report: Report) -> Iterable[str]:
         yield _plain(OVERFITTING_RULE)
         labels = [setting["label"] for setting in report["settings"]]
         told = [f"{labels[curves['setting']]}: from epoch {curves['overfit_from']:.3g}." for curves in overfit]
-        yield _list(told) if told else "No setting is seen to overfit in most of its runs, or they are too short to say."
+        yield _list(told) if told else "No setting overfits in most of its runs, as far as they are long enough to say."
 
 
 def _unreadable(report: Report) -> Iterable[str]:
