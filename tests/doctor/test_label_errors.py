@@ -18,6 +18,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from leyden import command_line
 from leyden.data import Digits
 from leyden.data.decoding import write_skipped
+from leyden.data.image_file import read_image
+from leyden.data.sources import Files
 from leyden.doctor.label_errors import _tested, suspects
 from running import SHORT, FinishedRun
 from studies import Study
@@ -126,7 +128,8 @@ def test_data_that_changed_since_the_run_are_refused(
 
 def test_left_out_file_whose_name_is_no_text_counts_as_left_out(tmp_path: Path) -> None:
     names = ["a.png", "b\udcff.png", "c.png"]
-    data: Any = SimpleNamespace(test_indices=torch.arange(3), files=SimpleNamespace(directory=tmp_path, paths=names))
+    files = Files(tmp_path, names, torch.zeros(3, dtype=torch.int64), read_image)
+    data: Any = SimpleNamespace(test_indices=torch.arange(3), files=files)
     write_skipped({str(tmp_path / names[1]): "it is no image"}, tmp_path / "skipped_images.csv")
     assert _tested(tmp_path, data).tolist() == [0, 2]
 
