@@ -258,7 +258,7 @@ def run_directories(directories: Sequence[Path], depth: int) -> list[Path]:
     """
     found: list[Path] = []
     for directory in (path.resolve() for path in directories):
-        if not directory.is_dir():
+        if not directory.exists():
             raise ValueError(f"{directory} holds neither a study nor runs: there is no such directory")
         if (directory / "run.json").exists():
             found.append(directory)
