@@ -91,3 +91,4 @@ def test_own_code_that_changes_is_another_version(tmp_path: Path, monkeypatch: p
     imported = code_version()
     (tmp_path / "parts_of_a_test.py").write_text("WIDTH = 2\n", encoding="utf-8")
     assert len({before, imported, code_version()}) == 3
+    assert code_version({"leyden"}) == code_version({"torch", "leyden"}) != code_version({"parts_of_a_test"})

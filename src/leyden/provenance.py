@@ -4,6 +4,7 @@ import functools
 import hashlib
 import subprocess
 import sys
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,12 @@ def provenance() -> dict[str, Any]:
     return {"versions": versions, **_commits()}
 
 
-def code_version() -> str:
-    """A hash of this package's code and of the user's own: two runs by different code may differ for that alone."""
-    own = b"".join(path.name.encode() + path.read_bytes() for path in sorted(_own_modules()))
+def code_version(names: Collection[str] | None = None) -> str:
+    """A hash of this package's code and of the user's own: two runs by different code may differ for that alone.
+
+    With `names`, of modules or packages, that of what a run is made of, whatever else its process has imported.
+    """
+    own = b"".join(path.name.encode() + path.read_bytes() for path in sorted(_own_modules(names)))
     return hashlib.sha256(_code_of_the_package() + own).hexdigest()[:12]
 
 
@@ -36,9 +40,10 @@ def _code_of_the_package() -> bytes:
     return b"".join(path.name.encode() + path.read_bytes() for path in sorted(PACKAGE.rglob("*.py")))
 
 
-def _own_modules() -> set[Path]:
+def _own_modules(names: Collection[str] | None) -> set[Path]:
     """The files of the user's own parts, which lie where the command is typed and have been imported by the check."""
-    named = [str(getattr(module, "__file__", None) or "") for module in [*sys.modules.values()]]
+    imported = [module for name, module in [*sys.modules.items()] if names is None or name.partition(".")[0] in names]
+    named = [str(getattr(module, "__file__", None) or "") for module in imported]
     files = {Path(name).resolve() for name in named if name.endswith(".py")}
     here, others = Path.cwd(), (PACKAGE.resolve(), Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
     mine = {path for path in files if path.is_relative_to(here) and path.is_file()}

@@ -22,7 +22,7 @@ from leyden.build import (
     warn_of_what_makes_no_sense,
 )
 from leyden.callbacks import Checkpoints, Ema, Progress, Pruning
-from leyden.check import check, check_groups
+from leyden.check import check, check_groups, modules_named
 from leyden.checkpoint import LAST, Saved
 from leyden.classifier import ImageClassifier
 from leyden.config import Origin
@@ -138,7 +138,7 @@ def fit_and_test(
         data.features = keep_features(classifier, data, finetune.views, where, str(trainer.precision))
     device = describe_device(accelerator)
     facts = {"device": device, "precision": trainer.precision, "seed": config.seed, "parameters": num_parameters}
-    facts |= {"data": data.facts(), "torch": str(torch.__version__), "code": code_version()}
+    facts |= {"data": data.facts(), "torch": str(torch.__version__), "code": code_version(modules_named(config))}
     check_same_data(start, facts["data"])
     if run.is_first_rank and data.files:
         from leyden.doctor.quick import warn_once
