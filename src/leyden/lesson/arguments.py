@@ -4,18 +4,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
+from leyden.lesson.claims import read_lesson
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Reads `leyden lesson …`; ends the program where it cannot be read."""
-    files = sorted((Path(__file__).parent / "chapters").glob("*.yaml"), key=lambda path: int(path.stem))
-    claims = [name for path in files for name in yaml.safe_load(path.read_text(encoding="utf-8"))["claims"]]
     parser = argparse.ArgumentParser(
         prog="leyden lesson",
         description="Test the claims of an introduction to deep learning: run what is missing, then write lesson.html, "
         "where each stands beside what was measured. Given again, it goes on where it was stopped.",
-        epilog=f"claims: {', '.join(claims)}",
+        epilog=f"claims: {', '.join(claim.id for claim in read_lesson().claims)}",
     )
     parser.add_argument("claims", nargs="*", metavar="claim", help="test these alone (default: all)")
     parser.add_argument("--fast", action="store_true", help="fewer claims and three seeds, in minutes")

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from leyden.config import suggest
-from leyden.lesson.verdict import Side
+
+if TYPE_CHECKING:
+    from leyden.lesson.verdict import Side  # which imports what judges: help reads the claims without it
 
 T = TypeVar("T")
 
@@ -37,7 +39,7 @@ class Contrast:
     is_share: bool = False  # whether what is measured is told in per cent
 
     @property
-    def side(self) -> Side:
+    def side(self) -> "Side":
         """Where the effect is predicted to lie."""
         return "below" if self.above is None else "above"
 

@@ -187,7 +187,6 @@ def _source(path: Path) -> bytes:
 
 @functools.cache
 def _plotly() -> bytes:
-    from plotly.offline import get_plotlyjs
+    from leyden.pages import plotly
 
-    source: str = get_plotlyjs()
-    return source.encode()
+    return plotly().encode()

@@ -261,7 +261,7 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Level]]:
     or the other is left out.
     """
     keys = [
-        key for key in dict.fromkeys(key for config in configs for key in config) if not is_below(key, NOT_A_FACTOR)
+        key for key in dict.fromkeys(key for config in configs for key in config) if not is_among(key, NOT_A_FACTOR)
     ]
     columns = {key: tuple(_frozen(config.get(key)) for config in configs) for key in keys}
     columns = {key: column for key, column in columns.items() if len(set(column)) > 1}
@@ -278,11 +278,6 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Level]]:
             for config, factors in zip(configs, found, strict=True):
                 factors[key] = as_level(config.get(key))
     return found
-
-
-def is_below(key: str, names: Sequence[str]) -> bool:
-    """Whether a dotted key is one of these, or lies below one."""
-    return is_among(key, names)
 
 
 def _differs_within(configs: Sequence[Mapping[str, Any]], key: str, target: str) -> bool:

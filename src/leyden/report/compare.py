@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from statsmodels.stats.contingency_tables import mcnemar
 
+from leyden.config import is_among
 from leyden.intervals import paired_precision_difference
 from leyden.metric_names import HEADLINES, is_percentage
 from leyden.predictions import PREDICTIONS_FILE, Predictions, read_predictions
-from leyden.report.collect import NOT_COMPARED, Found, Repeat, as_level, collect, is_below, read_config
+from leyden.report.collect import NOT_COMPARED, Found, Repeat, as_level, collect, read_config
 from leyden.report.model import Estimate, sure
 from leyden.report.settings import fold_seeds, resolution
 from leyden.report.statistics import Difference, difference, estimate
@@ -236,7 +237,7 @@ def _what_differs(first: Side, second: Side) -> list[str]:
     runs = first.runs[0], second.runs[0]
     configs = [read_config(run.directory / "config.yaml") for run in runs]
     settings = _changes(
-        *({key: value for key, value in config.items() if not is_below(key, NOT_COMPARED)} for config in configs)
+        *({key: value for key, value in config.items() if not is_among(key, NOT_COMPARED)} for config in configs)
     )
     if len(first.runs) == len(second.runs) == 1:
         settings = _changes({"seed": runs[0].seed}, {"seed": runs[1].seed}) + settings
