@@ -52,3 +52,10 @@ def test_a_run_is_profiled_part_by_part(tmp_path: Path, capfd: pytest.CaptureFix
     assert "rofiler" not in told.err  # the tracer's library tells of itself, and of a GPU that is not there
     assert json.loads((tmp_path / "profile.json").read_text(encoding="utf-8"))["steps"] == 50
     assert json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
+
+
+def test_a_profile_of_a_probe_says_that_training_keeps_features(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile(compose_config(*SHORT, "finetune=linear_probe"), tmp_path, Origin())
+    assert "training does so once, and then reads its features" in capsys.readouterr().out

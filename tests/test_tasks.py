@@ -154,7 +154,7 @@ def test_two_runs_of_several_labels_are_compared_over_their_test_images(train_ru
     first, second = train_run(*MULTI_LABEL, "epochs=4"), train_run(*MULTI_LABEL, "epochs=1", "seed=1")
     text = compare(first.directory, second.directory)
     expected = first.metrics["test/mean_average_precision"] - second.metrics["test/mean_average_precision"]
-    assert f"difference in test/mean_average_precision: {100 * expected:.1f} points, 95 % interval " in text
+    assert f"test/mean_average_precision, first minus second: {100 * expected:.1f} points, 95 % interval " in text
     assert "paired over 359 test images" in text
     assert "McNemar" not in text
 
@@ -163,7 +163,7 @@ def test_two_runs_of_numbers_are_compared_by_their_errors(train_run: Train) -> N
     first, second = train_run(*REGRESSION, "epochs=4"), train_run(*REGRESSION, "monitor=val/loss", "epochs=1")
     text = compare(first.directory, second.directory)
     expected = first.metrics["test/mae"] - second.metrics["test/mae"]
-    assert f"difference in test/mae: −{abs(expected):.0f}, 95 % interval " in text
+    assert f"test/mae, first minus second: −{abs(expected):.0f}, 95 % interval " in text
     assert "paired over 359 test images" in text
 
 

@@ -82,6 +82,8 @@ def profile(config: DictConfig, directory: Path, origin: Origin) -> list[Part]:
     write_atomically(directory / "profile.json", json.dumps(found, indent=2) + "\n")
     is_mixed = rehearsal.precision.endswith("-mixed")
     print(describe(parts, config.batch_size * config.trainer.accumulate_grad_batches, directory, is_mixed))
+    if rehearsal.classifier.finetune.keeps_features:
+        print("note            these steps run the backbone; training does so once, and then reads its features")
     return parts
 
 

@@ -71,3 +71,6 @@ def test_slower_side_is_named_with_what_to_set(planted: Planted) -> None:
     (once,) = compare(Speed(100, 1000, "cpu", "32-true"), cached)
     assert once.severity == "note"
     assert "with data.cache=auto later ones decode nothing" in once.sentence
+    (kept,) = compare(Speed(100, 1000, "cpu", "32-true"), data, keeps_features=True)
+    assert kept.severity == "note"
+    assert "reads the features that are kept" in kept.sentence

@@ -65,7 +65,7 @@ def points(line: str) -> list[float]:
 def test_best_settings_of_studies_are_paired_over_their_seeds(studies: tuple[Path, Path]) -> None:
     text = compare(*studies)
     assert f"{studies[0]}: optimizer=adam (best of two settings by val/accuracy; three seeds)" in text
-    line = next(line for line in text.splitlines() if line.startswith("difference"))
+    line = next(line for line in text.splitlines() if ", first minus second: " in line)
     first, second = (accuracies(study, range(3, 6)) for study in studies)
     expected = stats.ttest_rel(first, second).confidence_interval()
     difference = np.mean(first) - np.mean(second)
@@ -101,7 +101,7 @@ def test_other_seeds_are_compared_by_welchs_test(studies: tuple[Path, Path], tmp
     text = compare(studies[0], other)
     first, second = accuracies(studies[0], range(3, 6)), accuracies(other, range(4, 8))
     expected = stats.ttest_ind(first, second, equal_var=False).confidence_interval()
-    line = next(line for line in text.splitlines() if line.startswith("difference"))
+    line = next(line for line in text.splitlines() if ", first minus second: " in line)
     assert points(line)[1:] == pytest.approx([100 * expected.low, 100 * expected.high], abs=0.0501)
     assert "Welch" in line
     assert "McNemar" not in text
@@ -114,7 +114,7 @@ def test_two_runs_are_paired_over_their_test_images(studies: tuple[Path, Path]) 
     answer(one, first)
     answer(other, second)
     text = compare(one, other)
-    line = next(line for line in text.splitlines() if line.startswith("difference"))
+    line = next(line for line in text.splitlines() if ", first minus second: " in line)
     expected = stats.ttest_rel(first.astype(float), second.astype(float))
     low, high = expected.confidence_interval()
     assert points(line)[1:] == pytest.approx([100 * low, 100 * high], abs=0.0501)
@@ -237,7 +237,7 @@ def test_really_trained_runs_are_compared(train_run: Callable[..., FinishedRun])
     assert second is not None
     difference = np.mean(first.predictions == first.labels) - np.mean(second.predictions == second.labels)
     assert difference == pytest.approx(one.metrics["test/accuracy"] - other.metrics["test/accuracy"], abs=1e-6)
-    line = next(line for line in text.splitlines() if line.startswith("difference"))
+    line = next(line for line in text.splitlines() if ", first minus second: " in line)
     assert points(line)[0] == pytest.approx(100 * difference, abs=0.0501)
     assert "  optimizer.lr: 0.01 → 0.0001" in text
     assert "code and machine: the same\ndata: the same" in text

@@ -57,7 +57,7 @@ def examine(config: DictConfig, directory: Path, origin: Origin) -> bool:
             files = data.files
             for index, reason in facts.reasons.items():
                 data.skipped[files.path(index)] = reason
-        findings += compare(measure(data, classifier, accelerator, precision), data)
+        findings += compare(measure(data, classifier, accelerator, precision), data, classifier.finetune.keeps_features)
     _tell(Examination(subject, data, in_order(findings), told, words), directory)
     return not has_error
 

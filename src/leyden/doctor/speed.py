@@ -76,8 +76,8 @@ def images_per_second(step: Callable[[], int], device: torch.device | None = Non
     return num_images / seconds
 
 
-def compare(speed: Speed, data: ImageDataModule) -> Iterator[Finding]:
-    """Which of the two limits, and what to set where it is the loader."""
+def compare(speed: Speed, data: ImageDataModule, keeps_features: bool = False) -> Iterator[Finding]:
+    """Which of the two limits, and what to set where it is the loader; `keeps_features` as the fine-tune has it."""
     where = "from memory" if data.files is None else f"with data.num_workers={data.num_workers}"
     sentence = (
         f"The loader gives {speed.loader:,.0f} images/s {where}, the network takes {speed.network:,.0f} "
@@ -87,7 +87,9 @@ def compare(speed: Speed, data: ImageDataModule) -> Iterator[Finding]:
     is_cached = data.files is not None and data.cache != "none"
     if is_cached:
         shared += f" That is the first epoch; with data.cache={data.cache} later ones decode nothing."
-    if speed.network <= speed.loader or is_cached:
+    if keeps_features:
+        shared += " Both are asked once: training itself reads the features that are kept (finetune.cache_features)."
+    if speed.network <= speed.loader or is_cached or keeps_features:
         yield Finding("speed", "note", sentence + shared)
         return
     advice = (

@@ -60,9 +60,10 @@ def find_learning_rate(config: DictConfig, directory: Path, origin: Origin) -> S
         csv.writer(file).writerows([("lr", "loss", "smoothed_loss"), *rows])
     found = suggest_rate(tried)
     range_test(tried.rates, np.array(watch.losses), tried.losses, found.steepest, directory / "lr_range.png")
+    still = ", the last that was tried" if tried.losses.argmin() == len(tried.losses) - 1 else ""
     print(
         f"suggested       optimizer.lr={found.steepest:.2g}  (the loss falls fastest there, per decade of the rate)\n"
-        f"another rule    optimizer.lr={found.tenth_of_lowest:.2g}  (a tenth of the rate with the lowest loss)\n"
+        f"another rule    optimizer.lr={found.tenth_of_lowest:.2g}  (a tenth of the rate with the lowest loss{still})\n"
         f"tried           {len(tried.rates)} rates from {LOWEST:g} to {tried.rates[-1]:.2g}, a step each\n"
         f"look at it      {directory / 'lr_range.png'}"
     )

@@ -203,7 +203,7 @@ def _over_images(first: Predictions, second: Predictions) -> tuple[str, Differen
 
 
 def _told(metric: str, found: Difference, is_share: bool, how: str) -> str:
-    told = f"difference in {metric}: {difference_in_words(found.mean, found.low, found.high, is_share)}"
+    told = f"{metric}, first minus second: {difference_in_words(found.mean, found.low, found.high, is_share)}"
     return f"{told} ({how})" if found.p_value is None else f"{told}, {p_in_words(found.p_value)} ({how})"
 
 

@@ -78,7 +78,7 @@ def keep_plan(directory: Path, plan: Plan, arguments: Sequence[str], allow_chang
     with Lock(directory, SECONDS_FOR_ANOTHER_PLAN):  # another process may plan the same study
         study = _read_or_begin(directory)
         if not allow_changes:
-            _check_same_study(directory, study, plan)
+            check_same_study(directory, study, plan)
         is_first = not study["jobs"]
         new_factors = [key for key in plan.factors if key not in study["factors"]]
         for job in study["jobs"].values():  # what is a factor now was the same for all before
@@ -126,7 +126,12 @@ def _new_study(directory: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _check_same_study(directory: Path, study: Mapping[str, Any], plan: Plan) -> None:
+def check_same_study(directory: Path, study: Mapping[str, Any], plan: Plan) -> None:
+    """Refuses a plan whose runs would not compare with those of the study.
+
+    Raises:
+        ValueError: names the setting, or says that the code is another.
+    """
     ways = "give study=<another name> to begin anew, or mixed=true to put them side by side knowingly"
     if study["jobs"] and study["code"] != code_version():
         raise ValueError(f"{directory} was written by other code, of leyden or of your own parts: {ways}")

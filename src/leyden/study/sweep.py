@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from leyden.config import suggest
 from leyden.errors import Interrupted, command, explain
 from leyden.lock import Lock
-from leyden.run import DONE
+from leyden.run import DONE, STUDY_FILE
 from leyden.signals import Signals
 from leyden.study.display import Display, print_table
 from leyden.study.estimate import describe_plan, describe_search, measure, measure_one
@@ -29,6 +29,7 @@ from leyden.study.plan import Composer, Plan, make_plan, plan_of
 from leyden.study.record import (
     RESULTS_FILE,
     Row,
+    check_same_study,
     keep_plan,
     planned_jobs,
     read_row,
@@ -87,6 +88,8 @@ def run_study(
             executor.check(devices)
         rows = {job.id: read_row(directory / job.id, job) for job in plan.jobs}
         at_once = executor.at_once or executor.slots
+        if config.plan and not config.mixed and (directory / STUDY_FILE).is_file():
+            check_same_study(directory, read_study(directory), plan)
         print(describe_plan(directory, plan, rows, at_once, config.on_error), flush=True)
         if config.plan:
             with signals.at_once():
