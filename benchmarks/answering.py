@@ -36,24 +36,21 @@ NUM_SMALL = 50_000  # images of the measure of memory
 MEMORY_OF_ANSWERS = """
 import itertools, sys
 from pathlib import Path
-import psutil, torch
+import torch
+from benchmarks.processes import held_by_all
 from leyden.hardware import keep_freed_memory
 from leyden.predict.answers import Answering
 from leyden.predict.command import write
 from leyden.predict.inputs import Inputs, walk
 from leyden.predict.options import Options
 from leyden.trained import Trained
-def resident():
-    process = psutil.Process()
-    infos = [one.memory_info() for one in [process, *process.children(recursive=True)]]
-    return sum(info.rss - info.shared for info in infos) / 2**20
 if __name__ == "__main__":
     run, photos, output, number = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
     seen = []
     def paths():
         for place, path in enumerate(itertools.islice(itertools.cycle(walk(photos)), number)):
             if place in (number // 10, number - 1):
-                seen.append(resident())
+                seen.append(held_by_all())
             yield path
     answering = Answering(Trained(run))
     keep_freed_memory()

@@ -151,8 +151,9 @@ def usual_loader(pictures: Dataset[tuple[Tensor, int]]) -> Iterator[Tensor]:
 
 
 def timm_of_elpv() -> Dataset[tuple[Tensor, int]]:
-    """PNG decode and timm's transform for training."""
-    return Pictures(elpv(), create_transform(IMAGE_SIZE, is_training=True, mean=MEAN, std=STD, vflip=0.5))
+    """PNG decode and timm's transform for training, which changes no colours here: ours crops and flips."""
+    transform = create_transform(IMAGE_SIZE, is_training=True, mean=MEAN, std=STD, vflip=0.5, color_jitter=None)
+    return Pictures(elpv(), transform)
 
 
 def torchvision_of(directory: Path) -> Dataset[tuple[Tensor, int]]:
@@ -243,18 +244,14 @@ def training_and_network_alone() -> tuple[float, float]:
 
 
 MEMORY_OF_EPOCHS = """
-import os, sys
+import sys
 from pathlib import Path
-import psutil
 import torch, pytorch_lightning, leyden.train
 import torchvision, timm.data
 from benchmarks import image_files
-from benchmarks.processes import highest
-def sizes():
-    process = psutil.Process()
-    return [p.memory_info().rss - p.memory_info().shared for p in [process, *process.children(recursive=True)]]
+from benchmarks.processes import held_by_all
 if __name__ == "__main__":
-    imports = psutil.Process().memory_info().rss / 2**20
+    imports = peak = held_by_all()
     image_files.IMAGE_SIZE = image_files.Photographs.image_size = int(sys.argv[4])
     data = image_files.data_of(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
     data.prepare_data()
@@ -263,10 +260,11 @@ if __name__ == "__main__":
     resident = []
     for epoch in range(int(sys.argv[5])):
         loader.sampler.set_epoch(epoch)
-        for batch in loader:
-            pass
-        resident.append(sum(sizes()) / 2**20)
-    print("measured", highest() - imports, resident[-1] - resident[1])
+        for number, batch in enumerate(loader):
+            if number % 10 == 0:
+                peak = max(peak, held_by_all())
+        resident.append(held_by_all())
+    print("measured", peak - imports, resident[-1] - resident[1])
 """
 
 

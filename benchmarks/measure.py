@@ -25,7 +25,9 @@ RESULTS = Path(__file__).with_name("results.json")
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table; `ratio` is better above `target`, or below it where `at_most`."""
+    """One row of the table; `ratio`, the median of `ratios` where there are several, is better above `target`, or below
+    it where `at_most`.
+    """
 
     name: str
     ours: float
@@ -35,6 +37,7 @@ class Line:
     target: float
     at_most: bool
     against: str
+    ratios: tuple[float, ...] = ()  # of the repeats, the lowest first
 
     @property
     def met(self) -> bool:
@@ -58,9 +61,10 @@ def compare(
 ) -> Line:
     """Calls `measure`, which returns our figure and the reference's, `REPEATS` times."""
     pairs = [measure() for _ in range(REPEATS)]
-    ratio = statistics.median(first / second for first, second in pairs)
+    ratios = sorted(first / second for first, second in pairs)
     medians = [statistics.median(side) for side in zip(*pairs, strict=True)]
-    return Line(name, medians[0], medians[1], unit, ratio, target, at_most, against)
+    ratio = statistics.median(ratios)
+    return Line(name, medians[0], medians[1], unit, ratio, target, at_most, against, tuple(ratios))
 
 
 def figure(name: str, value: float, unit: str, most: float, against: str = "nothing; the ratio is the figure") -> Line:
@@ -106,4 +110,5 @@ def show(line: Line) -> str:
     """The row as text."""
     verdict = f"{'≤' if line.at_most else '≥'} {line.target:<6g} {'yes' if line.met else 'NO'}"
     figures = f"{line.ours:12,.5g} {line.reference:12,.5g} {line.unit:9} {line.ratio:8.3f}"
-    return f"{line.name:58} {figures} {verdict}"
+    spread = f"  ({line.ratios[0]:.3f} to {line.ratios[-1]:.3f})" if line.ratios else ""
+    return f"{line.name:58} {figures} {verdict}{spread}"

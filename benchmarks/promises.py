@@ -24,8 +24,8 @@ INTRODUCTION = """\
 
 What Leyden promises, the command that measures it, the last figure that command gave, and when, where and of which
 commit it did: of the lines of `make bench` the one that was measured, of the others the one that wrote the figure
-down. A promise that is not met says by how much. `make promises` measures the quick ones again and writes this page
-anew, from [benchmarks/results.json](../benchmarks/results.json) and
+down. A ratio is the median of the repeats in brackets. A promise that is not met says by how much. `make promises`
+measures the quick ones again and writes this page anew, from [benchmarks/results.json](../benchmarks/results.json) and
 [benchmarks/promises.yaml](../benchmarks/promises.yaml).
 """
 
@@ -53,11 +53,13 @@ def _cells(record: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     unit = f" {record['unit']}" if is_plain else ""
     promise = f"{record['name']}: {sign} {record['target']:g}{unit}" + ("" if is_plain else f" of {record['against']}")
     missed = abs(record["ratio"] / record["target"] - 1)
-    met = "yes" if record["met"] else f"by {missed:.0%}"
+    met = "yes" if record["met"] else f"by {100 * missed:.2g} %"
+    ratios = record.get("ratios")
+    spread = f" ({ratios[0]:.3g} to {ratios[-1]:.3g})" if ratios else ""
     return (
         promise,
         f"`python -m benchmarks '{record['name']}'`",
-        f"{record['ratio']:.3g}{unit}",
+        f"{record['ratio']:.3g}{unit}{spread}",
         met,
         _measured(record),
     )

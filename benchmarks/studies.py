@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.processes import LEYDEN, MEBIBYTE, quietly
+from benchmarks.processes import ENVIRONMENT, LEYDEN, MEBIBYTE, quietly
 
 # About a second each on two cores of an AMD EPYC; more epochs of it without checkpoints, which are written after each.
 RUN = ["backbone=mlp", "epochs=10"]
@@ -20,10 +20,11 @@ NUM_RUNS, NUM_FRESH_RUNS = 32, 5
 
 
 class FinishedStudy:
-    """A study that has run to its end in a directory: when each of its runs ended, and how long each trained."""
+    """A study that has run to its end, `jobs` at a time: when each of its runs ended, and how long each trained."""
 
-    def __init__(self, directory: Path, num_runs: int, *arguments: str) -> None:
-        command = [*LEYDEN, "train", "-m", "study=bench", f"seed=range({num_runs})", *RUN, *arguments]
+    def __init__(self, directory: Path, num_runs: int, jobs: int, *arguments: str) -> None:
+        self.jobs = jobs
+        command = [*LEYDEN, "train", "-m", "study=bench", f"seed=range({num_runs})", *RUN, f"jobs={jobs}", *arguments]
         quietly(*command, cwd=directory)
         paths = sorted(directory.glob("runs/*/bench/*/run.json"), key=lambda path: path.stat().st_mtime)
         assert len(paths) == num_runs
@@ -32,45 +33,46 @@ class FinishedStudy:
 
     @property
     def seconds_per_run(self) -> float:
-        """From one run's end to the next one's, once the study is under way."""
-        return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
+        """From one run's end to the next one's, once those that began together have ended."""
+        return (self.ends[-1] - self.ends[self.jobs - 1]) / (len(self.ends) - self.jobs)
 
 
 def seconds_per_run_and_loop(extra: Sequence[str]) -> tuple[float, float]:
     """Runs one after the other: seconds from end to end, and of their training loops alone."""
     with tempfile.TemporaryDirectory() as directory:
-        study = FinishedStudy(Path(directory), NUM_RUNS, "jobs=1", *extra)
+        study = FinishedStudy(Path(directory), NUM_RUNS, 1, *extra)
         return study.seconds_per_run, statistics.mean(study.loops[1:])
 
 
 def runs_per_second_and_with_fresh_interpreters() -> tuple[float, float]:
     """Runs one after the other by a study, and by a command each."""
     with tempfile.TemporaryDirectory() as directory:
-        ours = FinishedStudy(Path(directory), NUM_FRESH_RUNS * 2, "jobs=1").seconds_per_run
+        ours = FinishedStudy(Path(directory), NUM_FRESH_RUNS * 2, 1).seconds_per_run
         begin = time.perf_counter()
         for seed in range(NUM_FRESH_RUNS):
-            quietly(*LEYDEN, "train", *RUN, f"seed={seed}", cwd=Path(directory))
+            quietly(*LEYDEN, "train", *RUN, "pictures=false", f"seed={seed}", cwd=Path(directory))  # as in a study
         return 1 / ours, NUM_FRESH_RUNS / (time.perf_counter() - begin)
 
 
 def runs_per_second_of_two_and_one_at_a_time() -> tuple[float, float]:
     """The same runs two at a time and one at a time."""
     with tempfile.TemporaryDirectory() as two, tempfile.TemporaryDirectory() as one:
-        ours = FinishedStudy(Path(two), NUM_RUNS, "jobs=2").seconds_per_run
-        return 1 / ours, 1 / FinishedStudy(Path(one), NUM_RUNS, "jobs=1").seconds_per_run
+        ours = FinishedStudy(Path(two), NUM_RUNS, 2).seconds_per_run
+        return 1 / ours, 1 / FinishedStudy(Path(one), NUM_RUNS, 1).seconds_per_run
 
 
 PLAN = """
-import resource, sys, time
+import sys, time
+from benchmarks.processes import highest, highest_from_now_on
 from leyden import command_line
 from leyden.study import sweep
 
 original = sweep.make_plan
 def timed(*arguments):
-    begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin, before = time.perf_counter(), highest_from_now_on()
     plan = original(*arguments)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print("measured", time.perf_counter() - begin, grown, " ".join(job.id for job in plan.jobs), flush=True)
+    took, grown = time.perf_counter() - begin, highest() - before
+    print("measured", took, grown, " ".join(job.id for job in plan.jobs), flush=True)
     return plan
 sweep.make_plan = timed
 sys.exit(command_line.train(sys.argv[1:]))
@@ -86,7 +88,7 @@ def plan_of_a_thousand() -> tuple[float, float, float]:
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         command = [LEYDEN[0], "-c", PLAN, *THOUSAND, "plan=true"]
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=place, env=ENVIRONMENT, capture_output=True, text=True, check=True)
         words = next(line for line in done.stdout.splitlines() if line.startswith("measured")).split()
         one = [*THOUSAND[2:4], "logger=csv", "pictures=false", "hydra.run.dir=one"]
         quietly(*LEYDEN, "train", *one, cwd=place)
