@@ -299,6 +299,19 @@ def test_what_a_config_may_be_trained_with_is_found_from_the_command_line(
     assert "a step in all" in told
 
 
+@pytest.mark.parametrize("words", [["preview"], ["find", "lr"], ["profile"], ["doctor"]])
+def test_studies_are_trained_by_train_alone(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = getattr(command_line, words[0])
+    assert command([*words[1:], "augment=standard,strong"]) == 1
+    assert "several values make a study, `leyden train -m`" in capsys.readouterr().err
+    assert command([*words[1:], "augment=standard,strong", "-m"]) == 1
+    assert "give each key one value here" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
 def test_help_that_is_read_in_part_leaves_no_error(arguments: list[str]) -> None:
     reader, writer = os.pipe()

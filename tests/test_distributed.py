@@ -59,6 +59,12 @@ def test_two_processes_give_the_weights_of_one(
     assert two.metrics["test/loss"] == pytest.approx(one.metrics["test/loss"], abs=1e-5)
 
 
+def test_layers_that_thaw_are_waited_for_where_only_the_devices_are_named(leyden: Leyden, tmp_path: Path) -> None:
+    words = ["trainer.devices=2", "finetune=head_then_full", *MLP, *COMMON]
+    done = leyden("train", f"hydra.run.dir={tmp_path / 'run'}", *words)
+    assert done.returncode == 0, done.stderr
+
+
 def test_evaluation_counts_every_image_once(leyden: Leyden, tmp_path: Path) -> None:
     two = run_in_two(leyden, tmp_path / "two", "batch_size=100")
     assert two.record["status"] == "finished"

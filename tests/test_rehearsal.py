@@ -32,6 +32,12 @@ def test_it_takes_so_many_steps_and_leaves_nothing(tmp_path: Path, monkeypatch: 
     assert not list(tmp_path.iterdir())
 
 
+def test_a_schedule_that_waits_for_validation_waits_in_vain() -> None:
+    counting = Counting()
+    Rehearsal(compose_config(*SHORT, "schedule=plateau"), Origin()).run(25, [counting])
+    assert counting.steps == 25
+
+
 def test_a_wrong_config_is_refused_before_anything_is_built() -> None:
     config = compose_config(*SHORT, "+backbone.widht=3")
     with pytest.raises(ValueError, match="did you mean 'width'"):

@@ -89,6 +89,15 @@ def test_change_that_would_not_be_exact_is_refused_with_the_reason(
     assert run.record["status"] == "finished"
 
 
+def test_stages_that_all_epochs_share_do_not_become_longer(train_run: Train, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["schedule=constant", "finetune=gradual", "finetune.num_stages=2", "epochs=2"]
+    run = train_run(*words)
+    assert command_line.resume([str(run.directory), "epochs=4"]) == 1
+    assert "those behind would have been longer" in capfd.readouterr().err
+    run = train_run(*words, "finetune.epochs_per_stage=1")
+    assert command_line.resume([str(run.directory), "epochs=4"]) == 0
+
+
 def test_what_is_no_run_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert command_line.resume([str(tmp_path / "nothing")]) == 1
     assert "holds neither a run nor a study: give the directory of one" in capfd.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 
 from leyden import __version__
 from leyden.errors import Interrupted
-from leyden.run import RunRecord, in_place_of, read_record, run_directories, show_warnings, write_atomically
+from leyden.run import RunRecord, in_place_of, rank, read_record, run_directories, show_warnings, write_atomically
 from leyden.signals import Signals
 
 
@@ -118,6 +118,18 @@ def test_file_that_cannot_be_written_to_its_end_leaves_the_old_one_alone(tmp_pat
         write()
     assert [found.name for found in tmp_path.iterdir()] == ["table.csv"]
     assert path.read_text(encoding="utf-8") == "old"
+
+
+def test_a_process_that_lightning_starts_in_a_shell_of_slurm_s_has_its_own_rank(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    assert rank() == 3  # of srun
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert rank() == 1
 
 
 def test_other_ranks_record_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Signals: noted where they come, obeyed where nothing is half done, at once where that is asked for."""
 
 import contextlib
+import os
 import signal
 
 import pytest
@@ -53,6 +54,19 @@ def test_error_that_a_raised_signal_left_behind_is_the_signal_s() -> None:
 def test_error_of_its_own_stays_one() -> None:
     with Signals() as signals, pytest.raises(ValueError, match="of its own"), signals.clearly():
         raise ValueError("of its own")
+
+
+def test_signal_is_noted_where_nobody_reads_what_is_said() -> None:
+    reading, writing = os.pipe()
+    kept = os.dup(2)
+    os.close(reading)
+    os.dup2(writing, 2)  # as of `2>&1 | tee`, which the same Ctrl-C has ended
+    try:
+        with Signals() as signals:
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        os.dup2(kept, 2)
+    assert signals.received == signal.SIGINT
 
 
 def test_handlers_are_put_back() -> None:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import PassThroughProfiler, Profiler
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
@@ -300,12 +301,8 @@ def build_trainer(
             "trainer.sync_batchnorm is left out: PyTorch has it for GPUs only; each process norms its own share"
         )
         sync_batchnorm = False
-    strategy = config.trainer.strategy
-    if strategy == "ddp" and has_unused_parameters:
-        strategy = "ddp_find_unused_parameters_true"
     trainer: Trainer = instantiate(
         config.trainer,
-        strategy=strategy,
         sync_batchnorm=sync_batchnorm,
         **length,
         precision=precision,
@@ -319,6 +316,10 @@ def build_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # our loaders know their rank
     )
+    if has_unused_parameters and isinstance(
+        trainer.strategy, DDPStrategy
+    ):  # which `auto` chooses for several devices too
+        trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
     # Lightning's handlers broadcast from within a signal, where other ranks wait for something else.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     if config.deterministic:

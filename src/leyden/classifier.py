@@ -193,9 +193,10 @@ class ImageClassifier(pl.LightningModule):
         schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         plateau = isinstance(schedule, ReduceLROnPlateau)
         every = self.trainer.check_val_every_n_epoch or 1
-        interval = (
-            {"interval": "epoch", "monitor": self.monitor, "frequency": every} if plateau else {"interval": "step"}
-        )
+        interval: dict[str, Any] = {"interval": "step"}
+        if plateau:  # without validation, as in a rehearsal, there is nothing to go by
+            is_known = self.trainer.limit_val_batches != 0
+            interval = {"interval": "epoch", "monitor": self.monitor, "frequency": every, "strict": is_known}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **interval}}
 
     def _log(self, metrics: dict[str, float]) -> None:

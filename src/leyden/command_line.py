@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from leyden.composition import is_override, origin_of_keys, see_own_parts, with_hydra
+from leyden.composition import MULTIRUN, is_override, origin_of_keys, see_own_parts, with_hydra
 from leyden.config import Origin
 from leyden.errors import Interrupted, explain
 from leyden.options import help_of, parse
@@ -215,6 +215,11 @@ def _of_a_config(help: str, function: str, arguments: Sequence[str]) -> int:
         print(help)
         return 0
 
+    def compose_for(signals: Signals) -> None:
+        if MULTIRUN & {*arguments}:
+            raise ValueError("-m is for studies, `leyden train -m`: give each key one value here")
+        with_hydra(functools.partial(job, signals), signals, arguments)
+
     def job(signals: Signals, config: DictConfig) -> None:
         module, _, name = f"leyden.{function}".rpartition(".")
         work, directory = getattr(importlib.import_module(module), name), Path(HydraConfig.get().runtime.output_dir)
@@ -228,7 +233,7 @@ def _of_a_config(help: str, function: str, arguments: Sequence[str]) -> int:
         if is_right is False:  # says the doctor; others return what they have found
             raise SystemExit(1)
 
-    return _run(lambda signals: with_hydra(functools.partial(job, signals), signals, arguments), arguments)
+    return _run(compose_for, arguments)
 
 
 def new(arguments: Sequence[str]) -> int:
@@ -374,7 +379,7 @@ def _run(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
             command(signals)
     except Interrupted as stopped:
         if rank() == 0:  # all ranks stop together
-            print(stopped, file=sys.stderr)
+            _say(stopped)
         return stopped.exit_code
     except SystemExit as ended:  # whoever raised it has said why
         return 1 if ended.code else 0
@@ -382,6 +387,11 @@ def _run(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
         if any(argument.lstrip("+") == "debug=true" for argument in arguments):
             traceback.print_exc()
         if rank() == 0:  # which tells of the others' errors too
-            print(f"error: {explain(error, arguments)}", file=sys.stderr)
+            _say(f"error: {explain(error, arguments)}")
         return 1
     return 0
+
+
+def _say(sentence: object) -> None:
+    with contextlib.suppress(OSError):  # `2>&1 | tee` may be gone
+        print(sentence, file=sys.stderr, flush=True)

@@ -19,6 +19,8 @@ from leyden.signals import Signals
 
 log = logging.getLogger(__name__)
 
+MULTIRUN = {"-m", "--multirun"}
+
 
 def see_own_parts() -> None:
     """A user's own parts lie where the command is typed, as `python -m leyden` has it."""
@@ -29,7 +31,7 @@ def see_own_parts() -> None:
 def with_hydra(job: Callable[[DictConfig], Any], signals: Signals, arguments: Sequence[str]) -> None:
     """Composes the config from the command line and calls `job` with it; a multirun goes to its sweeper instead."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole; `explain` makes the sentence
-    withheld = _on_swept_groups(arguments) if {"-m", "--multirun"} & set(arguments) else []
+    withheld = _on_swept_groups(arguments) if MULTIRUN & {*arguments} else []
     register(_name_of_study(arguments), withheld)
     warn_of_hidden_files(arguments)
     whole = sys.argv

@@ -90,7 +90,7 @@ def _explain_composition(error: Exception, arguments: Sequence[str]) -> str:
         shown = f"{group}={option}" if group else option
         return f"{shown}: there is no such file in conf/{group}: {suggest(option, list(error.options or []))}"
     if match := re.match(r"Ambiguous value for argument '([^']+)'", lines[0]):
-        return f"{match[1]}: several values make a study: add -m; a list is written key=[1,2]"
+        return f"{match[1]}: several values make a study, `leyden train -m`; a list is written key=[1,2]"
     if isinstance(error, OverrideParseException) and error.override.rstrip().endswith(","):
         return f"cannot read '{error.override}': values stand between commas, without spaces and without one at the end"
     if isinstance(error, OverrideParseException) and "=" in error.override:

@@ -230,6 +230,11 @@ def _check_longer(stored: DictConfig, config: DictConfig, found: Saved) -> None:
     if found.state is None:
         raise ValueError(f"epochs={new}: the run's checkpoints are lost: train anew")
     before, done = found.state["total_steps"], found.state["global_step"]
+    if new > old and done and config.finetune.get("epochs_per_stage", new) is None:
+        raise ValueError(
+            f"epochs={new}: finetune.epochs_per_stage=null shares all epochs out among the stages, and those behind "
+            "would have been longer: train anew, or begin with finetune.epochs_per_stage=…"
+        )
     make_schedule = instantiate(config.schedule)
     # The rate of the next step is set already, and goes with the optimizer's state.
     differs = first_step_that_differs(make_schedule, before, before // old * new, done + 1) if done else None

@@ -43,8 +43,11 @@ LEAST_FREE_BYTES = 50 * 2**20  # less than this is not worth beginning with
 
 
 def rank() -> int:
-    """This process's number in its run, known before any process group is (torchrun, Slurm and Lightning set these)."""
-    return next((int(os.environ[name]) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), 0)
+    """This process's number in its run, known before any process group is (torchrun, Lightning and Slurm set these).
+
+    Within a shell that Slurm has given, Lightning's processes have its SLURM_PROCID as well: it counts last.
+    """
+    return next((int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), 0)
 
 
 def num_cores() -> int:

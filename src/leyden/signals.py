@@ -74,7 +74,8 @@ class Signals:
         if self.received is None:
             self.received = number
             if self.is_patient and rank() == 0:
-                os.write(2, f"{signal.Signals(number).name}: stopping as soon as nothing is half done\n".encode())
+                with contextlib.suppress(OSError):  # `| tee` gets the same Ctrl-C, and may be gone already
+                    os.write(2, f"{signal.Signals(number).name}: stopping as soon as nothing is half done\n".encode())
         if is_second or not self.is_patient:
             self.has_raised = True
             raise Interrupted(number)

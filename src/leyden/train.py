@@ -135,7 +135,8 @@ def fit_and_test(
     fit_labels(classifier, data)
     if (finetune := classifier.finetune).keeps_features:
         where = trainer.strategy.root_device
-        data.features = keep_features(classifier, data, finetune.views, where, str(trainer.precision))
+        with signals.at_once():  # what is kept is written whole or not at all
+            data.features = keep_features(classifier, data, finetune.views, where, str(trainer.precision))
     device = describe_device(accelerator)
     facts = {"device": device, "precision": trainer.precision, "seed": config.seed, "parameters": num_parameters}
     facts |= {"data": data.facts(), "torch": str(torch.__version__), "code": code_version(modules_named(config))}

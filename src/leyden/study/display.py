@@ -36,8 +36,11 @@ class Display:
         """Prints a line, above what is live."""
         if self.live:
             self.live.console.print(text, markup=False, highlight=False)
-        else:
+            return
+        try:
             print(text, flush=True)
+        except BrokenPipeError:  # `| tee` ends by the same Ctrl-C, and runs have a state to save
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def ended(self, row: Row) -> None:
         """Tells what has become of a job."""
