@@ -45,6 +45,16 @@ def test_record_says_how_a_run_ended(error: BaseException, status: str, has_trac
     assert (tmp_path / "error.txt").exists() == has_traceback
 
 
+def test_run_that_begins_where_one_had_saved_nothing_keeps_no_error_of_it(tmp_path: Path) -> None:
+    with contextlib.suppress(RuntimeError), RunRecord(tmp_path, []):
+        (tmp_path / "error_rank1.txt").write_text("of the other process", encoding="utf-8")
+        raise RuntimeError("no such directory")
+    assert (tmp_path / "error.txt").is_file()
+    with RunRecord(tmp_path, []):
+        pass
+    assert not list(tmp_path.glob("error*"))
+
+
 def test_second_attempt_counts_and_keeps_facts(tmp_path: Path) -> None:
     with RunRecord(tmp_path, []) as run:
         run.update(parameters=7)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from leyden.build import HOOKS_OF_A_STEP, without_empty_hooks
 from leyden.callbacks import Progress
 from leyden.config import CONFIG_DIRECTORY
 from leyden.metric_names import metric_names
+from leyden.run import RunRecord
+from leyden.summary import next_commands
 from running import FinishedRun
 from task_sources import with_data
 
@@ -226,3 +229,37 @@ def test_nonfinite_loss_stops_and_keeps_the_last_good_checkpoint(train_run: Trai
     assert run.record["status"] == "failed"
     assert "learning rate" in run.record["reason"]
     assert "Traceback" in (run.directory / "error.txt").read_text(encoding="utf-8")
+
+
+def test_answers_that_are_no_numbers_are_named_and_the_weights_stay(
+    train_run: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spoil.py").write_text(
+        "import pytorch_lightning as pl\n"
+        "class Spoil(pl.Callback):\n"
+        "    def on_test_start(self, trainer, module):\n"
+        "        module.head.register_forward_hook(lambda *told: told[-1] * float('nan'))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r"test/loss.*: no number"):
+        train_run("+callbacks.spoil={_target_: spoil.Spoil}")
+    run = FinishedRun(tmp_path / "run1")
+    assert run.record["status"] == "failed"
+    assert (run.directory / "checkpoints" / "best.ckpt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["optimizer=sgd", "optimizer.nesterov=true", "seed=3"], "train -m optimizer=sgd,adam,rmsprop seed=0,1,2"),
+        (["backbone=linear", "epochs=2"], "train -m backbone=linear epochs=2 optimizer=sgd,adam,rmsprop seed=0,1,2"),
+    ],
+)
+def test_commands_worth_trying_have_no_keys_of_options_that_they_change(
+    words: list[str], expected: str, tmp_path: Path
+) -> None:
+    run = RunRecord(tmp_path, words)
+    run.facts["command"] = "leyden train"
+    assert next_commands(run, [])[-1].endswith(expected)
+    run.facts["command"] = "leyden train --config-dir 'my conf' backbone=linear"
+    assert "train --config-dir='my conf' " in next_commands(run, [])[-1]

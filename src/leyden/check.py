@@ -273,9 +273,19 @@ def _check_rules(config: DictConfig, origin: Origin) -> None:
         )
     _check_trainer(config, origin)
     devices = config.trainer.get("devices")
-    if isinstance(devices, int) and devices > 1 and config.batch_size % devices:
+    if isinstance(devices, int) and devices > 1:
+        check_shares(config.batch_size, devices)
+
+
+def check_shares(batch_size: int, devices: int) -> None:
+    """Refuses a batch whose parts on the devices would not be equal, which DDP weighs alike.
+
+    Raises:
+        ValueError: says what to give.
+    """
+    if batch_size % devices:
         raise ValueError(
-            f"batch_size={config.batch_size} does not divide over trainer.devices={devices}: "
+            f"batch_size={batch_size} does not divide over trainer.devices={devices}: "
             f"give a multiple of {devices}, as batch_size counts the images on all devices together"
         )
 

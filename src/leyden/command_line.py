@@ -181,7 +181,8 @@ def sync(arguments: Sequence[str]) -> int:
     if any(argument.startswith("-") for argument in arguments):
         print(SYNC_HELP)
         return 0 if HELP & {*arguments} else 1
-    return _run(lambda signals: _sync_job(signals, [Path(word) for word in arguments or ("runs",)]), arguments)
+    directories = [Path(word) for word in arguments if not _is_debug(word)] or [Path("runs")]
+    return _run(lambda signals: _sync_job(signals, directories), arguments)
 
 
 def lesson(arguments: Sequence[str]) -> int:
@@ -251,14 +252,15 @@ def _about_directories(
     what: str, usage: str, job: Callable[..., None], arguments: Sequence[str], fewest: int, most: int | None
 ) -> int:
     """A command whose arguments are directories."""
-    is_too_many = most is not None and len(arguments) > most
-    if len(arguments) < fewest or is_too_many or any(argument.startswith("-") for argument in arguments):
+    directories = [word for word in arguments if not _is_debug(word)]
+    is_too_many = most is not None and len(directories) > most
+    if len(directories) < fewest or is_too_many or any(word.startswith("-") for word in directories):
         print(f"{what}\n\nusage: leyden {usage}")
         return 0 if HELP & {*arguments} else 1
 
     def at_once(signals: Signals) -> None:
         with signals.at_once():
-            job(*map(Path, arguments))
+            job(*map(Path, directories))
 
     return _run(at_once, arguments)
 
@@ -384,12 +386,16 @@ def _run(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
     except SystemExit as ended:  # whoever raised it has said why
         return 1 if ended.code else 0
     except Exception as error:
-        if any(argument.lstrip("+") == "debug=true" for argument in arguments):
+        if any(map(_is_debug, arguments)):
             traceback.print_exc()
         if rank() == 0:  # which tells of the others' errors too
             _say(f"error: {explain(error, arguments)}")
         return 1
     return 0
+
+
+def _is_debug(word: str) -> bool:
+    return word.lstrip("+").lower() == "debug=true"
 
 
 def _say(sentence: object) -> None:

@@ -80,10 +80,14 @@ def own_directories(arguments: Sequence[str] = ()) -> list[Path]:
 
     In a clone, conf/ is ours.
     """
-    given = [word.partition("=")[2] for word in arguments if word.startswith("--config-dir=")]
-    given += [after for word, after in itertools.pairwise(arguments) if word in ("--config-dir", "-cd")]
-    places = dict.fromkeys(Path(place).resolve() for place in (OWN, *given))
+    places = dict.fromkeys(Path(place).resolve() for place in (OWN, *given_directories(arguments)))
     return [place for place in places if place.is_dir() and place != CONFIG_DIRECTORY]
+
+
+def given_directories(arguments: Sequence[str]) -> list[str]:
+    """What `--config-dir` names, as it stands there."""
+    given = [word.partition("=")[2] for word in arguments if word.startswith("--config-dir=")]
+    return given + [after for word, after in itertools.pairwise(arguments) if word in ("--config-dir", "-cd")]
 
 
 def register(study: str | None = None, withheld: Sequence[str] = ()) -> None:

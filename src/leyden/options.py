@@ -3,6 +3,8 @@
 A command's options are the fields of a frozen dataclass: its docstring is the help, the help of a field that of a key.
 """
 
+import json
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -16,12 +18,23 @@ T = TypeVar("T")
 
 NULL = "null"
 BOOLS = {"true": True, "false": False}
+PLACES = ("root", "directory", "file", "path", "index_directory")  # ends of keys whose values may be paths
 KINDS_IN_WORDS = {int: "a whole number", float: "a number"}
 
 
 def option(help: str, default: Any = MISSING) -> Any:
     """A field of a command's options; without a default it must be given."""
     return field(default=default, metadata={"help": help})
+
+
+def with_absolute_path(word: str) -> str:
+    """The same word `key=value` for another working directory: a path that exists becomes absolute."""
+    key, _, value = word.partition("=")
+    path = Path(value).expanduser()
+    if key.split(".")[-1] not in PLACES or not path.exists():
+        return word
+    whole = str(path.absolute())
+    return f"{key}={json.dumps(whole, ensure_ascii=False) if re.search(r'[^A-Za-z0-9_/.-]', whole) else whole}"
 
 
 def parse(kind: type[T], arguments: Sequence[str], also: Sequence[str] = ()) -> tuple[T, list[str]]:

@@ -1,5 +1,6 @@
 """Checkpoint > **summary** > run directory: what came of a run: numbers with intervals, pictures, a few lines."""
 
+import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from leyden.callbacks import Checkpoints, Progress
 from leyden.classifier import ImageClassifier
+from leyden.config import given_directories, is_among
 from leyden.data import ImageDataModule
 from leyden.draw import draw_run
 from leyden.errors import command
@@ -39,6 +41,11 @@ def summarise(
     """Records test metrics with 95 % intervals, draws pictures if asked for and prints the end of the run (rank 0)."""
     test = {f"test/{name}": value for name, value in classifier.test_metrics.compute().items()}
     test |= {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/ema_")}
+    if strange := [name for name, value in test.items() if not math.isfinite(value)]:
+        raise ValueError(
+            f"{', '.join(strange)}: no number, as answers to test images are none: give trainer.precision=32, or look "
+            "at the data with `leyden doctor`; the weights are saved"
+        )
     outputs, labels, indices = gather_test_outputs(classifier)
     if not trainer.is_global_zero:
         return
@@ -113,11 +120,12 @@ def print_end(
 def next_commands(run: RunRecord, loggers: Sequence[Logger]) -> list[str]:
     """Three commands worth trying now: look at the run, change a word, compare settings over seeds."""
     overrides = [word for word in run.facts["overrides"] if not word.startswith("hydra.")]
-    train = f"{command('leyden')} train"
+    places = given_directories(shlex.split(run.facts["command"]))
+    train = " ".join([f"{command('leyden')} train", *(f"--config-dir={shlex.quote(place)}" for place in places)])
 
     def changed(*words: str) -> str:
-        keys = {word.split("=")[0] for word in words}
-        kept = [shlex.quote(word) for word in overrides if word.split("=")[0] not in keys]
+        keys = [word.split("=")[0] for word in words]  # other options of groups have other keys
+        kept = [shlex.quote(word) for word in overrides if not is_among(word.split("=")[0].lstrip("+~"), keys)]
         return " ".join([*kept, *words])
 
     another = next((words for words in CHANGES if not {*words} <= {*overrides}), CHANGES[0])

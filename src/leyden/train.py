@@ -22,7 +22,7 @@ from leyden.build import (
     warn_of_what_makes_no_sense,
 )
 from leyden.callbacks import Checkpoints, Ema, Progress, Pruning
-from leyden.check import check, check_groups, modules_named
+from leyden.check import check, check_groups, check_shares, modules_named
 from leyden.checkpoint import LAST, Saved
 from leyden.classifier import ImageClassifier
 from leyden.config import Origin
@@ -32,6 +32,7 @@ from leyden.hardware import choose_accelerator, choose_precision, describe_devic
 from leyden.lock import Lock
 from leyden.loggers import begin, finish, wandb_of
 from leyden.optim import describe_groups
+from leyden.options import with_absolute_path
 from leyden.preprocessing import adopt, preprocessing_of
 from leyden.provenance import code_version
 from leyden.ranks import telling_which_rank_failed, wait_for_ranks
@@ -72,6 +73,7 @@ def resume(run_directory: Path, changes: Sequence[str], signals: Signals) -> Non
         )
     with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
         found = what_is_saved(run_directory)
+        changes = [with_absolute_path(change) for change in changes]
         with contextlib.chdir(working_directory(run_directory)):  # its paths may be relative
             config, origin = config_to_resume(run_directory, found, changes)
             _run(config, run_directory, origin, found, signals, is_checked=True)
@@ -129,6 +131,7 @@ def fit_and_test(
     changes = classifier.finetune.changes_with_time
     trainer = build_trainer(config, accelerator, precision, callbacks, loggers, start.found.state, changes)
     data.num_ranks = trainer.world_size
+    check_shares(config.batch_size, trainer.world_size)  # `devices=auto` says only now how many there are
     with signals.at_once():
         data.prepare_data()
         data.setup("fit")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import leyden.callbacks.checkpoints
 from leyden import command_line
@@ -51,6 +52,23 @@ def test_state_is_due_when_the_minutes_since_the_last_have_passed(monkeypatch: p
 def test_state_is_never_due_where_neither_steps_nor_minutes_ask_for_it() -> None:
     checkpoints = started(every_n_steps=None, every_n_minutes=None)
     assert not any(checkpoints.is_due(step) for step in range(1000))
+
+
+def test_validation_that_is_no_number_is_never_the_best(caplog: pytest.LogCaptureFixture) -> None:
+    checkpoints, saved = started(), []
+    for step, value in enumerate([math.nan, 0.7, math.nan, 0.5]):
+        known = {"callback_metrics": {"val/loss": torch.tensor(value)}, "state": SimpleNamespace(fn="fit")}
+        place = {"current_epoch": step, "global_step": step}
+        save = {"save_checkpoint": lambda path, weights_only, step=step: saved.append(step)}
+        checkpoints.on_validation_end(SimpleNamespace(**known, **place, **save), None)  # type: ignore[arg-type]
+    assert saved == [1, 3]
+    assert "val/loss is no number after epoch 2" in caplog.text
+
+
+def test_state_of_two_devices_does_not_go_on_on_one() -> None:
+    stopped = {"training_metrics": [{}, {}]}
+    with pytest.raises(ValueError, match="stopped on 2 devices, and here are 1"):
+        started().on_load_checkpoint(SimpleNamespace(world_size=1), None, stopped)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan])

@@ -4,6 +4,8 @@
 position (order, augmentation, dropout) is left out, for it can be had again.
 """
 
+import logging
+import math
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +21,8 @@ from leyden.config import require
 from leyden.gather import of_all_ranks
 from leyden.loggers import MetricsCsv
 from leyden.metric_names import is_as_good
+
+log = logging.getLogger(__name__)
 
 # Between which steps a state is taken: before a batch, before an epoch, before a validation, after training.
 Place = Literal["batch", "epoch", "validation", "end"]
@@ -51,6 +55,9 @@ class Checkpoints(Checkpoint):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         value = trainer.callback_metrics.get(self.monitor)
         if trainer.state.fn != "fit" or value is None:
+            return
+        if math.isnan(value):
+            log.warning("%s is no number after epoch %s: it counts for nothing", self.monitor, trainer.current_epoch)
             return
         if self.best_value is None or is_as_good(self.monitor, float(value), self.best_value):
             self.best_value, self.best_epoch = float(value), trainer.current_epoch
@@ -112,8 +119,13 @@ class Checkpoints(Checkpoint):
         checkpoint["frozen"] = [name for name, value in pl_module.named_parameters() if not value.requires_grad]
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        figures = checkpoint["training_metrics"][trainer.global_rank]
-        pl_module.train_metrics.load_state_dict(figures, trainer.strategy.root_device)
+        figures = checkpoint["training_metrics"]
+        if len(figures) != trainer.world_size:  # of `trainer.devices=auto`, which means others here
+            raise ValueError(
+                f"the run was stopped on {len(figures)} devices, and here are {trainer.world_size}: go on where there "
+                "are as many, for what dropout draws and batch norm sees is of a device's share of a batch"
+            )
+        pl_module.train_metrics.load_state_dict(figures[trainer.global_rank], trainer.strategy.root_device)
         epoch, next_batch = (checkpoint["position"][key] for key in ("epoch", "next_batch"))
         trainer.datamodule.resumed = {"epoch": epoch, "next_batch": next_batch}  # type: ignore[attr-defined]
         trainer.datamodule.skipped |= checkpoint["skipped"]  # type: ignore[attr-defined]

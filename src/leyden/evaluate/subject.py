@@ -3,11 +3,9 @@
 A network wants images of its own size and channels, and labels that are its own classes: other data are made so.
 """
 
-import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -21,12 +19,12 @@ from leyden.config import Origin, compose, leaves
 from leyden.data import Batch, ImageDataModule
 from leyden.data.facts import DataFacts
 from leyden.data.sources import TEST, Files, Images
+from leyden.options import with_absolute_path
 from leyden.resume import apply_change
 from leyden.trained import Answers, Network, ask
 
 log = logging.getLogger(__name__)
 
-PLACES = ("root", "directory", "file", "path", "index_directory")  # keys of data whose values may be paths
 SPLITTING = ("validation_fraction", "test_fraction", "split_seed", "fold", "folds")
 MOST_NAMED = 5
 GREY = (0.299, 0.587, 0.114)  # what red, green and blue give to it (ITU-R BT.601, as Pillow has it)
@@ -51,10 +49,7 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """The words for the data, and those for other data (`ood`) as words for data; paths that exist become absolute."""
     found: tuple[list[str], list[str]] = [], []
     for word in words:
-        key, _, value = word.partition("=")
-        if key.split(".")[-1] in PLACES and Path(value).expanduser().exists():
-            value = str(Path(value).expanduser().absolute())
-            value = json.dumps(value, ensure_ascii=False) if re.search(r"[^A-Za-z0-9_/.-]", value) else value
+        key, _, value = with_absolute_path(word).partition("=")
         is_outside = key.split(".")[0] == "ood"
         found[is_outside].append(f"{re.sub('^ood', 'data', key)}={value}")
     return found
