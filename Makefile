@@ -16,7 +16,7 @@ help:  ## print this list
 # A stamp is as old as the last installation: a pyproject.toml or constraints.txt changed since renews it.
 $(VENV)/stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(f"error: Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}: set PYTHON=…" if sys.version_info < (3, 11) else 0)'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV): the tested versions of constraints.txt, a few minutes the first time"
 	@$(ALOUD) -e . -c constraints.txt
 	@touch $@

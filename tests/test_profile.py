@@ -1,6 +1,7 @@
 """Where a step's time goes: each part has what is its own, and together they are the whole."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,14 @@ def test_a_profile_of_a_probe_says_that_training_keeps_features(
 ) -> None:
     profile(compose_config(*SHORT, "finetune=linear_probe"), tmp_path, Origin())
     assert "training does so once, and then reads its features" in capsys.readouterr().out
+
+
+def test_images_are_counted_where_steps_are_smaller_than_their_batches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = compose_config(*SHORT, "batch_size=4096")
+    parts = profile(config, tmp_path, Origin())
+    told = re.search(r"speed +([\d,]+) images/s", capsys.readouterr().out)
+    assert told
+    per_step = int(told[1].replace(",", "")) * sum(part.milliseconds for part in parts) / 1000
+    assert per_step == pytest.approx(1169, abs=2)

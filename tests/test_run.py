@@ -57,10 +57,11 @@ def test_run_that_begins_where_one_had_saved_nothing_keeps_no_error_of_it(tmp_pa
 
 def test_second_attempt_counts_and_keeps_facts(tmp_path: Path) -> None:
     with RunRecord(tmp_path, []) as run:
-        run.update(parameters=7)
+        run.update(parameters=7, calibration={"temperature": 2})
     with RunRecord(tmp_path, [], read_record(tmp_path)):
         pass
     record = read_record(tmp_path)
+    assert "calibration" not in record  # of weights that the new attempt may better
     assert (record["attempt"], record["parameters"], record["status"], record["reason"]) == (2, 7, "finished", None)
 
 

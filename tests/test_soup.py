@@ -11,9 +11,11 @@ from omegaconf import OmegaConf
 
 from leyden import command_line
 from leyden.build import build_classifier, build_data
+from leyden.card.write import card_of
 from leyden.checkpoint import read_checkpoint
-from leyden.report.collect import Found
+from leyden.report.collect import Found, collect
 from leyden.soup import Ingredient, cook, mean_of, renew_statistics, warn_of_no_gain
+from leyden.trained import Trained
 from running import FinishedRun, compose_config
 
 Train = Callable[..., FinishedRun]
@@ -128,6 +130,12 @@ def test_soup_is_begun_from_as_a_run_is(
     assert "the runs did not all begin with the same weights" in caplog.text
     assert f"train weights={os.path.relpath(place)}" in capsys.readouterr().out
     assert train_run("epochs=1", f"weights={place}").record["transfer"]["head"] == "kept"
+    collection = collect([*(run.directory for run in runs), place])  # it is no other run of the best one's setting
+    assert [run.factors["soup"] for run in collection.runs] == [False, False, True]
+    card = card_of(Trained(place))
+    num_chosen = len(FinishedRun(place).record["soup"]["runs"])
+    assert f"with the weights of the mean of {num_chosen} runs (val/accuracy " in card
+    assert f"$ leyden soup {runs[0].directory.parent}" in card
 
 
 def test_what_makes_no_soup_is_refused(train_run: Train, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

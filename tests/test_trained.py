@@ -12,6 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from sklearn.metrics import f1_score
 
 from exports import untrained
 from leyden import __version__
@@ -76,6 +77,17 @@ def test_averaged_weights_answer_where_they_chose_the_best(train_run: Train) -> 
     found = answers_of(Trained(run.directory))
     accuracy = float((found.outputs.argmax(1) == found.labels).double().mean())
     assert accuracy == pytest.approx(run.metrics["test/ema_accuracy"], abs=1e-9)
+
+
+@pytest.mark.parametrize("words", [[], ["test_time=flips", "test_time.temperature=true"]])
+def test_averaged_weights_answer_at_the_thresholds_of_their_test(words: list[str], train_run: Train) -> None:
+    monitor = "monitor=val/ema_mean_average_precision"
+    run = train_run(*MULTI_LABEL, "callbacks.ema.decay=0.9", monitor, *QUICK, *words)
+    trained = Trained(run.directory)
+    found = answers_of(trained)
+    macro_f1 = f1_score(found.labels, found.outputs > trained.kept_thresholds(), average="macro", zero_division=0)
+    assert macro_f1 == pytest.approx(run.metrics["test/ema_macro_f1"], abs=1e-6)
+    assert macro_f1 != pytest.approx(run.metrics["test/macro_f1"], abs=1e-6)
 
 
 def test_a_checkpoint_alone_is_enough(train_run: Train, tmp_path: Path) -> None:

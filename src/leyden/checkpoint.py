@@ -12,11 +12,12 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from omegaconf import OmegaConf
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from leyden.run import sync, write_atomically
@@ -30,6 +31,7 @@ STATE = (
     *WEIGHTS, "loops", "optimizer_states", "lr_schedulers", "position", "total_steps", "training_metrics",
     "metrics_csv", "skipped", "frozen",
 )  # fmt: skip
+AVERAGED = "module."  # before the names of averaged weights, in the state of the callback that keeps them
 
 
 class DamagedCheckpoint(ValueError):
@@ -159,6 +161,20 @@ def read_checkpoint(path: Path, holds: Sequence[str] = WEIGHTS) -> dict[str, Any
     if missing := [key for key in holds if key not in state]:
         raise DamagedCheckpoint(f"{path} is damaged or of another program: it has no '{missing[0]}'")
     return state
+
+
+def is_of_the_average(run: Mapping[str, Any]) -> bool:
+    """Whether a run has picked its best checkpoint by averaged weights; `run` is what a checkpoint says of it."""
+    return str(OmegaConf.create(run["config"]).monitor).startswith("val/ema_")
+
+
+def weights_that_answer(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The weights that the run's validation has picked, of a checkpoint that has both the raw and the averaged ones."""
+    weights = dict(state["state_dict"])
+    if is_of_the_average(state["run"]):
+        kept = state["callbacks"]["Ema"]["average"].items()
+        weights |= {name.removeprefix(AVERAGED): value for name, value in kept if name.startswith(AVERAGED)}
+    return weights
 
 
 def _check_sum(path: Path) -> None:

@@ -18,7 +18,7 @@ from pytorch_lightning import Callback
 from pytorch_lightning.profilers import Profiler
 
 from leyden.config import Origin
-from leyden.rehearsal import Rehearsal
+from leyden.rehearsal import KEPT_FEATURES, Rehearsal
 from leyden.run import write_atomically
 
 WARM_UP_STEPS, STEPS, TRACED_STEPS = 10, 50, 5
@@ -68,7 +68,8 @@ def profile(config: DictConfig, directory: Path, origin: Origin) -> list[Part]:
         augment.register_forward_pre_hook(lambda *_: watch.start(AUGMENT)),
         augment.register_forward_hook(lambda *_: watch.stop(AUGMENT)),
     ]
-    rehearsal.run(WARM_UP_STEPS + STEPS, [_Window(WARM_UP_STEPS, watch.begin, watch.end)], watch)
+    window = _Window(WARM_UP_STEPS, watch.begin, watch.end)
+    rehearsal.run(WARM_UP_STEPS + STEPS, [window], watch)
     parts = parts_of(watch.kept, STEPS)
     directory.mkdir(parents=True, exist_ok=True)
     for hook in hooks:  # the trace is of steps that nobody stops
@@ -81,9 +82,9 @@ def profile(config: DictConfig, directory: Path, origin: Origin) -> list[Part]:
     found = facts | {"steps": STEPS, "parts": [part._asdict() for part in parts]}
     write_atomically(directory / "profile.json", json.dumps(found, indent=2) + "\n")
     is_mixed = rehearsal.precision.endswith("-mixed")
-    print(describe(parts, config.batch_size * config.trainer.accumulate_grad_batches, directory, is_mixed))
+    print(describe(parts, window.num_images / STEPS, directory, is_mixed))
     if rehearsal.classifier.finetune.keeps_features:
-        print("note            these steps run the backbone; training does so once, and then reads its features")
+        print(KEPT_FEATURES)
     return parts
 
 
@@ -97,7 +98,7 @@ def parts_of(seconds: Mapping[str, float], num_steps: int) -> list[Part]:
     return [Part(name, 1000 * value / num_steps, value / whole) for name, value in ordered]
 
 
-def describe(parts: Sequence[Part], images_per_step: int, directory: Path, is_mixed: bool = False) -> str:
+def describe(parts: Sequence[Part], images_per_step: float, directory: Path, is_mixed: bool = False) -> str:
     """The table, and what to do about its first row, in words; of half precision only where it is not there yet."""
     whole = sum(part.milliseconds for part in parts)
     rows = [*((part.name, part.milliseconds, part.share) for part in parts), ("a step in all", whole, 1.0)]
@@ -160,16 +161,17 @@ class Stopwatch(Profiler):
 
 
 class _Window(Callback):
-    """Calls `begin` before optimizer step `first`, and `end` after the last."""
+    """Calls `begin` before optimizer step `first`, and `end` after the last; counts the images between."""
 
     def __init__(self, first: int, begin: Callable[[], Any], end: Callable[[], Any]) -> None:
         self.first, self.begin, self.end = first, begin, end
-        self.is_begun = False
+        self.is_begun, self.num_images = False, 0
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step == self.first and not self.is_begun:
             self.is_begun = True
             self.begin()
+        self.num_images += len(batch.labels) * self.is_begun
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step == trainer.max_steps:

@@ -13,6 +13,8 @@ from leyden.hardware import choose_accelerator, choose_precision
 from leyden.preprocessing import settle
 from leyden.run import without_words_of
 
+KEPT_FEATURES = "note            these steps run the backbone; training does so once, and then reads its features"
+
 
 class Rehearsal:
     """What a config trains, on one device: data that is read, a network with new weights, and a trainer for some steps.

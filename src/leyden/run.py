@@ -38,7 +38,7 @@ KINDS = {
     "attempt": int, "attempts": list, "overrides": list, "choices": dict, "heartbeat": dict, "metrics": dict,
     "data": dict, "reason": str | None,
 }  # fmt: skip
-OF_AN_ATTEMPT = ("metrics", "intervals", "timings")  # what a new one does not take over
+OF_AN_ATTEMPT = ("metrics", "intervals", "timings", "calibration")  # what a new one does not take over
 LEAST_FREE_BYTES = 50 * 2**20  # less than this is not worth beginning with
 
 

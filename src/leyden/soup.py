@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 State = dict[str, Tensor]
 ALIKE = (  # of the configs; None where absent
     "backbone", "head", "data.source", "data.margin", "data.split_seed", "data.validation_fraction",
-    "data.test_fraction", "data.fold",
+    "data.test_fraction", "data.fold", "data.folds",
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def cook(directories: Sequence[Path]) -> Path:
     """
     collection = collect([directory.resolve() for directory in directories])  # their paths may be relative to theirs
     monitor = collection.metric["selection"]
-    runs = collection.best_first()
+    runs = [run for run in collection.best_first() if "soup" not in run.record]  # whose parts would count twice
     whole = collection.directory if is_study(collection.directory) else runs[0].directory
     place = whole.with_name(f"{whole.name}_soup")
     configs = [OmegaConf.load(run.directory / "config.yaml") for run in runs]
@@ -152,6 +152,7 @@ class Kitchen:
             record.update(calibration=choose_by_validation(classifier))
         state = chosen[0].best
         kept = state["run"] | {"config": OmegaConf.to_yaml(self.config), "run_id": record.facts["run_id"]}
+        kept["soup"] = [str(run.directory) for run, _ in chosen]
         state = state | {"state_dict": classifier.state_dict(), "callbacks": {}, "run": kept}
         write_checkpoint(state, record.directory / "checkpoints" / BEST)
         self.trainer.test(classifier, datamodule=self.data, verbose=False)

@@ -23,7 +23,15 @@ from torch import Tensor, nn
 
 from leyden.build import build_classifier
 from leyden.check import check_groups, modules_named
-from leyden.checkpoint import BEST, BEST_COPY, LAST, DamagedCheckpoint, read_checkpoint
+from leyden.checkpoint import (
+    BEST,
+    BEST_COPY,
+    LAST,
+    DamagedCheckpoint,
+    is_of_the_average,
+    read_checkpoint,
+    weights_that_answer,
+)
 from leyden.classifier import ImageClassifier
 from leyden.config import Origin
 from leyden.data import Batch
@@ -45,7 +53,6 @@ log = logging.getLogger(__name__)
 
 NAMED = {"best": BEST, "last": LAST}
 PARTS = ("augment", "backbone", "head", "loss", "finetune", "optimizer", "schedule", "test_time")  # of a classifier
-AVERAGED = "module."  # before the names of averaged weights, in the state of the callback that keeps them
 
 
 class Network(Protocol):
@@ -83,7 +90,7 @@ class Trained:
         see_own_parts_of(self.record, config)
         self.facts = facts_of(self.run["data"], config.data.get("margin", 1.0))  # which images in memory have not
         self.device = torch.device(choose_accelerator(accelerator, "device"))
-        self.is_averaged = str(config.monitor).startswith("val/ema_")
+        self.is_averaged = is_of_the_average(self.run)
         self.classifier = build_again(config, self.facts, self.path, state["leyden"].get("version"))
         self._load(state)
         self.test_time = self.classifier.test_time
@@ -97,11 +104,16 @@ class Trained:
             return self.test_time.answer(self.classifier, normalised).float().cpu()
 
     def kept_thresholds(self) -> Tensor:
-        """Of several labels: from which logits [K] on one is given, by the table of its test or its checkpoint."""
+        """Of several labels: from which logits [K] on one is given, by what its test went by, or its checkpoint."""
         path = self.directory / CLASSES_FILE
-        if self.path.name == BEST and self.record and path.is_file():  # of the weights that were tested, no others
-            with path.open(newline="", encoding="utf-8") as file:
-                kept = [float(row["threshold"]) for row in csv.DictReader(file)]
+        kept: list[float] | None = None
+        if self.path.name == BEST and "metrics" in self.record:  # of the weights that were tested, no others
+            if self.is_averaged:  # the table is of the raw weights
+                kept = self.record.get("calibration", {}).get("ema_thresholds")
+            elif path.is_file():
+                with path.open(newline="", encoding="utf-8") as file:
+                    kept = [float(row["threshold"]) for row in csv.DictReader(file)]
+        if kept is not None:
             return torch.tensor(kept, dtype=torch.float64).logit().float()  # in single precision 1 is no logit above 17
         own = self.classifier.test_metrics
         assert isinstance(own, MultiLabelMetrics)
@@ -116,10 +128,7 @@ class Trained:
         return torch.autocast(self.device.type, dtype=kind)
 
     def _load(self, state: dict[str, Any]) -> None:
-        weights = dict(state["state_dict"])
-        if self.is_averaged:
-            kept = state["callbacks"]["Ema"]["average"].items()
-            weights |= {name.removeprefix(AVERAGED): value for name, value in kept if name.startswith(AVERAGED)}
+        weights = weights_that_answer(state)
         try:
             self.classifier.load_state_dict(weights)
         except RuntimeError as error:
@@ -127,6 +136,8 @@ class Trained:
                 f"{self.path} does not fit the network that its own config names: it was written by Leyden "
                 f"{state['leyden'].get('version')}, use that version"
             ) from error
+        if self.is_averaged and (chosen := state["callbacks"]["Ema"].get("metrics")):  # by validation, thresholds
+            self.classifier.test_metrics.load_state_dict(chosen["test"])
         merge_adapters(self.classifier.backbone)
 
     def _temperature(self) -> float:

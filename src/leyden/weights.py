@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from leyden.backbones import TimmBackbone
 from leyden.backbones.tensors import Fit, put
-from leyden.checkpoint import BEST, read_checkpoint, read_tensors
+from leyden.checkpoint import BEST, read_checkpoint, read_tensors, weights_that_answer
 from leyden.run import is_study
 
 IN_DIRECTORIES = ("*.safetensors", "*.pth", "*.pt", "*.bin", "*.ckpt")
@@ -45,8 +45,9 @@ def read_weights(source: str) -> Weights:
     content = read_tensors(path)
     if "leyden" in content:
         state = read_checkpoint(path)
+        answering = weights_that_answer(state)
         backbone, head = (
-            {name.removeprefix(part): tensor for name, tensor in state["state_dict"].items() if name.startswith(part)}
+            {name.removeprefix(part): tensor for name, tensor in answering.items() if name.startswith(part)}
             for part in ("backbone.", "head.")
         )
         return Weights(path, _merged(backbone, state["run"]), head, state["run"])

@@ -76,7 +76,19 @@ def test_a_citation_names_the_run_and_leaves_its_author_open(run: FinishedRun) -
     assert "author = {}," in text
     assert f"year   = {{{run.record['started'][:4]}}}" in text
     entry = text[text.index("@misc") : text.index("\n}")]
-    assert not re.findall(r"(?<!\\)[%&#_$](?!\s*who)", entry.replace("@misc{leyden_", "").replace("},  %", ""))
+    assert not re.findall(r"(?<!\\)[%&#_$]", entry.replace("@misc{leyden_", ""))
+
+
+def test_figures_of_averaged_weights_are_theirs(tmp_path: Path) -> None:
+    words = ["backbone=mlp", "backbone.width=16", "callbacks.ema.decay=0.9", "monitor=val/ema_accuracy"]
+    run = train_once(tmp_path / "run", *words)
+    ours, raw = (f"{100 * run.metrics[name]:.2f} %" for name in ("test/ema_accuracy", "test/accuracy"))
+    assert ours != raw
+    card, citation = card_of(Trained(run.directory)), citation_of(Trained(run.directory))
+    assert f"| accuracy | {ours} | – |" in card
+    assert f"test accuracy {ours};" in citation
+    assert "weakest" not in card
+    assert "intervals say" not in card
 
 
 def test_figures_of_other_weights_are_told(run: FinishedRun) -> None:

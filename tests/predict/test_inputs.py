@@ -61,6 +61,23 @@ def test_a_pattern_fits_what_python_has_it_fit(pattern: str, place: Callable[[st
         assert found == list(map(os.path.normpath, expand(prefix + pattern)))
 
 
+def test_a_directory_that_cannot_be_read_keeps_no_other_back(
+    place: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place("a/1.png|lost+found/2.png|z/3.png")
+    scandir = os.scandir
+
+    def denied(path: str) -> object:
+        if path.endswith("lost+found"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    found = [Path(path).name for path in find_inputs(str(tmp_path), "path", None).paths]
+    assert found == ["1.png", "3.png"]
+    assert "lost+found cannot be read (Permission denied): its images are left out" in caplog.text
+
+
 def test_a_tables_paths_begin_beside_it_or_at_the_root(place: Callable[[str], None], tmp_path: Path) -> None:
     place("t/a.png")
     (tmp_path / "t" / "list.csv").write_text('label,path\n1,a.png\n2,"b, c.png"\n3,/d.png\n', encoding="utf-8")

@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from leyden.classifier import features_of
 from leyden.config import require
 from leyden.metric_names import is_of_one_class
+from leyden.metrics import MultiLabelMetrics
 from leyden.test_time import TestTime, calibrate
 
 
@@ -74,11 +75,13 @@ class Ema(pl.Callback):
         network: Any = self.average.module.eval()
         return lambda images: network["head"](features_of(images, network["backbone"]))
 
-    def calibrate(self, pl_module: Any) -> dict[str, float]:
+    def calibrate(self, pl_module: Any) -> dict[str, Any]:
         """Lets validation choose what the test of the averaged weights goes by; what came of it, for the record."""
         assert self.average is not None
         self.average.to(pl_module.device)
-        found = calibrate(pl_module, self._network(), self.test_time, self.metrics["val"])
+        found: dict[str, Any] = {**calibrate(pl_module, self._network(), self.test_time, self.metrics["val"])}
+        if isinstance(test := self.metrics["test"], MultiLabelMetrics):
+            found["thresholds"] = test.thresholds.logits.sigmoid().tolist()
         return {f"ema_{name}": value for name, value in found.items()}
 
     def on_test_batch_end(

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from leyden.checkpoint import is_of_the_average
 from leyden.data.facts import DataFacts
+from leyden.export.opened import Opened
 from leyden.heads import Number
 from leyden.metric_names import average_precision_names, is_percentage, recall_names
 from leyden.trained import Trained
@@ -13,15 +15,15 @@ FINDS = {"single_label": "recall", "multi_label": "average precision"}
 
 def limits(network: Trained) -> list[str]:
     """What a network is not good for, or not known to be, each in a sentence or two."""
-    facts, run, record = network.facts, network.run, network.record
+    facts, run, record = network.facts, network.run, tested(network)
     data = run["data"]
     told = [
         _of_answers(network),
         _of_sight(facts),
         f"All figures are of images of {data['name']}, {num_tested(network):,} of which were tested: how it "
         "does on others was not measured.",
-        _weakest(network),
-        _of_confidence(network),
+        _weakest(facts, record),
+        _of_confidence(network, record),
         "The intervals say what other test images would change. What another seed or another split would, one run does "
         "not show."
         if record.get("intervals")
@@ -30,6 +32,18 @@ def limits(network: Trained) -> list[str]:
         _of_skipped(record),
     ]  # fmt: skip
     return [sentence for sentence in told if sentence]
+
+
+def tested(network: Trained | Opened) -> Mapping[str, Any]:
+    """A run's record, with the test metrics of the weights that answer: of averaged ones, intervals are not known."""
+    record: Mapping[str, Any] = network.record
+    if not is_of_the_average(network.run):
+        return record
+    ours = {name: value for name, value in record.get("metrics", {}).items() if not name.startswith("test/")}
+    for name, value in record.get("metrics", {}).items():
+        if name.startswith("test/ema_"):
+            ours[name.replace("ema_", "", 1)] = value
+    return {**record, "metrics": ours, "intervals": {}}
 
 
 def num_tested(network: Trained) -> int:
@@ -66,9 +80,8 @@ def _of_answers(network: Trained) -> str:
     )
 
 
-def _weakest(network: Trained) -> str:
+def _weakest(facts: DataFacts, record: Mapping[str, Any]) -> str:
     """The class with the lowest recall, or of several labels the lowest average precision, with its interval."""
-    facts, record = network.facts, network.record
     if facts.task == "regression":
         return ""
     names = {"single_label": recall_names, "multi_label": average_precision_names}[facts.task](facts.class_names)
@@ -83,9 +96,8 @@ def _weakest(network: Trained) -> str:
     return f"It is weakest on {class_name}: {FINDS[facts.task]} {in_words(name, value)}{interval}."
 
 
-def _of_confidence(network: Trained) -> str:
-    facts, record = network.facts, network.record
-    if facts.task != "single_label" or not _is_number(record.get("metrics", {}).get("test/ece")):
+def _of_confidence(network: Trained, record: Mapping[str, Any]) -> str:
+    if network.facts.task != "single_label" or not _is_number(record.get("metrics", {}).get("test/ece")):
         return ""
     ece = 100 * record["metrics"]["test/ece"]
     found = (

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import DictConfig, OmegaConf
 
 from leyden import __version__
-from leyden.card.limits import in_words, interval_in_words, limits, num_tested, weights_of
+from leyden.card.limits import in_words, interval_in_words, limits, num_tested, tested, weights_of
 from leyden.checkpoint import BEST
 from leyden.export.opened import Opened
 from leyden.metric_names import HEADLINES, is_of_one_class
@@ -30,7 +30,7 @@ def card_of(network: Trained, format: str | None = None) -> str:
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         autoescape=False,
     )  # fmt: skip
-    facts, record = network.facts, network.record
+    facts, record = network.facts, tested(network)
     return environment.get_template("card.md.j2").render(
         name=str(network.config.name),
         facts=facts,
@@ -41,7 +41,7 @@ def card_of(network: Trained, format: str | None = None) -> str:
         architecture=architecture(network.config),
         classes=_names(facts.class_names),
         results=results(record),
-        best=_best(record),
+        best=_best(network.run, record),
         is_best=network.path.name == BEST,
         checkpoint=network.path.name,
         settings=settings(network.config),
@@ -60,7 +60,7 @@ def card_of(network: Trained, format: str | None = None) -> str:
 
 def citation_of(network: Trained | Opened) -> str:
     """A sentence and a BibTeX entry that name a run; who trained it is left to fill in."""
-    run, record = network.run, network.record
+    run, record = network.run, tested(network)
     data, name = run["data"], str(network.config.name)
     began = str(record.get("started") or "")[:10]
     title = f"{name}: {architecture(network.config)} trained on {data['name']}"
@@ -74,9 +74,10 @@ def citation_of(network: Trained | Opened) -> str:
     lines = [
         f"{title}. {note_text[0].upper()}{note_text[1:]}{f'; {began}' if began else ''}.",
         "",
+        "The author of the entry is yours to fill in.",
         f"@misc{{leyden_{run['run_id']},",
         f"  title  = {{{_latex(title)}}},",
-        "  author = {},  % who trained it: fill in",
+        "  author = {},",
         *([f"  year   = {{{began[:4]}}},"] if began else []),
         f"  note   = {{{_latex(note_text)}}},",
         "}",
@@ -127,15 +128,14 @@ def _names(class_names: tuple[str, ...]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _best(record: Mapping[str, Any]) -> str | None:
-    """The epoch that validation liked best, and its value."""
+def _best(run: Mapping[str, Any], record: Mapping[str, Any]) -> str | None:
+    """The weights that validation liked best, and its value."""
     metrics = record.get("metrics", {})
     monitored = next((name for name in metrics if name.startswith("best/val/")), None)
     if monitored is None or "best/epoch" not in metrics:
         return None
-    return (
-        f"epoch {metrics['best/epoch']} ({monitored.removeprefix('best/')} {in_words(monitored, metrics[monitored])})"
-    )
+    made = f"the mean of {len(run['soup'])} runs" if "soup" in run else f"epoch {metrics['best/epoch']}"
+    return f"the weights of {made} ({monitored.removeprefix('best/')} {in_words(monitored, metrics[monitored])})"
 
 
 def commits_in_words(record: Mapping[str, Any]) -> str:
@@ -150,6 +150,8 @@ def commits_in_words(record: Mapping[str, Any]) -> str:
 
 
 def _command(run: Mapping[str, Any]) -> str:
+    if "soup" in run:
+        return shlex.join(["leyden", "soup", *run["soup"]])
     words = [word for word in run.get("overrides", []) if not word.startswith("hydra.")]
     return shlex.join(["leyden", "train", *words])
 

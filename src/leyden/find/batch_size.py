@@ -16,7 +16,7 @@ from leyden.data import Batch
 from leyden.data.cache_choice import available_memory
 from leyden.doctor.speed import images_per_second, training_step
 from leyden.hardware import keep_freed_memory
-from leyden.rehearsal import Rehearsal
+from leyden.rehearsal import KEPT_FEATURES, Rehearsal
 from leyden.run import write_atomically
 
 SMALLEST = 8
@@ -65,6 +65,8 @@ def find_batch_size(config: DictConfig, directory: Path, origin: Origin) -> list
     found = {"device": str(device), "precision": rehearsal.precision, "sizes": [size._asdict() for size in sizes]}
     write_atomically(directory / "batch_sizes.json", json.dumps(found, indent=2) + "\n")
     print(describe(sizes, why, config.batch_size, directory))
+    if rehearsal.classifier.finetune.keeps_features:
+        print(KEPT_FEATURES)
     return sizes
 
 

@@ -115,8 +115,12 @@ def _expand(base: str, parts: tuple[str, ...]) -> Iterator[str]:
 
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:
-    with os.scandir(directory) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:  # as of the lost+found of a disk; others are not to wait for it
+        log.warning("%s cannot be read (%s): its images are left out", directory, error.strerror)
+        return []
 
 
 def _lines() -> Iterator[str]:

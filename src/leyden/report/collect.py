@@ -231,6 +231,7 @@ def _runs_of_their_own(directories: Sequence[Path], place: Path, unreadable: lis
             continue
         run.seed, run.overrides = run.record.get("seed", config.get("seed")), run.record.get("overrides", [])
         run.batch_size = config.get("batch_size")
+        config["soup"] = "soup" in run.record  # which has the settings of one of its runs
         runs.append(run)
         configs.append(config)
     for run, factors in zip(runs, differences(configs), strict=True):
