@@ -54,3 +54,16 @@ def test_images_whose_normalisation_is_no_choice_get_that_of_the_weights() -> No
         compose_config("data=digits", "backbone=timm", "backbone.name=resnet18", "backbone.pretrained=true")
     )
     assert grey.mean == pytest.approx((0.449,), abs=1e-3)
+
+
+def test_what_a_recipe_inherits_and_a_preset_sets_is_given(tmp_path: Path) -> None:
+    for name, text in {
+        "experiment/base": "data:\n  margin: 1.07\n",
+        "experiment/mine": "defaults:\n  - base\n  - override /optimizer: sgd\n  - _self_\nseed: 1\n",
+        "study/sizes": "data:\n  source:\n    image_size: 64\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    origin = Origin([], {"experiment": "mine", "study": "sizes"}, [tmp_path])
+    given = {key: origin.is_given(key) for key in ("data.margin", "seed", "data.source.image_size", "data.source.mean")}
+    assert given == {"data.margin": True, "seed": True, "data.source.image_size": True, "data.source.mean": False}

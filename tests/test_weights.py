@@ -15,7 +15,7 @@ from leyden.build import build_classifier, build_data
 from leyden.check import check
 from leyden.config import Origin
 from leyden.heads import LinearHead, NormedHead
-from leyden.weights import Weights, keep_head, load_weights, read_weights
+from leyden.weights import Weights, keep_head, load_weights, read_weights, run_of
 from running import FinishedRun, compose_config
 from studies import Study
 
@@ -46,6 +46,15 @@ def test_run_begins_with_the_best_weights_of_another(train_run: Train) -> None:
             assert torch.allclose(value, last[name], atol=1e-6), name
     assert second.record["transfer"]["head"] == "kept"
     assert second.record["transfer"]["their SHA-256"]
+
+
+def test_run_that_picks_by_averaged_weights_is_begun_from_with_them(train_run: Train) -> None:
+    run = train_run("callbacks.ema.decay=0.9", "monitor=val/ema_accuracy", "epochs=1")
+    average, found = run.checkpoint("best")["callbacks"]["Ema"]["average"], read_weights(str(run.directory))
+    assert run_of(str(run.directory)) == found.run
+    for part, tensors in {"backbone": found.tensors, "head": found.head}.items():
+        assert tensors
+        assert all(torch.equal(value, average[f"module.{part}.{name}"]) for name, value in tensors.items())
 
 
 def test_run_of_lora_gives_the_plain_network_with_its_adapters_folded_in(train_run: Train) -> None:

@@ -180,11 +180,20 @@ class Origin:
     directories: Sequence[Path] = (CONFIG_DIRECTORY,)
 
     def is_given(self, path: str) -> bool:
-        """Whether the user gave a key a value, on the command line or in a recipe."""
-        if self._override(path) is not None:
-            return True
-        recipe = f"experiment/{self.choices.get('experiment')}.yaml"
-        return any(_sets(directory / recipe, path) for directory in self.directories)
+        """Whether the user gave a key a value, on the command line, in a recipe or in a study's preset."""
+        return self._override(path) is not None or any(_sets(file, path) for file in self._recipes())
+
+    def _recipes(self) -> Iterator[Path]:
+        """The files of the recipe and of the preset, and of those that they begin with."""
+        names = [f"{group}/{self.choices[group]}" for group in ("experiment", "study") if self.choices.get(group)]
+        for name in names:  # which grow on the way
+            for file in (directory / f"{name}.yaml" for directory in self.directories):
+                if file.is_file():
+                    yield file
+                    begun = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+                    defaults = begun.get("defaults", []) if isinstance(begun, dict) else []
+                    words = [word for word in defaults if isinstance(word, str) and word != "_self_"]
+                    names += [f"{name.rpartition('/')[0]}/{word}" for word in words]
 
     def _override(self, path: str) -> str | None:
         """The override of a key; of two, the later one counts."""

@@ -25,10 +25,9 @@ class Preprocessing(NamedTuple):
 def preprocessing_of(config: DictConfig) -> Preprocessing | None:
     """What the weights ask for that a run begins with; None where it begins with new ones."""
     if config.weights:
-        from leyden.weights import read_weights
+        from leyden.weights import run_of
 
-        run = read_weights(config.weights).run
-        if run:
+        if run := run_of(config.weights):
             return _of_a_run(run, config.weights)
     is_pretrained = bool(config.weights) or bool(config.backbone.get("pretrained"))
     if not is_pretrained or not str(config.backbone.get("_target_")).endswith(".TimmBackbone"):

@@ -1,5 +1,6 @@
 """Backbone > **weights** > fine-tuning: what a network knows before it trains, from a file, a run or a directory."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,24 @@ def read_weights(source: str) -> Weights:
     Raises:
         ValueError: nothing is there, it is a study's, it is damaged, or it carries code, none of which is run.
     """
+    return _read(_file_of(source), source)
+
+
+def run_of(source: str) -> dict[str, Any]:
+    """The facts of the run that weights are of, none of others; a file that stays is read for them once."""
+    path = _file_of(source)
+    if path.suffix == ".safetensors":
+        return {}
+    state = path.stat()
+    return _run_of(path, source, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _run_of(path: Path, source: str, size: int, time: int) -> dict[str, Any]:
+    return _read(path, source).run
+
+
+def _file_of(source: str) -> Path:
     path = Path(source)
     if not path.exists():
         raise ValueError(f"weights={source}: nothing is there; give a file, a run's directory, or a directory of one")
@@ -40,6 +59,10 @@ def read_weights(source: str) -> Weights:
         path = path / "checkpoints" / BEST
     elif path.is_dir():
         path = _only_file(path)
+    return path
+
+
+def _read(path: Path, source: str) -> Weights:
     if path.suffix == ".safetensors":
         return Weights(path, _read_safetensors(path), {}, {})
     content = read_tensors(path)

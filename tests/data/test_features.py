@@ -1,6 +1,7 @@
 """Features of a frozen backbone: computed once, and the same as if they were not."""
 
 import copy
+import importlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,29 @@ def test_networks_that_hold_the_same_and_do_another_thing_are_told_apart() -> No
     again.load_state_dict(heads.state_dict())
     assert digest_of(heads) != digest_of(again)
     assert digest_of(copy.deepcopy(one).eval()) == digest_of(one)
+
+
+def test_network_whose_code_has_changed_has_other_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "pooling_net.py"
+    file.write_text("import torch\nclass Net(torch.nn.Flatten):\n    num_features = 64\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    network = importlib.import_module("pooling_net").Net()
+    before = digest_of(network)
+    assert digest_of(copy.deepcopy(network)) == before
+    file.write_text(file.read_text(encoding="utf-8") + "    # another forward\n", encoding="utf-8")
+    assert digest_of(network) != before
+
+
+def test_features_that_cannot_be_kept_are_used_all_the_same(
+    pictures: ImageDataModule, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = kept(pictures, 2)
+    assert not list((tmp_path / "cache").glob(".*"))  # nobody is at work there
+    (tmp_path / "file").touch()
+    pictures.cache_directory = tmp_path / "file" / "cache"
+    found = kept(pictures, 2)
+    assert all(torch.equal(one, other) for one, other in zip(found.views, expected.views, strict=True))
+    assert "could not be written" in caplog.text
 
 
 def test_mixed_images_have_no_features_to_keep(probe: Train) -> None:

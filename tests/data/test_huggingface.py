@@ -60,6 +60,18 @@ def test_saved_set_gives_its_images_its_classes_and_its_parts(tmp_path: Path) ->
     holds(files, splits["train"], splits["validation"], splits["test"])
 
 
+def test_each_split_numbers_its_classes_for_itself(tmp_path: Path) -> None:
+    def of(names: list[str], labels: list[int]) -> Any:
+        return rows(len(labels), label=(datasets.ClassLabel(names=names), labels))
+
+    train = of(["cat", "dog", "horse"], [0, 1, 2])
+    datasets.DatasetDict(train=train, test=of(["cat", "horse"], [1, 0])).save_to_disk(tmp_path / "saved")
+    assert HuggingFace(str(tmp_path / "saved"), **FACTS).load(tmp_path).labels.tolist() == [0, 1, 2, 2, 0]
+    datasets.DatasetDict(train=train, test=of(["cat", "emu"], [1, 0])).save_to_disk(tmp_path / "others")
+    with pytest.raises(ValueError, match="split test has classes that train has not: emu"):
+        HuggingFace(str(tmp_path / "others"), **FACTS)
+
+
 def test_set_without_splits_and_with_chosen_rows_gives_those(tmp_path: Path) -> None:
     chosen = rows(10).select([7, 2, 5, 2])
     chosen.save_to_disk(tmp_path / "saved")

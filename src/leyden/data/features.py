@@ -9,7 +9,10 @@ import functools
 import hashlib
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+import math
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +23,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from leyden.data.loader import Batch, EpochLoader
+from leyden.lock import Lock
 from leyden.run import in_place_of, rank
 
 log = logging.getLogger(__name__)
@@ -72,9 +76,9 @@ class FeatureFile:
             self.rows, self.is_known = rows, is_known
 
     def write(self) -> None:
-        """Puts the file in its place at once; of two processes the later one's stays, which is as good."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Puts the file in its place at once."""
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             with in_place_of(self.path) as beside, beside.open("wb") as file:
                 np.savez(file, rows=self.rows.numpy(), is_known=self.is_known.numpy())
         except OSError as error:
@@ -94,17 +98,22 @@ def keep_features(classifier: Any, data: Any, num_views: int, device: torch.devi
         raise ValueError("augment.mix blends images, whose features cannot be kept: give augment.mix=null")
     if num_views > 1 and not augment.operations:
         log.warning("finetune.views=%s is not used: nothing is augmented, so there is one view", num_views)
-    preparation = (data.content, digest_of(backbone), data.mean, data.std, data.image_size, precision)
+    seen = (data.mean, data.std, data.image_size, code_of([augment]))
+    preparation = (data.content, digest_of(backbone), *seen, precision)
 
     def features(indices: Tensor, prepare: Callable[[Batch], Tensor], *also: Any) -> FeatureFile:
         key = hashlib.sha256(repr((*preparation, *also)).encode()).hexdigest()[:32]
         path = data.cache_directory / f"{key}.features"
         file = FeatureFile(path, len(data.labels), backbone.num_features)
-        missing = indices[~file.is_known[indices]]
-        if len(missing):
-            _compute(file, backbone, data.batches(missing, BATCH_SIZE, is_alone=True), prepare, device, precision)
-            if rank() == 0:
-                file.write()
+        if file.is_known[indices].all():
+            return file
+        with _alone(path):
+            file = FeatureFile(path, len(data.labels), backbone.num_features)  # by another run, meanwhile
+            missing = indices[~file.is_known[indices]]
+            if len(missing):
+                _compute(file, backbone, data.batches(missing, BATCH_SIZE, is_alone=True), prepare, device, precision)
+                if rank() == 0:
+                    file.write()
         return file
 
     augment.to(device)
@@ -113,7 +122,10 @@ def keep_features(classifier: Any, data: Any, num_views: int, device: torch.devi
         plain = features(everything, lambda batch: augment.normalize(batch.images))
         return _with_some_to_train(Features(plain.rows, [plain.rows], plain.is_known), data)
     plain = features(torch.cat([data.val_indices, data.test_indices]), lambda batch: augment.normalize(batch.images))
-    settings = [(name, type(part).__name__, sorted(vars(part).items())) for name, part in augment.operations.items()]
+    settings: list[Any] = [
+        (name, type(part).__name__, sorted(vars(part).items())) for name, part in augment.operations.items()
+    ]
+    settings += [code_of(augment.operations.values())]
     train = data.train_indices
     views = [
         features(train, functools.partial(augmented, augment, view), augment.seed, view, settings)
@@ -122,6 +134,18 @@ def keep_features(classifier: Any, data: Any, num_views: int, device: torch.devi
     is_known = plain.is_known.clone()
     is_known[train] = torch.stack([view.is_known[train] for view in views]).all(0)  # a disk may fail in one view alone
     return _with_some_to_train(Features(plain.rows, [view.rows for view in views], is_known), data)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One run at a time computes the features of a file; the others wait, and read it."""
+    busy = path.with_name(f".{path.name}.lock")
+    with contextlib.ExitStack() as stack:
+        if rank() == 0:
+            with contextlib.suppress(ValueError):  # where no file can be written or locked, each computes its own
+                stack.enter_context(Lock(busy, patience=math.inf))
+        yield
+        shutil.rmtree(busy, ignore_errors=True)  # whoever waited for it finds the file
 
 
 def _with_some_to_train(features: Features, data: Any) -> Features:
@@ -162,9 +186,16 @@ def _compute(
         file.is_known[indices] = True
 
 
+def code_of(parts: Iterable[object]) -> list[str]:
+    """SHA-256 of each file that classes of these parts are written in."""
+    files = {getattr(sys.modules.get(type(part).__module__), "__file__", None) for part in parts}
+    return sorted(hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files if file)
+
+
 def digest_of(module: nn.Module) -> str:
-    """SHA-256 of all that a network knows and does: its parts, their settings and its tensors."""
+    """SHA-256 of all that a network knows and does: its parts, their code and settings, and its tensors."""
     digest = hashlib.sha256(repr(module).encode())
+    digest.update(repr(code_of(module.modules())).encode())
     for name, part in module.named_modules():
         settings = {key: value for key, value in vars(part).items() if isinstance(value, SETTING) and key != "training"}
         settings |= {key: value.__qualname__ for key, value in vars(part).items() if inspect.isroutine(value)}

@@ -88,19 +88,28 @@ class HuggingFace:
         """The labels of all rows, and the names of their classes where the data set has them."""
         from datasets import ClassLabel
 
-        feature = next(iter(self.parts.values())).features[column]
-        kind = getattr(feature, "feature", feature)  # of a list, that of its items
-        cells = self.column(column)
-        if not isinstance(kind, ClassLabel) or self.task == "regression":
-            return cells, None
-        names: Sequence[str] = kind.names
-
-        def name(cell: Any) -> Any:
+        def name(cell: Any, names: Sequence[str]) -> Any:
             if isinstance(cell, list):
-                return [name(item) for item in cell]
+                return [name(item, names) for item in cell]
             return names[cell] if cell is not None and cell >= 0 else None  # -1 is the library's word for no label
 
-        return [name(cell) for cell in cells], names
+        cells: list[Any] = []
+        first: Sequence[str] | None = None
+        for split, rows in self.parts.items():
+            feature = rows.features[column]
+            kind = getattr(feature, "feature", feature)  # of a list, that of its items
+            held = rows.select_columns([column])[:][column]
+            if not isinstance(kind, ClassLabel) or self.task == "regression":
+                cells += held
+                continue
+            first = kind.names if first is None else first
+            if others := sorted({*kind.names} - {*first}):
+                raise ValueError(
+                    f"data.source.path={self.path}: split {split} has classes that {next(iter(self.parts))} has not: "
+                    f"{', '.join(others[:5])}"
+                )
+            cells += [name(cell, kind.names) for cell in held]  # which each split numbers for itself
+        return cells, first
 
 
 class RowReader:
