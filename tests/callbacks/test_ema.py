@@ -3,7 +3,9 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
+from pytorch_lightning.strategies import FSDPStrategy
 from torch import nn
 
 from leyden.callbacks import Ema
@@ -30,3 +32,8 @@ def test_a_step_averages_the_weights_and_copies_the_statistics() -> None:
         assert all(torch.equal(found[name], value) for name, value in statistics.items())
     expected = 0.75 * (0.75 * weights[0] + 0.25 * weights[1]) + 0.25 * weights[2]
     torch.testing.assert_close(averaged["head"].weight, expected)
+
+
+def test_pieces_of_weights_are_not_averaged() -> None:
+    with pytest.raises(ValueError, match=r"callbacks\.ema\.decay=0\.9: FSDP keeps only pieces"):
+        Ema(0.9).on_fit_start(SimpleNamespace(strategy=FSDPStrategy()), None)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from leyden.callbacks.trial import TRIAL_FILE
 from leyden.check import check
 from leyden.config import CONFIG_DIRECTORY, Origin
 from leyden.study.job import Job
@@ -342,6 +343,16 @@ def test_another_search_in_the_same_directory_is_refused(tmp_path: Path) -> None
         with pytest.raises(ValueError, match="holds another search: give study=… another name"):
             search(tmp_path, *lines, **options)
     play(search(tmp_path, n_trials=4, sampler="random", seed=9, pruner="median"))  # who chooses may change
+
+
+def test_search_that_prunes_no_more_leaves_no_pruner_to_its_runs(tmp_path: Path) -> None:
+    job = search(tmp_path, n_trials=1, pruner="median").next()
+    assert job is not None
+    assert (job.directory / TRIAL_FILE).is_file()
+    again = search(tmp_path, n_trials=1, pruner="none").next()  # of a search that was killed
+    assert again is not None
+    assert again.id == job.id
+    assert not (job.directory / TRIAL_FILE).exists()
 
 
 @pytest.mark.parametrize("pruner", ["median", "percentile", "hyperband", "successive_halving"])

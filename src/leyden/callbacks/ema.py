@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import FSDPStrategy
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import Metric
@@ -44,6 +45,11 @@ class Ema(pl.Callback):
             self._restore(self.stored)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if isinstance(trainer.strategy, FSDPStrategy):
+            raise ValueError(
+                f"callbacks.ema.decay={self.decay}: FSDP keeps only pieces of the weights in each process, which are "
+                "not averaged as a whole: give callbacks.ema.decay=0, or trainer=ddp"
+            )
         assert self.average is not None
         self.average.to(pl_module.device)
 

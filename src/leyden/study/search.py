@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from hydra.core.override_parser.types import Override
 
-from leyden.callbacks.trial import write_trial
+from leyden.callbacks.trial import TRIAL_FILE, write_trial
 from leyden.run import read_record
 from leyden.study.job import Job
 from leyden.study.objectives import check_objectives, direction_of, read_values
@@ -107,7 +107,9 @@ class Search:
             if len(trials) > 1:  # these settings are being tried: what comes of them is told to both, and learned from
                 self.waits = True
                 return None
-            if self.pruner != "none":
+            if self.pruner == "none":
+                (job.directory / TRIAL_FILE).unlink(missing_ok=True)  # of a command that pruned
+            else:
                 write_trial(
                     job.directory, storage=self.storage, number=number, pruner=self.pruner,
                     arguments=self.pruner_arguments,
