@@ -49,3 +49,20 @@ def test_what_is_wrong_with_a_recipe_is_told_in_its_own_words(
     monkeypatch.chdir(tmp_path)
     assert command_line.train(["experiment=mine"]) == 1
     assert RECIPES[recipe] in capsys.readouterr().err
+
+
+def test_misspelt_key_is_known_beside_another_and_in_options_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = [tmp_path / name for name in ("theirs", "of (mine)")]
+    for place in places:
+        (place / "optimizer").mkdir(parents=True)
+        (place / "optimizer" / f"{place.name[:2]}.yaml").write_text("_target_: mine.Optimizer\nmu: 1\nspeed: 2\n")
+    for words, expected in {
+        ("optimizer=sgd", "optimizer.momentm=0.1", "head.dropot=0.2"): "did you mean 'momentum'?",
+        ("lr=0.1", "head.dropot=0.2"): "did you mean 'optimizer.lr'?",
+        ("--config-dir", str(places[1]), "optimizer=of", "optimizer.sped=1"): "did you mean 'speed'?",
+        (f"hydra.searchpath=[file://{places[0]}]", "optimizer=th", "optimizer.sped=1", "x=1"): "did you mean 'speed'?",
+    }.items():
+        assert command_line.train(words) == 1
+        assert expected in capsys.readouterr().err

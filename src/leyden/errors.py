@@ -1,6 +1,8 @@
 """Command line > **errors**: turns what went wrong into one sentence for the person at the keyboard."""
 
+import contextlib
 import errno
+import json
 import re
 import shlex
 import shutil
@@ -15,7 +17,8 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from leyden.config import CONFIG_DIRECTORY, Config, compose, leaves, own_directories, suggest
+from leyden.check import GROUPS
+from leyden.config import CONFIG_DIRECTORY, Config, compose, given_directories, leaves, own_directories, suggest
 
 EXIT_CODE_WHEN_ASKED = 143  # as the shell and schedulers have it of a process that ended on SIGTERM
 
@@ -144,6 +147,8 @@ def _nearest(path: str, arguments: Sequence[str]) -> str:
         inner = [name for name, _ in leaves(_compose_without(path, arguments)) if name.endswith(f".{key}")]
         return f"did you mean '{inner[0]}'?" if inner else suggest(key, root_keys())
     node: object = _compose_without(path, arguments)
+    if not node:
+        return "expected a key of the config"
     for name in parent.split("."):
         if not isinstance(node, DictConfig) or name not in node:
             siblings = [str(item) for item in node] if isinstance(node, DictConfig) else []
@@ -157,14 +162,17 @@ def _nearest(path: str, arguments: Sequence[str]) -> str:
 
 
 def _compose_without(path: str, arguments: Sequence[str]) -> DictConfig:
-    """The config of the same command line without what sets `path`; empty when that fails too."""
+    """The config of the same command line without what sets `path`; where more is wrong there, that of its choices."""
     words = [word for word in arguments if "=" in word and not word.startswith("-") and word.split("=")[0] != path]
-    overrides = OverridesParser.create().parse_overrides(words)
-    kept = [word for word, override in zip(words, overrides, strict=True) if not override.is_sweep_override()]
-    try:
-        return compose(kept)
-    except (HydraException, OmegaConfBaseException):
-        return OmegaConf.create()
+    if places := [f"file://{Path(place).resolve()}" for place in given_directories(arguments)]:
+        words.append(f"hydra.searchpath={json.dumps(places, ensure_ascii=False)}")
+    choices = [word for word in words if word.split("=")[0] in (*GROUPS, "experiment", "hydra.searchpath")]
+    for tried in (words, choices):
+        with contextlib.suppress(HydraException, OmegaConfBaseException):
+            overrides = OverridesParser.create().parse_overrides(tried)
+            kept = [word for word, override in zip(tried, overrides, strict=True) if not override.is_sweep_override()]
+            return compose(kept)
+    return OmegaConf.create()
 
 
 def root_keys() -> list[str]:

@@ -65,6 +65,11 @@ def test_a_word_changes_the_runs_own_data() -> None:
         compose_data(["data=image_folder"], compose_config(), FACTS)
 
 
+def test_a_misspelt_word_for_other_data_is_held_against_what_they_have() -> None:
+    with pytest.raises(ValueError, match=r"unknown key 'data\.rot' .*: did you mean 'root'"):
+        compose_data(["data=image_folder", "data.rot=x"], compose_config(), FACTS)
+
+
 def recorded(config: Any) -> dict[str, Any]:
     from leyden.build import build_data
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,6 +21,7 @@ from leyden.config import Origin, compose, leaves
 from leyden.data import Batch, ImageDataModule
 from leyden.data.facts import DataFacts
 from leyden.data.sources import TEST, Files, Images
+from leyden.errors import explain
 from leyden.options import with_absolute_path
 from leyden.resume import apply_change
 from leyden.trained import Answers, Network, ask
@@ -86,7 +89,10 @@ def compose_data(words: Sequence[str], run: DictConfig, facts: DataFacts) -> Dic
 
 
 def _composed(words: Sequence[str]) -> DictConfig:
-    config = compose(words)
+    try:
+        config = compose(words)
+    except (HydraException, OmegaConfBaseException) as error:  # of these words, which are not all of the command line
+        raise ValueError(explain(error, words)) from error
     plain = OmegaConf.to_container(config.data, resolve=False)
     missing = [f"data.{key}" for key, value in leaves(plain) if value == "???"]  # type: ignore[arg-type]
     if missing:
