@@ -3,11 +3,12 @@
 import errno
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from leyden.lock import LOCK_FILE, Held, Lock, is_held
+from leyden.lock import LOCK_FILE, Held, Lock, is_held, one_at_a_time
 
 HOLD = """
 import pathlib, subprocess, sys
@@ -33,6 +34,20 @@ def test_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> 
     assert not is_held(tmp_path)  # though the child, which has the file open, lives on
     subprocess.run(["kill", child], check=True)
     with Lock(tmp_path):
+        pass
+
+
+def test_others_wait_for_the_one_that_is_within(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        child = holder.stdout.readline().strip()
+        threading.Timer(0.3, holder.kill).start()
+        with one_at_a_time(tmp_path):
+            assert holder.wait(timeout=10) < 0
+    subprocess.run(["kill", child], check=True)
+    (tmp_path / "file").touch()
+    with one_at_a_time(tmp_path / "file" / "nothing can be locked there"):
         pass
 
 

@@ -4,9 +4,12 @@ A record lock (fcntl) belongs to the process itself: no child inherits it, whate
 network file systems know it too.
 """
 
+import contextlib
 import fcntl
+import math
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -65,6 +68,15 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self.descriptor)
+
+
+@contextlib.contextmanager
+def one_at_a_time(directory: Path) -> Iterator[None]:
+    """The others wait for the one that is within; where nothing can be locked, none waits."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ValueError):
+            stack.enter_context(Lock(directory, patience=math.inf))
+        yield
 
 
 def is_held(directory: Path) -> bool:

@@ -9,7 +9,6 @@ import functools
 import hashlib
 import inspect
 import logging
-import math
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +22,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from leyden.data.loader import Batch, EpochLoader
-from leyden.lock import Lock
+from leyden.lock import one_at_a_time
 from leyden.run import in_place_of, rank
 
 log = logging.getLogger(__name__)
@@ -140,10 +139,7 @@ def keep_features(classifier: Any, data: Any, num_views: int, device: torch.devi
 def _alone(path: Path) -> Iterator[None]:
     """One run at a time computes the features of a file; the others wait, and read it."""
     busy = path.with_name(f".{path.name}.lock")
-    with contextlib.ExitStack() as stack:
-        if rank() == 0:
-            with contextlib.suppress(ValueError):  # where no file can be written or locked, each computes its own
-                stack.enter_context(Lock(busy, patience=math.inf))
+    with one_at_a_time(busy) if rank() == 0 else contextlib.nullcontext():
         yield
         shutil.rmtree(busy, ignore_errors=True)  # whoever waited for it finds the file
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from leyden.lock import is_held, one_at_a_time
+
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 PARTS = ("train", "t10k")
 RENEW = "delete the file or install it again"
@@ -31,9 +33,11 @@ class IdxFiles:
             ValueError: nowhere, and the download failed; names the ways to get them.
         """
         for directory in self.directories:
-            if all((directory / name).is_file() for name in file_names()):
+            if _is_whole(directory) and not is_held(directory):
                 return directory
-        self._download()
+        with one_at_a_time(self.directories[0]):  # of the runs of a study that begin together
+            if not _is_whole(self.directories[0]):
+                self._download()
         return self.directories[0]
 
     def _download(self) -> None:
@@ -61,6 +65,10 @@ class IdxFiles:
 def file_names() -> list[str]:
     """The four files of an IDX set."""
     return [f"{part}-{kind}-ubyte.gz" for part in PARTS for kind in ("images-idx3", "labels-idx1")]
+
+
+def _is_whole(directory: Path) -> bool:
+    return all((directory / name).is_file() for name in file_names())
 
 
 def read_idx_set(files: IdxFiles, image_size: int) -> tuple[Tensor, Tensor, int]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from leyden.config import require
 from leyden.data.idx import DEBIAN_FASHION_MNIST, IdxFiles, read_idx_set
+from leyden.lock import one_at_a_time
 
 TRAINING, VALIDATION, TEST = range(3)
 OPEN: Callable[[str], BinaryIO] = functools.partial(open, mode="rb")  # type: ignore[assignment]
@@ -210,8 +211,12 @@ def _read_cifar(torchvision_class: str, directory: Path) -> Images:
 
     kind = getattr(datasets, torchvision_class)
     try:
+        if not _is_whole(kind, directory):
+            with one_at_a_time(directory):  # of the runs of a study that begin together
+                if not _is_whole(kind, directory):
+                    kind(str(directory), download=True)
         # torchvision holds every file against its MD5 before it unpickles one
-        parts = [kind(str(directory), train=train, download=not _is_whole(kind, directory)) for train in (True, False)]
+        parts = [kind(str(directory), train=train) for train in (True, False)]
     except (OSError, RuntimeError) as error:  # no network, or a download whose checksum does not match
         raise ValueError(
             f"{torchvision_class} is not whole in {directory} and could not be downloaded ({error}): "
