@@ -11,7 +11,7 @@ from wandb.sdk.launch.sweeps import utils as library
 from leyden import command_line
 from leyden.config import CONFIG_DIRECTORY
 from leyden.dashboard.sweep import configuration, wish_of_preset, write_sweep
-from running import SHORT, FinishedRun
+from running import SHORT
 from studies import Study
 
 PRESETS = sorted(path.stem for path in (CONFIG_DIRECTORY / "study").glob("*.yaml"))
@@ -63,18 +63,17 @@ def test_every_preset_makes_a_sweep_in_the_keys_of_its_documentation(
     assert ("by_choice" in path.read_text(encoding="utf-8")) == ("by_choice:" in str(params))
 
 
-def test_trial_of_a_preset_runs_beside_the_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    settings = yaml.safe_load(write_sweep("study=optimizers").read_text(encoding="utf-8"))
-    words = words_of(settings, {"optimizer": "sgd", "optimizer.lr": 0.03, "seed": 1})
-    assert words[-3:] == ["optimizer=sgd", "optimizer.lr=0.03", "seed=1"]
-    assert command_line.train([*words, *SHORT, "epochs=1"]) == 0, capfd.readouterr().err
-    (record,) = tmp_path.glob("runs/*/optimizers_sweep/*/run.json")
-    run = FinishedRun(record.parent)
-    assert run.record["study"]["name"] == "optimizers_sweep"
-    assert (run.record["seed"], run.record["status"]) == (1, "finished")
+def test_trials_of_a_preset_are_a_study_beside_its_own(study: Study) -> None:
+    settings = yaml.safe_load(write_sweep("study=lesson_augmentation").read_text(encoding="utf-8"))
+    for augment, labels, seed in (("none", 5, 0), ("affine", 20, 1)):
+        words = words_of(settings, {"augment": augment, "data.labels_per_class": labels, "seed": seed})
+        assert words[-3:] == [f"augment={augment}", f"data.labels_per_class={labels}", f"seed={seed}"]
+        assert command_line.train([*words, *SHORT, "trainer.max_epochs=1"]) == 0, study.capture.readouterr().err
+    assert study.directory.name == "lesson_augmentation_sweep"
+    assert [(row["augment"], row["data.labels_per_class"], row["seed"]) for row in study.results] == [
+        ("none", "5", "0"), ("affine", "20", "1"),
+    ]  # fmt: skip
+    assert {row["status"] for row in study.results} == {"finished"}
 
 
 def test_presets_of_ones_own_are_found_where_studies_find_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,14 @@ def test_grid_is_the_product_in_the_order_of_the_command_line() -> None:
     ]  # fmt: skip
 
 
+def test_key_of_a_preset_that_is_given_one_value_stays_a_factor() -> None:
+    overrides = OverridesParser.create().parse_overrides(["seed=0,1", "optimizer=sgd,adam", "seed=3", "epochs=2"])
+    assert grid(overrides) == [
+        (("seed=3", f"optimizer={name}", "epochs=2"), {"seed": "seed=3", "optimizer": f"optimizer={name}"})
+        for name in ("sgd", "adam")
+    ]
+
+
 def test_plan_keeps_what_all_jobs_share(composer: Composer) -> None:
     words = ["name=test", "optimizer=sgd,adam", "seed=0,1", "epochs=5", "steps=1000", "head.dropout=0.25"]
     plan = make_plan(composer, composer.parser.parse_overrides(words))

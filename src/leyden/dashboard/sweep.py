@@ -152,7 +152,8 @@ def _words(wish: Wish) -> list[str]:
         )
     # Beside the study's own directory, where a run that has finished would not be repeated.
     place = f"hydra.sweep.dir='${{runs_dir}}/${{name}}/{wish.name}_sweep'"
-    return ["-m", *wish.options, f"study={wish.preset.stem}", *fixed, place]
+    # What follows from the values chosen, as a rate by_choice, differs between trials too: hence mixed=true.
+    return ["-m", *wish.options, f"study={wish.preset.stem}", *fixed, "mixed=true", place]
 
 
 def _add(wish: Wish, arguments: Sequence[str]) -> None:

@@ -181,6 +181,8 @@ def _number(value: Any) -> Any:
 def grid(overrides: Sequence[Override]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
     """Every combination of the swept values: the overrides of each job, and the factors among them.
 
+    A key stays a factor where one value overrules several: the study may have, or get, the others by other lines.
+
     Raises:
         ValueError: a value is a range to search in, of which a grid knows no values.
     """
@@ -190,7 +192,8 @@ def grid(overrides: Sequence[Override]) -> list[tuple[tuple[str, ...], dict[str,
         if key == "study" and override.is_sweep_override():
             raise ValueError(f"{override.input_line}: one study at a time")
         if not override.is_sweep_override():
-            columns[key] = [(override.input_line or f"{key}={override.get_value_element_as_str()}", None)]
+            word = override.input_line or f"{key}={override.get_value_element_as_str()}"
+            columns[key] = [(word, columns[key][0][1] if key in columns else None)]
         elif override.is_discrete_sweep():
             columns[key] = [(f"{key}={value}", override.key_or_group) for value in override.sweep_string_iterator()]
         else:
