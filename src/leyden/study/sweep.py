@@ -69,6 +69,15 @@ class Sweep:
         executor: Executor = instantiate(self.config.hydra.launcher.executor, directory=self.directory, _convert_="all")
         return executor
 
+    def check_same_study(self, plan: Plan) -> None:
+        """Refuses a plan of which nothing is to run for what its runs would be refused for.
+
+        Raises:
+            ValueError: the study in this directory has other settings, or is of other code.
+        """
+        if not self.config.mixed and (self.directory / STUDY_FILE).is_file():
+            check_same_study(self.directory, read_study(self.directory), plan)
+
 
 def run_study(
     config: DictConfig, loader: ConfigLoader, arguments: Sequence[str], presets: Sequence[str], signals: Signals
@@ -88,8 +97,8 @@ def run_study(
             executor.check(devices)
         rows = {job.id: read_row(directory / job.id, job) for job in plan.jobs}
         at_once = executor.at_once or executor.slots
-        if config.plan and not config.mixed and (directory / STUDY_FILE).is_file():
-            check_same_study(directory, read_study(directory), plan)
+        if config.plan:
+            sweep.check_same_study(plan)
         print(describe_plan(directory, plan, rows, at_once, config.on_error), flush=True)
         if config.plan:
             with signals.at_once():
@@ -117,8 +126,11 @@ def run_search(
 
     sweep = Sweep(config, loader, [*presets, *arguments])
     composer, directory = sweep.composer, sweep.directory
-    swept = [override for override in sweep.overrides if override.is_sweep_override()]
-    fixed = [str(override.input_line) for override in sweep.overrides if not override.is_sweep_override()]
+    typed = sweep.overrides[len(presets) :]
+    overruled = {override.get_key_element() for override in typed}
+    preset = [override for override in sweep.overrides[: len(presets)] if override.get_key_element() not in overruled]
+    swept = [override for override in [*preset, *typed] if override.is_sweep_override()]
+    fixed = [str(override.input_line) for override in [*preset, *typed] if not override.is_sweep_override()]
     with contextlib.closing(sweep.make_executor()) as executor:
         if executor.at_once is None:
             raise ValueError("jobs=auto: a search learns from runs that have ended: say how many run together, jobs=…")
@@ -133,6 +145,10 @@ def run_search(
 
         plain: Any = OmegaConf.to_container(OmegaConf.create(dict(options)))
         search = Search(directory, make_job, fixed, swept, is_plan=config.plan, **plain)
+        # One that has trials was compared when it began: now settings that follow from those it chooses differ.
+        compared = Plan([], {}, {}, []) if search.counts else plan_of(search.example)._replace(jobs=[])
+        if config.plan:
+            sweep.check_same_study(compared)
         print(describe_search(directory, search, swept), flush=True)
         if config.plan:
             with signals.at_once():
@@ -140,7 +156,7 @@ def run_search(
             return
         keep = functools.partial(keep_plan, directory, arguments=composer.command_line(arguments))
         with Lock(directory / SEARCH_LOCK):
-            keep(Plan([], {}, {}, []), allow_changes=config.mixed)
+            keep(compared, allow_changes=config.mixed)
             rows = run_source(
                 search, executor, sweep, search.num_left, signals,
                 on_start=lambda job: keep(plan_of(job), allow_changes=True),  # it has looked at that itself
