@@ -35,3 +35,21 @@ def test_numbers_are_read_back_as_they_were(tmp_path: Path) -> None:
     logger.finalize("success")
     assert read_numbers(tmp_path / "metrics.csv") == [{"epoch": 3, "step": 7, **values}]
     assert read_numbers(tmp_path / "none.csv") == []
+
+
+def test_row_that_is_left_out_is_written_whole_by_a_logger_that_has_its_state(tmp_path: Path) -> None:
+    logger = MetricsCsv(tmp_path / "metrics.csv")
+    logger.log_metrics({"epoch": 0, "train/loss": 1.5}, step=10)
+    logger.log_metrics({"epoch": 1, "train/loss_step": 1.0}, step=20)
+    state = logger.state_dict()
+    logger.leave_out(epoch=1)
+    logger.finalize("failed")
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.csv")] == ["10"]
+    second = MetricsCsv(tmp_path / "metrics.csv")
+    second.load_state_dict(state)
+    second.log_metrics({"epoch": 1, "val/loss": 1.25}, step=20)
+    second.leave_out(epoch=2)
+    second.finalize("failed")
+    assert read_metrics(tmp_path / "metrics.csv")[1] == {
+        "epoch": "1", "step": "20", "train/loss": "", "train/loss_step": "1.0", "val/loss": "1.25",
+    }  # fmt: skip

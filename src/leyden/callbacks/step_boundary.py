@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 
 from leyden.callbacks.checkpoints import Checkpoints, Place
+from leyden.loggers import MetricsCsv
 from leyden.signals import Signals
 
 
@@ -77,6 +78,13 @@ class StepBoundary(pl.Callback):
     ) -> None:
         if self._agree(trainer, Wish.GO_ON) == Wish.STOP:
             self.signals.check()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        # Validation and an epoch's end add to the last step's row. A run that goes on writes it whole.
+        if trainer.validating or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            for log in trainer.loggers:
+                if isinstance(log, MetricsCsv):
+                    log.leave_out(trainer.current_epoch)
 
     def _stand_between_steps(self, trainer: pl.Trainer, pl_module: Any, place: Place, is_due: bool) -> None:
         wish = self._agree(trainer, Wish.SAVE if is_due else Wish.GO_ON)

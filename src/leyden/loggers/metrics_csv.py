@@ -92,5 +92,10 @@ class MetricsCsv(Logger):
         writer.writerows(rows)
         write_atomically(self.path, text.getvalue())
 
+    def leave_out(self, epoch: int) -> None:
+        """Forgets the row that is not written yet, if it is of this epoch: a follower takes each row once."""
+        if self.pending.get("epoch") == epoch:
+            self.pending = {}
+
     def finalize(self, status: str) -> None:
         self._write_row()
