@@ -70,6 +70,7 @@ class Ended(NamedTuple):
 
     job: Job
     how: str | None = None  # "it was killed by SIGKILL", "exit code 3", …
+    is_told: bool = True  # else what its record says was said by an earlier attempt
 
 
 class Executor(Protocol):

@@ -50,6 +50,7 @@ class Running:
     places: list[int]
     began: float
     oom_kills: int
+    record: bytes  # that earlier attempts have left
     stopped: float | None = None  # when it was asked to end
     why: str | None = None
 
@@ -132,8 +133,9 @@ class LocalExecutor:
             for place in places:
                 self.free[place] -= 1
             process = self.context.Process(target=_work, args=(job, self._environment(places), self.threads))
+            before = time.monotonic(), _oom_kills(), _record_of(job)
             process.start()
-            self.running[process.sentinel] = Running(job, process, places, time.monotonic(), _oom_kills())
+            self.running[process.sentinel] = Running(job, process, places, *before)
 
     def _places_for(self, job: Job) -> list[int] | None:
         """The least used devices, as many as the job wants; None where they are not free."""
@@ -163,7 +165,7 @@ class LocalExecutor:
                 how = "it was killed by the system for memory: lower batch_size, or jobs=…"
             if running.stopped and code == -signal.SIGTERM:
                 how = None  # before it had begun
-        return Ended(running.job, how)
+        return Ended(running.job, how, is_told=_record_of(running.job) != running.record)
 
     def _end_overdue(self) -> None:
         now = time.monotonic()
@@ -234,6 +236,13 @@ def _end_with_parent() -> None:
     """Lets the system end this process, cleanly, when its parent is gone."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _record_of(job: Job) -> bytes:
+    try:
+        return (job.directory / "run.json").read_bytes()
+    except OSError:
+        return b""
 
 
 def _oom_kills() -> int:

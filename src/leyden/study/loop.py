@@ -150,9 +150,11 @@ class Loop:
 
     def _settle(self, ended: Ended) -> Row:
         """What became of a job, which its own record says, or ours where its process could not."""
-        job, how = ended
+        job, how, is_told = ended
         row = self._read(job)
-        if row.status in DONE or (how is None and row.status in ("failed", "interrupted") and row.is_told):
+        if row.status in DONE:
+            return row
+        if how is None and is_told and row.is_told and row.status in ("failed", "interrupted"):
             return row
         if how is None and self.is_stopping:  # before it had begun
             return row
