@@ -35,6 +35,13 @@ def code_version(names: Collection[str] | None = None) -> str:
     return hashlib.sha256(_code_of_the_package() + own).hexdigest()[:12]
 
 
+def code_by_file() -> dict[str, str]:
+    """A hash of this package's code as `leyden`, and one of each file of the user's own that has been imported."""
+    code = {str(path.relative_to(Path.cwd())): path.read_bytes() for path in sorted(_own_modules(None))}
+    code["leyden"] = _code_of_the_package()
+    return {name: hashlib.sha256(text).hexdigest()[:12] for name, text in code.items()}
+
+
 @functools.cache
 def _code_of_the_package() -> bytes:
     return b"".join(path.name.encode() + path.read_bytes() for path in sorted(PACKAGE.rglob("*.py")))

@@ -1,13 +1,23 @@
 """A study's record grows, and says what the directories of its runs say."""
 
 import csv
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from leyden.study.plan import Plan, PlannedJob
-from leyden.study.record import commands_to_finish, keep_plan, planned_jobs, read_row, read_study, write_results
+from leyden.study.record import (
+    commands_to_finish,
+    keep_plan,
+    planned_jobs,
+    read_row,
+    read_study,
+    write_results,
+    write_study,
+)
 
 
 def plan(*jobs: tuple[str, dict[str, object]], **settings: object) -> Plan:
@@ -35,6 +45,36 @@ def test_key_that_becomes_a_factor_gets_the_value_that_all_had(tmp_path: Path) -
     assert jobs["a"]["factors"] == {"x": 1, "y": 5}
     with pytest.raises(ValueError, match="written with z=0, not z=1"):
         keep_plan(tmp_path, plan(("c", {"x": 2}), z=1), ["x=2"], allow_changes=False)
+
+
+def test_own_part_that_a_line_adds_is_no_other_code_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    part = tmp_path / "part_of_a_record.py"
+    part.write_text("WIDTH = 1\n", encoding="utf-8")
+    first, second = plan(("a", {"x": 1})), plan(("b", {"x": 2}))
+    keep_plan(tmp_path, first, ["x=1"], allow_changes=False)
+    importlib.import_module(part.stem)
+    keep_plan(tmp_path, second, ["x=2"], allow_changes=False)
+    module = sys.modules.pop(part.stem)
+    keep_plan(tmp_path, first, ["x=1"], allow_changes=False)  # by a process that has not imported it
+    sys.modules[part.stem] = module
+    part.write_text("WIDTH = 2\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="written by other code"):
+        keep_plan(tmp_path, second, ["x=2"], allow_changes=False)
+    keep_plan(tmp_path, second, ["x=2"], allow_changes=True)
+    keep_plan(tmp_path, second, ["x=2"], allow_changes=False)
+
+
+def test_study_written_by_a_version_that_hashed_all_code_as_one_is_of_other_code(tmp_path: Path) -> None:
+    keep_plan(tmp_path, plan(("a", {"x": 1})), ["x=1"], allow_changes=False)
+    write_study(tmp_path, read_study(tmp_path) | {"code": "0123456789ab"})
+    with pytest.raises(ValueError, match="written by other code"):
+        keep_plan(tmp_path, plan(("b", {"x": 2})), ["x=2"], allow_changes=False)
+    keep_plan(tmp_path, plan(("b", {"x": 2})), ["x=2"], allow_changes=True)
+    keep_plan(tmp_path, plan(("c", {"x": 3})), ["x=3"], allow_changes=False)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', "\x00\xff"])

@@ -181,7 +181,7 @@ def test_study_of_other_settings_or_code_is_refused_unless_told(study: Study, mo
     assert "was written with batch_size=64, not batch_size=32" in study.err
     assert study("study=mine", "seed=0,1", "batch_size=32", "plan=true") == 1
     assert "was written with batch_size=64, not batch_size=32" in study.err
-    monkeypatch.setattr("leyden.study.record.code_version", lambda: "other")
+    monkeypatch.setattr("leyden.study.record.code_by_file", lambda: {"leyden": "other"})
     assert study("study=mine", "seed=0,1") == 1
     assert "was written by other code, of leyden or of your own parts" in study.err
     assert study("study=mine", "seed=0,1", "batch_size=32", "mixed=true") == 0

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from leyden.config import is_among
 from leyden.lock import Lock, is_held
 from leyden.metric_names import HEADLINES, is_of_one_class, read_metrics
-from leyden.provenance import code_version
+from leyden.provenance import code_by_file
 from leyden.run import DONE, STUDY_FILE, read_record, write_atomically
 from leyden.study.job import quoted
 from leyden.study.plan import Plan, PlannedJob
@@ -99,7 +99,7 @@ def keep_plan(directory: Path, plan: Plan, arguments: Sequence[str], allow_chang
         mine = list(dict.fromkeys([*before, *(job.id for job in plan.jobs)]))
         others = [kept for kept in study["commands"] if not set(kept["jobs"]) <= set(mine)]
         study["commands"] = [*others, {"arguments": list(arguments), "jobs": mine}]
-        study["code"] = code_version()
+        study["code"] = _code_before(study) | code_by_file()
         write_study(directory, study)
 
 
@@ -122,7 +122,7 @@ def _read_or_begin(directory: Path) -> dict[str, Any]:
 def _new_study(directory: Path) -> dict[str, Any]:
     return {
         "format": FORMAT, "name": directory.name, "working_directory": str(Path.cwd()),
-        "code": code_version(), "factors": [], "settings": {}, "commands": [], "jobs": {},
+        "code": code_by_file(), "factors": [], "settings": {}, "commands": [], "jobs": {},
     }  # fmt: skip
 
 
@@ -133,7 +133,9 @@ def check_same_study(directory: Path, study: Mapping[str, Any], plan: Plan) -> N
         ValueError: names the setting, or says that the code is another.
     """
     ways = "give study=<another name> to begin anew, or mixed=true to put them side by side knowingly"
-    if study["jobs"] and study["code"] != code_version():
+    # Parts that only some lines name are imported by those alone.
+    before, now = _code_before(study), code_by_file()
+    if study["jobs"] and any(before.get(name, code) != code for name, code in now.items()):
         raise ValueError(f"{directory} was written by other code, of leyden or of your own parts: {ways}")
     swept = {*study["factors"], *plan.factors}
     if "experiment" in swept or "study" in swept:
@@ -142,6 +144,12 @@ def check_same_study(directory: Path, study: Mapping[str, Any], plan: Plan) -> N
         now = plan.settings.get(key, before)
         if now != before and not is_among(key, swept):
             raise ValueError(f"{directory} was written with {key}={before}, not {key}={now}: {ways}")
+
+
+def _code_before(study: Mapping[str, Any]) -> dict[str, str]:
+    """By what code a study was written; before 0.1.0 that was one hash of all."""
+    code = study["code"]
+    return code if isinstance(code, dict) else {"leyden": code}
 
 
 def read_row(directory: Path, job: PlannedJob) -> Row:
