@@ -48,6 +48,12 @@ class Ends(Callback):
 ENDS = "+callbacks.ends={_target_: parts_of_a_study.Ends, how: none}"
 
 
+def read_results(directory: Path) -> list[dict[str, str]]:
+    """The rows of a study's results.csv."""
+    with (directory / "results.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 class Study:
     """Runs `leyden train -m …` in a directory of its own and reads what it left behind."""
 
@@ -67,8 +73,7 @@ class Study:
 
     @property
     def results(self) -> list[dict[str, str]]:
-        with (self.directory / "results.csv").open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        return read_results(self.directory)
 
     def statuses(self, factor: str) -> dict[str, str]:
         """Status by the level of a factor."""

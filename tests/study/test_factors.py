@@ -1,6 +1,6 @@
 """Factors of a study that grows line by line: every run has a value of each."""
 
-from studies import Study
+from studies import Study, read_results
 
 
 def test_new_factor_keeps_the_runs_at_its_old_value(study: Study) -> None:
@@ -27,3 +27,15 @@ def test_group_that_becomes_a_factor_is_told_of_all_runs(study: Study) -> None:
     assert study("study=mine", "seed=0", "optimizer=sgd,adam") == 0
     found = sorted((row["optimizer"], row["seed"]) for row in study.results)
     assert found == [("adam", "0"), ("adamw", "0"), ("adamw", "1"), ("sgd", "0")]
+
+
+def test_factor_in_which_the_runs_of_another_line_differed_is_told_of_each(study: Study) -> None:
+    default = {"sgd": "0.05", "adam": "0.002"}
+    for name, rates_first in (("one", False), ("other", True)):
+        lines = [["optimizer=sgd,adam"], ["optimizer=sgd,adam", "optimizer.lr=0.01,0.003"]]
+        for line in reversed(lines) if rates_first else lines:
+            assert study(f"study={name}", "epochs=1", "seed=0", *line) == 0, study.err
+        rows = read_results(next(study.runs.glob(f"*/{name}")))
+        assert sorted((row["optimizer"], row["optimizer.lr"]) for row in rows) == sorted(
+            (optimizer, rate) for optimizer in default for rate in ("0.01", "0.003", default[optimizer])
+        )

@@ -8,7 +8,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,8 +69,13 @@ def planned_jobs(study: Mapping[str, Any]) -> list[PlannedJob]:
     ]
 
 
-def keep_plan(directory: Path, plan: Plan, arguments: Sequence[str], allow_changes: bool) -> None:
+def keep_plan(
+    directory: Path, plan: Plan, arguments: Sequence[str], allow_changes: bool,
+    settings_of: Callable[[PlannedJob], Mapping[str, Any]] = lambda job: {},
+) -> None:  # fmt: skip
     """Adds the jobs of a plan to the study in `directory`, which may be new.
+
+    `settings_of` says a job's own settings, where what it shares with others does not tell its level of a factor.
 
     Raises:
         ValueError: the study was begun with other settings or by other code, and `allow_changes` is not given.
@@ -80,15 +85,12 @@ def keep_plan(directory: Path, plan: Plan, arguments: Sequence[str], allow_chang
         if not allow_changes:
             check_same_study(directory, study, plan)
         is_first = not study["jobs"]
-        new_factors = [key for key in plan.factors if key not in study["factors"]]
-        for job in study["jobs"].values():  # what is a factor now was the same for all before
-            job["factors"] |= {key: study["settings"].get(key) for key in new_factors if key not in job["factors"]}
-        study["factors"] += new_factors
-        older = {key: plan.settings[key] for key in study["factors"] if key in plan.settings}
+        study["factors"] += [key for key in plan.factors if key not in study["factors"]]
         for planned in plan.jobs:
             kept = study["jobs"].setdefault(planned.id, {"factors": {}})
             kept |= {"overrides": list(planned.overrides), "seed": planned.seed, "devices": planned.devices}
-            kept["factors"] |= older | planned.factors
+            kept["factors"] |= planned.factors
+        _complete_factors(study, plan, settings_of)
         if is_first:
             study["settings"] = plan.settings
         elif plan.jobs:
@@ -101,6 +103,18 @@ def keep_plan(directory: Path, plan: Plan, arguments: Sequence[str], allow_chang
         study["commands"] = [*others, {"arguments": list(arguments), "jobs": mine}]
         study["code"] = _code_before(study) | code_by_file()
         write_study(directory, study)
+
+
+def _complete_factors(
+    study: Mapping[str, Any], plan: Plan, settings_of: Callable[[PlannedJob], Mapping[str, Any]]
+) -> None:
+    """Gives each job a level of every factor: what one line varies is a mere setting of another's jobs."""
+    of_plan = {job.id for job in plan.jobs}
+    for job in planned_jobs(study):
+        shared = plan.settings if job.id in of_plan else study["settings"]
+        missing = [key for key in study["factors"] if key not in job.factors]
+        known = shared if all(key in shared for key in missing) else {**settings_of(job), **shared}
+        study["jobs"][job.id]["factors"] |= {key: known.get(key) for key in missing}
 
 
 def write_study(directory: Path, study: Mapping[str, Any]) -> None:

@@ -25,7 +25,7 @@ from leyden.study.display import Display, print_table
 from leyden.study.estimate import describe_plan, describe_search, measure, measure_one
 from leyden.study.job import Executor, Job, in_words, preload
 from leyden.study.loop import Loop, Planned, Source
-from leyden.study.plan import Composer, Plan, make_plan, plan_of
+from leyden.study.plan import Composer, Plan, PlannedJob, make_plan, plan_of, what_is_shared
 from leyden.study.record import (
     RESULTS_FILE,
     Row,
@@ -69,6 +69,14 @@ class Sweep:
         executor: Executor = instantiate(self.config.hydra.launcher.executor, directory=self.directory, _convert_="all")
         return executor
 
+    def settings_of(self, planned: PlannedJob) -> dict[str, Any]:
+        """What a job of the study is made of; nothing where its config, or what it is made of, has changed since."""
+        try:
+            job = self.composer.make_job(planned.overrides)
+        except ValueError:
+            return {}
+        return what_is_shared(job) if job.id == planned.id else {}
+
     def check_same_study(self, plan: Plan) -> None:
         """Refuses a plan of which nothing is to run for what its runs would be refused for.
 
@@ -104,7 +112,7 @@ def run_study(
             with signals.at_once():
                 print(measure(composer, plan, rows, at_once), flush=True)
             return
-        keep_plan(directory, plan, composer.command_line(arguments), allow_changes=config.mixed)
+        keep_plan(directory, plan, composer.command_line(arguments), config.mixed, sweep.settings_of)
         waiting = [row.job for row in rows.values() if must_run(row, config.on_error)]
         waiting.sort(key=lambda job: rows[job.id].status == "running")  # which may have ended when its turn comes
         source = Planned(waiting, lambda planned: composer.make_job(planned.overrides, planned.factors))
@@ -154,7 +162,8 @@ def run_search(
             with signals.at_once():
                 print(measure_one(search.example), flush=True)
             return
-        keep = functools.partial(keep_plan, directory, arguments=composer.command_line(arguments))
+        words = composer.command_line(arguments)
+        keep = functools.partial(keep_plan, directory, arguments=words, settings_of=sweep.settings_of)
         with Lock(directory / SEARCH_LOCK):
             keep(compared, allow_changes=config.mixed)
             rows = run_source(
