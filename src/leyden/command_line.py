@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from leyden.composition import MULTIRUN, is_override, origin_of_keys, see_own_parts, with_hydra
 from leyden.config import Origin
-from leyden.errors import Interrupted, explain
+from leyden.errors import Interrupted, explain, typed_here
 from leyden.options import help_of, parse
 from leyden.run import describe_state, is_study, membership, rank, show_warnings
 from leyden.signals import Signals
@@ -29,8 +29,6 @@ usage: leyden resume <run directory> [epochs=40] [data.num_workers=4] …
 
 Epochs may be raised where the schedule allows it; beside that only what changes no result may be changed.
 `leyden train … resume=auto` does the same where its run directory holds a run, and trains anew where it does not."""
-
-
 OF_TRAIN = "The words are those of `leyden train --help`, which lists them all."
 PREVIEW_HELP = f"""Draw what an augmentation does to some training images, as a picture below runs/.
 
@@ -59,7 +57,6 @@ lr: the rate rises from 1e-6 to 10 in 120 steps; suggested is the one where the 
 batch_size: 8, 16, 32, … images a step; suggested is the smallest with 95 % of the best speed.
 Both write what they saw to a directory below runs/, and train nothing that is kept. Their words are those of
 `leyden train --help`."""
-
 SYNC_HELP = """Send to W&B what it does not have yet of runs that were logged offline or without it, or were killed.
 
 usage: leyden sync [<runs, a study or a run> …]
@@ -315,8 +312,7 @@ def _checkpoints_job(directory: Path) -> None:
 
     if not any((directory / name).exists() for name in ("run.json", "checkpoints")):
         raise ValueError(f"{directory} holds no run: give the directory of one, as its end names it")
-    print(f"{directory}: {describe_state(directory)}")
-    print(describe(directory / "checkpoints"))
+    print(f"{directory}: {describe_state(directory)}\n{describe(directory / 'checkpoints')}")
 
 
 def _report_job(*directories: Path) -> None:
@@ -377,7 +373,7 @@ def _run(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
     show_warnings()
     see_own_parts()
     try:
-        with Signals() as signals, signals.clearly():
+        with typed_here(), Signals() as signals, signals.clearly():
             command(signals)
     except Interrupted as stopped:
         if rank() == 0:  # all ranks stop together

@@ -3,12 +3,13 @@
 import contextlib
 import errno
 import json
+import os
 import re
 import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from leyden.check import GROUPS
 from leyden.config import CONFIG_DIRECTORY, Config, compose, given_directories, leaves, own_directories, suggest
+
+_typed_in: Path | None = None  # where the command was typed; None: where work goes on
 
 EXIT_CODE_WHEN_ASKED = 143  # as the shell and schedulers have it of a process that ended on SIGTERM
 
@@ -44,12 +47,28 @@ class Interrupted(BaseException):
         return f"stopped by {name}, the state is saved; go on with: {go_on}"
 
 
+@contextlib.contextmanager
+def typed_here() -> Iterator[None]:
+    """Within this, what is told is told for the directory that is the working one now, wherever work goes on."""
+    global _typed_in
+    _typed_in = Path.cwd()
+    try:
+        yield
+    finally:
+        _typed_in = None
+
+
+def shown(path: Path) -> str:
+    """A path as one may paste it where the command was typed."""
+    return os.path.relpath(path, _typed_in)
+
+
 def command(program: str) -> str:
-    """How a program of this environment is called from here: by its name where the shell finds it, else by its path."""
+    """How a program of this environment is called where the command was typed: by its name if the shell finds it."""
     if shutil.which(program):
         return program
-    path = Path(sys.executable).with_name(program)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    path, here = Path(sys.executable).with_name(program), _typed_in or Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:

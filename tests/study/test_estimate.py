@@ -28,8 +28,8 @@ def test_measurement_is_ended_when_a_signal_ends_the_plan(
     monkeypatch.setenv("SLURM_NTASKS", "4")
     monkeypatch.setenv("MINE", "5")
     with pytest.raises(Interrupted):
-        measure_one(Job("a", tmp_path / "a", (), {}, {}, {}, (), 1))
+        measure_one(Job("a", tmp_path / "a", (), {}, {}, {}, (), 1), at_once=1)
     context.Process.return_value.kill.assert_called_once_with()
-    (_, environment, _) = context.Process.call_args.kwargs["args"]
+    (_, environment, _, _) = context.Process.call_args.kwargs["args"]
     assert "SLURM_NTASKS" not in environment  # it would be one of the allocation's ranks
     assert environment["MINE"] == "5"

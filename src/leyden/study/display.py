@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from leyden.config import REPEATS
+from leyden.errors import shown
 from leyden.metric_names import HEADLINES, direction
 from leyden.run import DONE
 from leyden.study.job import Job, in_words, short
@@ -138,7 +139,7 @@ def print_table(directory: Path, factors: Sequence[str], rows: Sequence[Row], mo
             lines.append([row.job.id, *levels, row.status, str(row.attempt or ""), seconds, *results])
         _print_columns(lines)
     else:
-        print(f"{len(rows)} runs, each of which has a row in {os.path.relpath(directory / RESULTS_FILE)}\n")
+        print(f"{len(rows)} runs, each of which has a row in {shown(directory / RESULTS_FILE)}\n")
     swept = [factor for factor in factors if factor not in REPEATS]
     if swept and (len(swept) < len(factors) or len(rows) > MOST_ROWS):
         _print_columns(settings_table(swept, rows, monitor)[: MOST_ROWS + 1])
@@ -175,7 +176,7 @@ def _print_columns(lines: Sequence[Sequence[str]]) -> None:
 def _where(row: Row) -> str:
     for name in ("error.txt", "output.txt"):
         if (row.directory / name).is_file():
-            return f"  [{os.path.relpath(row.directory / name)}]"
+            return f"  [{shown(row.directory / name)}]"
     return ""
 
 

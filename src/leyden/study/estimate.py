@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from pytorch_lightning import Callback
 
 from leyden.config import leaves
-from leyden.errors import explain
-from leyden.run import DONE
+from leyden.errors import explain, shown
+from leyden.run import DONE, num_cores
 from leyden.study.display import duration
 from leyden.study.job import Job, begin_apart, environment_of_a_job, in_words, write_to
 from leyden.study.plan import Composer, Plan
@@ -47,7 +47,7 @@ def describe_plan(directory: Path, plan: Plan, rows: Mapping[str, Row], at_once:
     """The plan in a few lines: runs and factors, what is done, how long the rest takes where that is known."""
     counts = Counter(row.status for row in rows.values())
     factors = [f"{key} ({_levels(levels)})" for key, levels in plan.factors.items()]
-    lines = [f"study      {os.path.relpath(directory)}", f"runs       {len(plan.jobs)}: {' × '.join(factors)}"]
+    lines = [f"study      {shown(directory)}", f"runs       {len(plan.jobs)}: {' × '.join(factors)}"]
     lines += [f"           {duplicate}: it runs once" for duplicate in plan.duplicates]
     done = sum(counts[status] for status in DONE)
     if done:
@@ -87,7 +87,7 @@ def measure(composer: Composer, plan: Plan, rows: Mapping[str, Row], at_once: in
         job = composer.make_job(planned.overrides)
         key = _what_decides_on_size(job)
         if key not in sizes:
-            sizes[key] = _measure_apart(job)
+            sizes[key] = _measure_apart(job, at_once)
         totals.append((sizes[key], rows[planned.id].status in DONE))
     steps = {size.steps for size, _ in totals}
     parameters = {size.parameters for size, _ in totals}
@@ -102,14 +102,14 @@ def measure(composer: Composer, plan: Plan, rows: Mapping[str, Row], at_once: in
 
 def describe_search(directory: Path, search: Any, swept: Sequence[Override]) -> str:
     """What a search looks for and how far it has come, in a few lines."""
-    lines = [f"study      {os.path.relpath(directory)}", f"search     {search.sampler}: {', '.join(search.objectives)}"]
+    lines = [f"study      {shown(directory)}", f"search     {search.sampler}: {', '.join(search.objectives)}"]
     lines.append(f"in         {' × '.join(str(override.input_line) for override in swept)}")
     return "\n".join([*lines, f"trials     {search.describe()}"])
 
 
-def measure_one(job: Job) -> str:
+def measure_one(job: Job, at_once: int) -> str:
     """Steps, parameters and time of a search's runs, by the example of one, in words."""
-    size = _measure_apart(job)
+    size = _measure_apart(job, at_once)
     seconds = duration(size.steps * size.seconds_per_step)
     lines = [f"steps      {size.steps:,} in a run with {in_words(job.factors)}", f"parameters {size.parameters:,}"]
     return "\n".join([*lines, f"time       about {seconds} of training steps for each, from {TIMED_STEPS} timed ones"])
@@ -127,10 +127,11 @@ def _what_decides_on_size(job: Job) -> Any:
     return tuple(sorted((key, str(value)) for key, value in leaves(kept) if key not in free))
 
 
-def _measure_apart(job: Job) -> Size:
+def _measure_apart(job: Job, at_once: int) -> Size:
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(job, environment_of_a_job(), sender))
+    threads = max(1, num_cores() // at_once)  # as each run has them beside the others
+    process = context.Process(target=_measure, args=(job, environment_of_a_job(), threads, sender))
     process.start()
     sender.close()
     try:
@@ -146,10 +147,13 @@ def _measure_apart(job: Job) -> Size:
     return found
 
 
-def _measure(job: Job, environment: Mapping[str, str], sender: Any) -> None:
+def _measure(job: Job, environment: Mapping[str, str], threads: int, sender: Any) -> None:
     begin_apart(environment)
     write_to(Path(os.devnull))
     try:
+        import torch
+
+        torch.set_num_threads(threads)
         sender.send(size_of(job))
     except Exception as error:
         sender.send(explain(error, job.overrides))

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import logging
-import os
 import shlex
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from leyden.config import suggest
-from leyden.errors import Interrupted, command, explain
+from leyden.errors import Interrupted, command, explain, shown
 from leyden.lock import Lock
 from leyden.run import DONE, STUDY_FILE
 from leyden.signals import Signals
@@ -160,7 +159,7 @@ def run_search(
         print(describe_search(directory, search, swept), flush=True)
         if config.plan:
             with signals.at_once():
-                print(measure_one(search.example), flush=True)
+                print(measure_one(search.example, executor.at_once), flush=True)
             return
         words = composer.command_line(arguments)
         keep = functools.partial(keep_plan, directory, arguments=words, settings_of=sweep.settings_of)
@@ -172,7 +171,7 @@ def run_search(
             )  # fmt: skip
     for best in search.best():
         values = "  ".join(f"{name} {value:.4f}" for name, value in best.values.items())
-        print(f"best: {values}  with {' '.join(best.overrides)}  [{os.path.relpath(directory / best.job)}]")
+        print(f"best: {values}  with {' '.join(best.overrides)}  [{shown(directory / best.job)}]")
     raise_unless_finished(list(rows.values()), directory, signals, can_retry=False)
 
 
@@ -238,7 +237,7 @@ def _write_report(directory: Path) -> None:
         log.warning("there is no report: %s", explain(error))
     else:
         print("\n".join(["", *made["answer"], *made["warnings"]]))
-        print(f"report     {os.path.relpath(directory / REPORT_FILE)}")
+        print(f"report     {shown(directory / REPORT_FILE)}")
 
 
 def _write_results(directory: Path, rows: dict[str, Row]) -> None:
@@ -272,7 +271,7 @@ def raise_unless_finished(rows: Sequence[Row], directory: Path, signals: Signals
 def _describe_unfinished(unfinished: Sequence[Row], num_wanted: int, directory: Path, can_retry: bool) -> str:
     counts = Counter("at work elsewhere" if row.status == "running" else row.status for row in unfinished)
     how = ", ".join(f"{count} {status}" for status, count in counts.items())
-    again = f"{command('leyden')} resume {shlex.quote(os.path.relpath(directory))}"
+    again = f"{command('leyden')} resume {shlex.quote(shown(directory))}"
     again += " on_error=retry" if counts["failed"] else ""
     told = f"{len(unfinished)} of {num_wanted} runs are not finished ({how})"
     return told if counts["failed"] == len(unfinished) and not can_retry else f"{told}; go on with: {again}"
