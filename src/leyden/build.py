@@ -316,9 +316,8 @@ def build_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # our loaders know their rank
     )
-    if has_unused_parameters and isinstance(
-        trainer.strategy, DDPStrategy
-    ):  # which `auto` chooses for several devices too
+    # Which `auto` chooses for several devices, too.
+    if has_unused_parameters and isinstance(trainer.strategy, DDPStrategy):
         trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
     # Lightning's handlers broadcast from within a signal, where other ranks wait for something else.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
