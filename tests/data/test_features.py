@@ -3,9 +3,11 @@
 import copy
 import importlib
 import logging
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from leyden.augment import Augmentation, HorizontalFlip
 from leyden.backbones import MLP, ViT
 from leyden.data import ImageDataModule, ImageFolder
 from leyden.data.features import Features, digest_of, keep_features
+from leyden.errors import Interrupted
 from running import FinishedRun, differences
 
 Train = Callable[..., FinishedRun]
@@ -52,6 +55,16 @@ def test_second_run_reads_what_the_first_has_computed(
         patch.setattr("leyden.data.features._compute", lambda *_: pytest.fail("the backbone has run"))
         assert differences(first, probe()) == []
         probe("seed=0", "data.labels_per_class=5", "optimizer.lr=0.1")  # any other setting of the head, too
+
+
+def test_signal_is_heeded_while_they_are_computed(probe: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def computing(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("went on")
+
+    monkeypatch.setattr("leyden.data.features._compute", computing)
+    with pytest.raises(Interrupted):
+        probe()
 
 
 def test_damaged_file_is_computed_anew_and_named(
