@@ -321,6 +321,16 @@ def test_help_that_is_read_in_part_leaves_no_error(arguments: list[str]) -> None
     assert done.stderr == b""
 
 
+def test_a_run_goes_on_to_its_end_where_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = ["train", f"hydra.run.dir={tmp_path / 'run'}", *MLP, "logger=csv"]
+    done = subprocess.run([sys.executable, "-m", "leyden", *words], stdout=writer, stderr=writer, cwd=tmp_path)
+    os.close(writer)
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["status"] == "finished"
+
+
 @pytest.mark.parametrize("words", [["evaluate", "run=x"], ["report", "runs/x"], ["resume", "x"], ["sync", "x"]])
 def test_help_is_given_wherever_it_is_asked_for(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     name, *arguments = [*words, "--help"]

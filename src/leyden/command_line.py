@@ -19,7 +19,7 @@ from leyden.composition import MULTIRUN, is_override, origin_of_keys, see_own_pa
 from leyden.config import Origin
 from leyden.errors import Interrupted, explain, typed_here
 from leyden.options import help_of, parse
-from leyden.run import describe_state, is_study, membership, rank, show_warnings
+from leyden.run import describe_state, is_study, membership, rank, say, show_warnings
 from leyden.signals import Signals
 
 HELP = {"-h", "--help"}
@@ -377,7 +377,7 @@ def _run(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
             command(signals)
     except Interrupted as stopped:
         if rank() == 0:  # all ranks stop together
-            _say(stopped)
+            say(stopped, sys.stderr)
         return stopped.exit_code
     except SystemExit as ended:  # whoever raised it has said why
         return 1 if ended.code else 0
@@ -385,15 +385,10 @@ def _run(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
         if any(map(_is_debug, arguments)):
             traceback.print_exc()
         if rank() == 0:  # which tells of the others' errors too
-            _say(f"error: {explain(error, arguments)}")
+            say(f"error: {explain(error, arguments)}", sys.stderr)
         return 1
     return 0
 
 
 def _is_debug(word: str) -> bool:
     return word.lstrip("+").lower() == "debug=true"
-
-
-def _say(sentence: object) -> None:
-    with contextlib.suppress(OSError):  # `2>&1 | tee` may be gone
-        print(sentence, file=sys.stderr, flush=True)

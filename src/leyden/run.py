@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -318,12 +318,21 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def say(text: object, file: TextIO | None = None) -> None:
+    """Prints a line; nothing ends for want of a reader, as where `| tee` has ended by the same Ctrl-C."""
+    stream = file or sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:  # what is still to be written would fail at the end, and make the exit code 120
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 class Terminal(logging.Handler):
     """Prints to what standard error is when something is said, not when it was made."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints a record on a line."""
-        print(self.format(record), file=sys.stderr)
+        say(self.format(record), sys.stderr)
 
 
 def show_warnings() -> None:

@@ -24,7 +24,7 @@ from leyden.metric_names import HEADLINES, is_percentage
 from leyden.outcomes import OUTCOMES
 from leyden.predictions import write_predictions
 from leyden.preview import draw_in_run
-from leyden.run import RunRecord
+from leyden.run import RunRecord, say
 
 CHANGES = (("optimizer=sgd", "head.dropout=0.2"), ("optimizer=adam", "augment=affine"))  # worth a try after a run
 
@@ -72,7 +72,7 @@ def end_pruned(run: RunRecord, checkpoints: Checkpoints | None, reason: str) -> 
     run.update(metrics=best_metrics(checkpoints))
     run.prune(reason)
     if run.is_first_rank:
-        print(f"\n{reason}\ndirectory       {run.directory}", flush=True)
+        say(f"\n{reason}\ndirectory       {run.directory}")
 
 
 def best_metrics(checkpoints: Checkpoints | None) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def print_end(
     look = f"{', '.join(pictures)} and metrics.csv there"
     lines.append(f"look at it      {look if pictures else 'metrics.csv there; `leyden draw` draws pictures'}")
     lines += [f"{'' if number else 'next':16}{words}" for number, words in enumerate(next_commands(run, loggers))]
-    print("\n" + "\n".join(lines), flush=True)
+    say("\n" + "\n".join(lines))
 
 
 def next_commands(run: RunRecord, loggers: Sequence[Logger]) -> list[str]:

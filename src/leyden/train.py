@@ -45,7 +45,7 @@ from leyden.resume import (
     warn_of_what_is_other,
     what_is_saved,
 )
-from leyden.run import RunRecord, rank, working_directory
+from leyden.run import RunRecord, rank, say, working_directory
 from leyden.signals import Signals
 from leyden.summary import end_pruned, summarise
 from leyden.test_time import choose_by_validation
@@ -180,7 +180,7 @@ def fit_and_test(
 def tell_what_begins(classifier: ImageClassifier, told: dict[str, str], start: Start) -> None:
     """Prints what to look at before the first step: weights, groups of parameters, where the run goes on."""
     groups = describe_groups(classifier, classifier.finetune.rates(), classifier.finetune.undecayed())
-    print("\n".join([transfer_table.as_text(told)] * bool(told) + [groups]))
+    say("\n".join([transfer_table.as_text(told)] * bool(told) + [groups]))
     if start.record:
         log.info("%s", start.describe())
-        print(start.describe())
+        say(start.describe())

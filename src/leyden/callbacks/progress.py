@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from leyden.metric_names import is_percentage
+from leyden.run import say
 from leyden.training_metrics import is_last_batch
 
 LEAST_SECONDS_BETWEEN_UPDATES = 0.2
@@ -33,7 +34,7 @@ class Progress(pl.Callback):
         if trainer.is_global_zero and sys.stdout.isatty():
             self._begin_live(trainer)
         elif trainer.is_global_zero:
-            print("epoch", *_columns(pl_module).values(), "images/s", sep="  ", flush=True)
+            say("  ".join(["epoch", *_columns(pl_module).values(), "images/s"]))
 
     def _begin_live(self, trainer: pl.Trainer) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -76,7 +77,7 @@ class Progress(pl.Callback):
                 f"{f'{float(metrics[name]):.4f}' if name in metrics else '-':>{len(words)}}"
                 for name, words in columns.items()
             ]
-            print(f"{trainer.current_epoch:5}", *cells, f"{self.images_per_second:8,.0f}", sep="  ", flush=True)
+            say("  ".join([f"{trainer.current_epoch:5}", *cells, f"{self.images_per_second:8,.0f}"]))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.loop_seconds = time.perf_counter() - self.loop_began

@@ -13,7 +13,7 @@ from typing import Any
 from leyden.config import REPEATS
 from leyden.errors import shown
 from leyden.metric_names import HEADLINES, direction
-from leyden.run import DONE
+from leyden.run import DONE, say
 from leyden.study.job import Job, in_words, short
 from leyden.study.record import RESULTS_FILE, Row
 
@@ -37,11 +37,8 @@ class Display:
         """Prints a line, above what is live."""
         if self.live:
             self.live.console.print(text, markup=False, highlight=False)
-            return
-        try:
-            print(text, flush=True)
-        except BrokenPipeError:  # `| tee` ends by the same Ctrl-C, and runs have a state to save
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            say(text)
 
     def ended(self, row: Row) -> None:
         """Tells what has become of a job."""
