@@ -46,39 +46,36 @@ class ClassificationMetrics(Metric):
 
     full_state_update = False
     headline = HEADLINES["single_label"]
-    confusion_matrix: Tensor  # int64 [K, K], rows are true classes
+    counts: Tensor  # int64 [3, K]: of each class its right answers, its images, and the answers that name it
     calibration: Tensor  # float32 [3, bins]: images, sum of confidences, correct answers
     sums: Tensor  # float32 [2]: cross-entropy, answers right among the first five
 
     def __init__(self, class_names: Sequence[str]) -> None:
         super().__init__()
         self.class_names, num_classes = tuple(class_names), len(class_names)
-        counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        self.add_state("confusion_matrix", counts, dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(3, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("calibration", torch.zeros(3, NUM_CALIBRATION_BINS, dtype=torch.float32), dist_reduce_fx="sum")
         self.add_state("sums", torch.zeros(2, dtype=torch.float32), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Adds logits [B, K] and labels int64 [B]."""
         logits = logits.detach().float()
-        num_classes = len(self.class_names)
         confidences, predictions = logits.softmax(1).max(1)
-        cells = torch.bincount(labels * num_classes + predictions, minlength=num_classes**2)
-        self.confusion_matrix += cells.view(num_classes, num_classes)
-        correct = (predictions == labels).float()
+        correct, ones = (predictions == labels).float(), torch.ones_like(labels)
+        for row, classes, added in ((0, labels, correct.long()), (1, labels, ones), (2, predictions, ones)):
+            self.counts[row].index_add_(0, classes, added)
         # bins are (low, high], as in Guo et al. 2017
         bins = (confidences * NUM_CALIBRATION_BINS).ceil().long().sub(1).clamp(0, NUM_CALIBRATION_BINS - 1)
         self.calibration.index_add_(1, bins, torch.stack([torch.ones_like(correct), confidences, correct]))
         self.sums[0] += F.cross_entropy(logits, labels, reduction="sum")
-        if num_classes > TOP_5_FROM:
+        if len(self.class_names) > TOP_5_FROM:
             self.sums[1] += (logits.topk(5, 1).indices == labels[:, None]).sum()
 
     def compute(self) -> dict[str, float]:
         """The metrics by name, as plain numbers."""
-        matrix, calibration, sums = _to_host(self.confusion_matrix, self.calibration, self.sums)
-        num_images = matrix.sum().item()
+        (right, true, predicted), calibration, sums = _to_host(self.counts, self.calibration, self.sums)
+        num_images = true.sum().item()
         assert num_images, "no image was evaluated"
-        right, true, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
         found = {"loss": sums[0].item() / num_images, "accuracy": right.sum().item() / num_images}
         if len(self.class_names) > TOP_5_FROM:
             found["top5_accuracy"] = sums[1].item() / num_images
