@@ -1,6 +1,7 @@
 """The card and the citation of a run, against what run.json says of it."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,8 @@ def test_figures_of_averaged_weights_are_theirs(tmp_path: Path) -> None:
     assert f"test accuracy {ours};" in citation
     assert "weakest" not in card
     assert "intervals say" not in card
+    alone = shutil.copy(run.directory / "checkpoints" / "best.ckpt", tmp_path / "alone.ckpt")
+    assert "No test figures are known: no run.json" in card_of(Trained(Path(alone)))
 
 
 def test_figures_of_other_weights_are_told(run: FinishedRun) -> None:

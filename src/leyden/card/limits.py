@@ -37,7 +37,7 @@ def limits(network: Trained) -> list[str]:
 def tested(network: Trained | Opened) -> Mapping[str, Any]:
     """A run's record, with the test metrics of the weights that answer: of averaged ones, intervals are not known."""
     record: Mapping[str, Any] = network.record
-    if not is_of_the_average(network.run):
+    if not record or not is_of_the_average(network.run):
         return record
     ours = {name: value for name, value in record.get("metrics", {}).items() if not name.startswith("test/")}
     for name, value in record.get("metrics", {}).items():
