@@ -138,7 +138,9 @@ def test_soup_is_begun_from_as_a_run_is(
     assert f"$ leyden soup {runs[0].directory.parent}" in card
 
 
-def test_what_makes_no_soup_is_refused(train_run: Train, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_what_makes_no_soup_is_refused(
+    train_run: Train, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     def refused(*runs: FinishedRun) -> str:
         assert command_line.soup([str(run.directory) for run in runs]) == 1
         return capsys.readouterr().err
@@ -164,3 +166,6 @@ def test_what_makes_no_soup_is_refused(train_run: Train, capsys: pytest.CaptureF
     path.write_text(told, encoding="utf-8")
     place = cook([run.directory for run in two])
     assert f"{place} is there already: move it or delete it" in refused(*two)
+    assert "no finished run is given but soups: a soup takes two or more" in refused(FinishedRun(place))
+    assert f"{one.directory} is one finished run" in refused(one, FinishedRun(place))
+    assert f"{place} is left out: it is a soup, whose runs would count twice" in caplog.text

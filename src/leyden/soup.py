@@ -55,7 +55,10 @@ def cook(directories: Sequence[Path]) -> Path:
     """
     collection = collect([directory.resolve() for directory in directories])  # their paths may be relative to theirs
     monitor = collection.metric["selection"]
-    runs = [run for run in collection.best_first() if "soup" not in run.record]  # whose parts would count twice
+    runs = _without_soups(collection.best_first())
+    if len(runs) < 2:
+        given = f"{runs[0].directory} is one finished run" if runs else "no finished run is given but soups"
+        raise ValueError(f"{given}: a soup takes two or more")
     whole = collection.directory if is_study(collection.directory) else runs[0].directory
     place = whole.with_name(f"{whole.name}_soup")
     configs = [OmegaConf.load(run.directory / "config.yaml") for run in runs]
@@ -208,9 +211,14 @@ def _agree(states: Sequence[State], name: str) -> bool:
     return all(torch.equal(state[name], states[0][name]) for state in states)
 
 
+def _without_soups(runs: Sequence[Found]) -> list[Found]:
+    for run in runs:
+        if "soup" in run.record:
+            log.warning("%s is left out: it is a soup, whose runs would count twice", run.directory)
+    return [run for run in runs if "soup" not in run.record]
+
+
 def _check(runs: Sequence[Found], configs: Sequence[Any], monitor: str, place: Path) -> None:
-    if len(runs) < 2:
-        raise ValueError(f"{runs[0].directory} is one finished run: a soup takes two or more")
     if monitor == "val/accuracy_gap":
         raise ValueError(
             f"monitor={monitor} is of training too, and a soup is not trained: give runs of another metric"
