@@ -78,6 +78,15 @@ def test_a_directory_that_cannot_be_read_keeps_no_other_back(
     assert "lost+found cannot be read (Permission denied): its images are left out" in caplog.text
 
 
+def test_a_link_that_cannot_be_followed_keeps_no_other_back(
+    place: Callable[[str], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place("a.png|z.png")
+    (tmp_path / "loop").symlink_to("loop")
+    assert list(find_inputs(".", "path", None).paths) == ["./a.png", "./z.png"]
+    assert "loop cannot be followed (" in caplog.text
+
+
 def test_a_tables_paths_begin_beside_it_or_at_the_root(place: Callable[[str], None], tmp_path: Path) -> None:
     place("t/a.png")
     (tmp_path / "t" / "list.csv").write_text('label,path\n1,a.png\n2,"b, c.png"\n3,/d.png\n', encoding="utf-8")

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from leyden.data.border import is_directory
 from leyden.data.folder import is_image
 from leyden.data.table_file import CSV, PARQUET, TableFile
 from leyden.image_formats import SUFFIXES
@@ -77,7 +76,7 @@ def walk(directory: str, above: tuple[str, ...] = ()) -> Iterator[str]:
     for entry in _entries(directory):
         if entry.name.startswith("."):
             continue
-        if is_directory(entry):
+        if _is_directory(entry):
             yield from walk(entry.path, (*above, real))
         elif is_image(entry):
             yield entry.path
@@ -112,6 +111,14 @@ def _expand(base: str, parts: tuple[str, ...]) -> Iterator[str]:
             yield from _expand(os.path.join(base, entry.name), parts)
         elif first != "**" and fnmatch.fnmatchcase(entry.name, first):
             yield from _expand(os.path.join(base, entry.name), left)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:  # of a link to itself, or to where one may not look
+        log.warning("%s cannot be followed (%s): images below it are left out", entry.path, error.strerror)
+        return False
 
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:
