@@ -9,6 +9,7 @@ from pytorch_lightning.strategies import FSDPStrategy
 from torch import nn
 
 from leyden.callbacks import Ema
+from leyden.metrics import metrics_for
 
 
 def test_a_step_averages_the_weights_and_copies_the_statistics() -> None:
@@ -32,6 +33,19 @@ def test_a_step_averages_the_weights_and_copies_the_statistics() -> None:
         assert all(torch.equal(found[name], value) for name, value in statistics.items())
     expected = 0.75 * (0.75 * weights[0] + 0.25 * weights[1]) + 0.25 * weights[2]
     torch.testing.assert_close(averaged["head"].weight, expected)
+
+
+def test_thresholds_are_recorded_so_that_they_can_be_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leyden.callbacks.ema.calibrate", lambda *_: {"temperature": 0.5})
+    module: Any = SimpleNamespace(backbone=nn.Identity(), head=nn.Linear(3, 2), device=torch.device("cpu"))
+    module.val_metrics, module.test_metrics = metrics_for("multi_label", ["wet", "warm"])
+    module.test_time = None
+    logits = torch.tensor([18.0, -3.0])  # in single precision the first is a probability of 1
+    module.test_metrics.thresholds.logits.copy_(logits)
+    ema = Ema(0.75)
+    ema.setup(SimpleNamespace(), module, "fit")  # type: ignore[arg-type]
+    kept = torch.tensor(ema.calibrate(module)["ema_thresholds"], dtype=torch.float64)
+    torch.testing.assert_close(kept.logit().float(), logits)
 
 
 def test_pieces_of_weights_are_not_averaged() -> None:

@@ -9,9 +9,11 @@ import torch
 from onnx import TensorProto, helper
 
 from exports import untrained
+from leyden.evaluate.quality import quality
 from leyden.export.command import write
 from leyden.export.graphs import DESCRIPTION
-from leyden.trained import open_network
+from leyden.predict.answers import thresholds_of
+from leyden.trained import Answers, open_network
 
 
 def foreign_onnx(path: Path) -> None:
@@ -41,6 +43,19 @@ def test_a_program_of_torch_that_is_not_ours_is_named(tmp_path: Path) -> None:
     torch.export.save(program, tmp_path / "foreign.pt2", extra_files={DESCRIPTION: "{}"})
     with pytest.raises(ValueError, match=r"foreign\.pt2 was not written by `leyden export`"):
         open_network(tmp_path / "foreign.pt2")
+
+
+def test_an_export_has_the_thresholds_of_its_run(tmp_path: Path) -> None:
+    network = untrained(tmp_path / "run", "backbone.width=8", task="multi_label")
+    logits = torch.tensor([18.0, -3.0])  # in single precision the first is a probability of 1
+    network.classifier.test_metrics.thresholds.logits.copy_(logits)  # type: ignore[union-attr,operator]
+    write(network, "safetensors", tmp_path / "out")
+    export = open_network(tmp_path / "out")
+    assert thresholds_of(export) == thresholds_of(network)
+    outputs = torch.tensor([[19.0, 0.0], [17.0, -4.0]])
+    found = quality(export, Answers(outputs, torch.ones(2, 2), torch.arange(2)), None)
+    assert found.thresholds is not None
+    torch.testing.assert_close(found.thresholds, logits)
 
 
 def test_damaged_and_newer_directories_are_named(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ class Ema(pl.Callback):
         self.average.to(pl_module.device)
         found: dict[str, Any] = {**calibrate(pl_module, self._network(), self.test_time, self.metrics["val"])}
         if isinstance(test := self.metrics["test"], MultiLabelMetrics):
-            found["thresholds"] = test.thresholds.logits.sigmoid().tolist()
+            found["thresholds"] = test.thresholds.logits.double().sigmoid().tolist()
         return {f"ema_{name}": value for name, value in found.items()}
 
     def on_test_batch_end(

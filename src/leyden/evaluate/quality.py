@@ -61,7 +61,7 @@ def _choose(metric: Metric, network: Network, validation: Answers | None) -> boo
         elif isinstance(network, Trained):
             metric.thresholds.logits.copy_(network.kept_thresholds())
         elif (told := getattr(network, "thresholds", None)) is not None:  # by an export, as probabilities
-            metric.thresholds.logits.copy_(torch.tensor(told).logit())
+            metric.thresholds.logits.copy_(torch.tensor(told, dtype=torch.float64).logit())
     return True
 
 

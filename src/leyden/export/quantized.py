@@ -41,7 +41,9 @@ def cost(whole: Opened, quantized: Opened, real: RealImages) -> dict[str, Any]:
         told = {"metric": HEADLINES[task], "images": len(answers[0].labels)}
         told |= {when: _headline(each, whole) for when, each in zip(("before", "after"), answers, strict=True)}
         before, after = (each.outputs for each in answers)
-    thresholds = None if whole.thresholds is None else torch.tensor(whole.thresholds).logit()
+    thresholds = (
+        None if whole.thresholds is None else torch.tensor(whole.thresholds, dtype=torch.float64).logit().float()
+    )
     return told | agreement(before, after, task, thresholds)
 
 

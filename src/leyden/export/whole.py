@@ -78,7 +78,7 @@ def describe(network: Trained) -> dict[str, Any]:
         "run": run,
     }
     if facts.task == "multi_label":  # a class is among the answers from this probability on
-        told["thresholds"] = network.kept_thresholds().sigmoid().tolist()
+        told["thresholds"] = network.kept_thresholds().double().sigmoid().tolist()
     return json.loads(json.dumps(told))
 
 
