@@ -90,6 +90,16 @@ def test_averaged_weights_answer_at_the_thresholds_of_their_test(words: list[str
     assert macro_f1 != pytest.approx(run.metrics["test/macro_f1"], abs=1e-6)
 
 
+def test_thresholds_of_an_earlier_test_are_not_those_of_newer_weights(train_run: Train) -> None:
+    run = train_run(*MULTI_LABEL, *QUICK)
+    kept = run.checkpoint("best")["state_dict"]["test_metrics.thresholds.logits"]
+    (run.directory / "classes.csv").write_text("threshold\n" + "0.75\n" * len(kept), encoding="utf-8")
+    assert not torch.allclose(Trained(run.directory).kept_thresholds(), kept)
+    untested = {key: value for key, value in run.record.items() if key != "metrics"}  # which trains longer
+    (run.directory / "run.json").write_text(json.dumps(untested), encoding="utf-8")
+    assert torch.equal(Trained(run.directory).kept_thresholds(), kept)
+
+
 def test_a_checkpoint_alone_is_enough(train_run: Train, tmp_path: Path) -> None:
     run = train_run(*QUICK)
     file = tmp_path / "carried away.ckpt"

@@ -38,3 +38,10 @@ def test_sizes_double_up_to_all_training_images(tmp_path: Path, capsys: pytest.C
     assert "largest         30: there are 30 training images" in told
     written = json.loads((tmp_path / "batch_sizes.json").read_text(encoding="utf-8"))
     assert [row["batch_size"] for row in written["sizes"]] == [8, 16, 30]
+
+
+def test_sizes_of_a_probe_come_with_a_word_that_training_keeps_features(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find_batch_size(compose_config(*SHORT, "data.labels_per_class=1", "finetune=linear_probe"), tmp_path, Origin())
+    assert "training does so once, and then reads its features" in capsys.readouterr().out
