@@ -47,7 +47,6 @@ def test_record_says_how_a_run_ended(error: BaseException, status: str, has_trac
 
 def test_run_that_begins_where_one_had_saved_nothing_keeps_no_error_of_it(tmp_path: Path) -> None:
     with contextlib.suppress(RuntimeError), RunRecord(tmp_path, []):
-        (tmp_path / "error_rank1.txt").write_text("of the other process", encoding="utf-8")
         raise RuntimeError("no such directory")
     assert (tmp_path / "error.txt").is_file()
     with RunRecord(tmp_path, []):

@@ -123,11 +123,11 @@ class RunRecord:
             attempts.append({key: self.facts.get(key) for key in ("started", "ended", "status", "reason", "seconds")})
             if attempts[-1]["status"] == "running":  # and yet it is not: killed without a word
                 attempts[-1] |= {"status": "killed", "ended": self.facts.get("heartbeat", {}).get("time")}
+            for path in self.directory.glob("error_rank*.txt"):
+                path.unlink()
             if (self.directory / "error.txt").is_file():
                 (self.directory / "error.txt").replace(self.directory / f"error_attempt{attempt - 1}.txt")
-        for path in self.directory.glob("error*.txt"):
-            if not path.stem.startswith("error_attempt"):
-                path.unlink()  # of another rank, or of a run that had saved nothing
+        (self.directory / "error.txt").unlink(missing_ok=True)  # of a run that had saved nothing
         self.log_handler = _log_to(self.directory / "log.txt")
         now = _now()
         self.facts = {key: value for key, value in self.facts.items() if key not in OF_AN_ATTEMPT}

@@ -99,7 +99,7 @@ def _run(config: DictConfig, directory: Path, origin: Origin, found: Saved, sign
                     if not is_checked:
                         check(config, origin)
                     run.begin(config, start.found.describe(), is_new=start.found.state is None)
-                    begin(loggers, run.facts["run_id"])
+                    begin(loggers, run.facts)
                     fit_and_test(config, run, loggers, origin, start, signals)
                 signals.check()
             except Interrupted as error:

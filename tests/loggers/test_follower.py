@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from leyden.loggers import MetricsCsv, finish
+from leyden.loggers import MetricsCsv, begin, finish
 from leyden.loggers.follower import Follower
 
 
@@ -67,6 +67,15 @@ def test_rows_are_handed_over_in_order_and_the_end_with_them(tmp_path: Path) -> 
     finish([logger], RECORD)
     assert tool.rows == [(row, float(row)) for row in range(5)]
     assert tool.record == RECORD
+
+
+def test_ranks_that_begin_before_the_first_has_a_record_hand_nothing_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    tool = Tool(tmp_path)
+    begin([MetricsCsv(tmp_path, [tool])], {})  # as Slurm starts all of them at once
+    assert tool.run_id == ""
 
 
 def test_rows_that_the_tool_lacks_are_read_in_the_file(tmp_path: Path) -> None:

@@ -29,10 +29,10 @@ def wandb_of(loggers: Sequence[Logger]) -> WandbLogger | None:
     return next((follower for follower in followers(loggers) if isinstance(follower, WandbLogger)), None)
 
 
-def begin(loggers: Sequence[Logger], run_id: str) -> None:
-    """Lets other tools begin the run, which takes its time, beside what follows; on the first rank."""
+def begin(loggers: Sequence[Logger], record: Mapping[str, Any]) -> None:
+    """Lets other tools begin the run, which takes its time, beside what follows; on the first rank, which keeps it."""
     for follower in followers(loggers) if rank() == 0 else ():
-        follower.begin(run_id)
+        follower.begin(record["run_id"])
 
 
 def finish(loggers: Sequence[Logger], record: Mapping[str, Any]) -> None:
