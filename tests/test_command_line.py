@@ -351,6 +351,16 @@ def test_signal_ends_a_command_about_directories_where_it_comes(
     assert "went on" not in capsys.readouterr().out
 
 
+def test_what_a_study_goes_on_with_lies_where_that_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "study.json").touch()
+    monkeypatch.chdir(tmp_path)
+    given: list[str] = []
+    monkeypatch.setattr(command_line, "_resume_study", lambda signals, directory, changes: given.extend(changes))
+    assert command_line.resume([".", "data.root=photos", "jobs=1"]) == 0
+    assert given == [f"data.root={tmp_path / 'photos'}", "jobs=1"]
+
+
 def test_checkpoints_of_what_is_no_run_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.checkpoints([str(tmp_path)]) == 1
     assert f"error: {tmp_path} holds no run" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from leyden.options import help_of, option, parse
+from leyden.options import help_of, option, parse, with_absolute_path
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,25 @@ def test_words_for_a_config_group_are_handed_on() -> None:
 def test_a_wrong_word_gets_one_sentence(words: list[str], sentence: str) -> None:
     with pytest.raises(ValueError, match="^" + re.escape(sentence)):
         parse(Options, words)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("data.root=a b", 'data.root="{here}/a b"'),
+        ("data.cache_directory=a b", 'data.cache_directory="{here}/a b"'),
+        ("data.root=absent", "data.root=absent"),
+        ("data.root=", "data.root="),
+        ("root", "root"),
+        ("name=a b", "name=a b"),
+    ],
+)
+def test_path_that_exists_is_made_absolute(
+    word: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a b").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert with_absolute_path(word) == expected.format(here=tmp_path)
 
 
 def test_help_names_every_key_and_its_default() -> None:

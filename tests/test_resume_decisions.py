@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -250,8 +251,11 @@ def test_run_whose_images_have_moved_goes_on_where_they_are(
     run = interrupted(*files, "data.num_workers=0", hook="on_train_batch_end", count=5)
     (tmp_path / "images").rename(tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bin/leyden", "resume", "run2", "data.root=moved"])
     assert command_line.resume([str(run.directory), "data.root=moved"]) == 0
     assert differences(whole, run) == []
+    of_other_ranks = [str(tmp_path / "bin" / "leyden"), "resume", str(run.directory), f"data.root={tmp_path / 'moved'}"]
+    assert sys.argv == of_other_ranks
 
 
 @pytest.mark.parametrize("workers", ["data.num_workers=0", "data.num_workers=2"])

@@ -6,6 +6,7 @@ Torch is imported only once a config has been composed, so that `--help`, `--cfg
 import contextlib
 import functools
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from leyden.composition import MULTIRUN, is_override, origin_of_keys, see_own_parts, with_hydra
 from leyden.config import Origin
 from leyden.errors import Interrupted, explain, typed_here
-from leyden.options import help_of, parse
+from leyden.options import help_of, parse, with_absolute_path
 from leyden.run import describe_state, is_study, membership, rank, say, show_warnings
 from leyden.signals import Signals
 
@@ -111,10 +112,11 @@ def resume(arguments: Sequence[str]) -> int:
         print(RESUME_HELP)
         return 0 if HELP & {*arguments} else 1
     directory = Path(arguments[0]).resolve()
+    changes = [with_absolute_path(word) for word in arguments[1:]]  # for work goes on where the run was called
     if is_study(directory):
-        return _run(lambda signals: _resume_study(signals, directory, arguments[1:]), arguments)
-    sys.argv = [sys.argv[0], "resume", str(directory), *arguments[1:]]  # for other ranks, whom Lightning starts so
-    return _run(lambda signals: _resume_job(signals, directory, arguments[1:]), arguments)
+        return _run(lambda signals: _resume_study(signals, directory, changes), arguments)
+    sys.argv = [os.path.abspath(sys.argv[0]), "resume", str(directory), *changes]  # so Lightning starts other ranks
+    return _run(lambda signals: _resume_job(signals, directory, changes), arguments)
 
 
 def status(arguments: Sequence[str]) -> int:

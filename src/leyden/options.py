@@ -18,7 +18,8 @@ T = TypeVar("T")
 
 NULL = "null"
 BOOLS = {"true": True, "false": False}
-PLACES = ("root", "directory", "file", "path", "index_directory")  # ends of keys whose values may be paths
+# Ends of keys whose values may be paths.
+PLACES = ("root", "directory", "file", "path", "index_directory", "cache_directory")
 KINDS_IN_WORDS = {int: "a whole number", float: "a number"}
 
 
@@ -31,7 +32,7 @@ def with_absolute_path(word: str) -> str:
     """The same word `key=value` for another working directory: a path that exists becomes absolute."""
     key, _, value = word.partition("=")
     path = Path(value).expanduser()
-    if key.split(".")[-1] not in PLACES or not path.exists():
+    if key.split(".")[-1] not in PLACES or not value or not path.exists():
         return word
     whole = str(path.absolute())
     return f"{key}={json.dumps(whole, ensure_ascii=False) if re.search(r'[^A-Za-z0-9_/.-]', whole) else whole}"

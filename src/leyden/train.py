@@ -32,7 +32,6 @@ from leyden.hardware import choose_accelerator, choose_precision, describe_devic
 from leyden.lock import Lock
 from leyden.loggers import begin, finish, wandb_of
 from leyden.optim import describe_groups
-from leyden.options import with_absolute_path
 from leyden.preprocessing import adopt, preprocessing_of
 from leyden.provenance import code_version
 from leyden.ranks import telling_which_rank_failed, wait_for_ranks
@@ -73,7 +72,6 @@ def resume(run_directory: Path, changes: Sequence[str], signals: Signals) -> Non
         )
     with Lock(run_directory) if rank() == 0 else contextlib.nullcontext():
         found = what_is_saved(run_directory)
-        changes = [with_absolute_path(change) for change in changes]
         with contextlib.chdir(working_directory(run_directory)):  # its paths may be relative
             config, origin = config_to_resume(run_directory, found, changes)
             _run(config, run_directory, origin, found, signals, is_checked=True)
