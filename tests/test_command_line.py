@@ -97,6 +97,27 @@ def test_debug_shows_the_traceback(train: Callable[..., Any]) -> None:
     assert lines[0] == "Traceback (most recent call last):"
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("report", ["absent"]), ("compare", ["absent", "absent"]), ("sync", ["absent"]),
+        ("dashboard", ["absent"]), ("lesson", ["absent"]), ("quiz", ["99"]),
+    ],
+)  # fmt: skip
+def test_every_command_takes_the_word_that_shows_where(
+    name: str, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    errors = []
+    for word in ([], ["debug=true"], ["debug=True"]):
+        assert getattr(command_line, name)([*arguments, *word]) == 1
+        errors.append(capsys.readouterr().err)
+    assert errors[0].startswith("error: ")
+    for shown in errors[1:]:
+        assert shown.startswith("Traceback (most recent call last):")
+        assert shown.endswith(errors[0])
+
+
 def test_run_directory_that_cannot_be_written_is_told_before_training(
     train: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -152,7 +152,7 @@ def dashboard(arguments: Sequence[str]) -> int:
     """`leyden dashboard`: W&B's files in the terminal; with `web` a live page here; with a study: at W&B, as code."""
     from leyden.dashboard.command import parse, show
 
-    return _run(lambda signals: show(parse(arguments)), arguments)
+    return _run(lambda signals: show(parse(_without_debug(arguments))), arguments)
 
 
 def of_a_run(command: str, arguments: Sequence[str]) -> int:
@@ -180,7 +180,7 @@ def sync(arguments: Sequence[str]) -> int:
     if any(argument.startswith("-") for argument in arguments):
         print(SYNC_HELP)
         return 0 if HELP & {*arguments} else 1
-    directories = [Path(word) for word in arguments if not _is_debug(word)] or [Path("runs")]
+    directories = [*map(Path, _without_debug(arguments))] or [Path("runs")]
     return _run(lambda signals: _sync_job(signals, directories), arguments)
 
 
@@ -189,7 +189,7 @@ def lesson(arguments: Sequence[str]) -> int:
     from leyden.lesson.arguments import parse
 
     def job(signals: Signals) -> None:
-        asked = parse(arguments)
+        asked = parse(_without_debug(arguments))
         from leyden.lesson.command import teach  # with torch, for which help does not wait
 
         teach(asked, functools.partial(with_hydra, functools.partial(_train_job, signals), signals), signals)
@@ -201,7 +201,7 @@ def quiz(arguments: Sequence[str]) -> int:
     """`leyden quiz [chapter]`: questions of the course, in the terminal."""
     from leyden.quiz import command
 
-    return _run(lambda signals: command.take(command.parse(arguments), signals), arguments)
+    return _run(lambda signals: command.take(command.parse(_without_debug(arguments)), signals), arguments)
 
 
 def draw(arguments: Sequence[str]) -> int:
@@ -251,7 +251,7 @@ def _about_directories(
     what: str, usage: str, job: Callable[..., None], arguments: Sequence[str], fewest: int, most: int | None
 ) -> int:
     """A command whose arguments are directories."""
-    directories = [word for word in arguments if not _is_debug(word)]
+    directories = _without_debug(arguments)
     is_too_many = most is not None and len(directories) > most
     if len(directories) < fewest or is_too_many or any(word.startswith("-") for word in directories):
         print(f"{what}\n\nusage: leyden {usage}")
@@ -384,7 +384,7 @@ def _run(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
     except SystemExit as ended:  # whoever raised it has said why
         return 1 if ended.code else 0
     except Exception as error:
-        if any(map(_is_debug, arguments)):
+        if len(_without_debug(arguments)) < len(arguments):
             traceback.print_exc()
         if rank() == 0:  # which tells of the others' errors too
             say(f"error: {explain(error, arguments)}", sys.stderr)
@@ -392,5 +392,6 @@ def _run(command: Callable[[Signals], Any], arguments: Sequence[str]) -> int:
     return 0
 
 
-def _is_debug(word: str) -> bool:
-    return word.lstrip("+").lower() == "debug=true"
+def _without_debug(arguments: Sequence[str]) -> list[str]:
+    """What a command itself is told: beside that, all take `debug=true`."""
+    return [word for word in arguments if word.lstrip("+").lower() != "debug=true"]
