@@ -231,21 +231,28 @@ def test_nonfinite_loss_stops_and_keeps_the_last_good_checkpoint(train_run: Trai
     assert "Traceback" in (run.directory / "error.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("temperature", "named"), [("false", "test/loss"), ("true", "val_loss_before")])
 def test_answers_that_are_no_numbers_are_named_and_the_weights_stay(
-    train_run: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    temperature: str, named: str, train_run: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "spoil.py").write_text(
         "import pytorch_lightning as pl\n"
         "class Spoil(pl.Callback):\n"
-        "    def on_test_start(self, trainer, module):\n"
+        "    def on_fit_end(self, trainer, module):\n"
         "        module.head.register_forward_hook(lambda *told: told[-1] * float('nan'))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match=r"test/loss.*: no number"):
-        train_run("+callbacks.spoil={_target_: spoil.Spoil}")
+    with pytest.raises(ValueError, match=f"{named}.*: no number"):
+        train_run("+callbacks.spoil={_target_: spoil.Spoil}", f"test_time.temperature={temperature}")
     run = FinishedRun(tmp_path / "run1")
     assert run.record["status"] == "failed"
     assert (run.directory / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_batch_is_held_against_as_many_devices_as_are_found(train_run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytorch_lightning.Trainer.fit", None)  # which would start the second process
+    with pytest.raises(ValueError, match=r"batch_size=33 does not divide over trainer\.devices=2"):
+        train_run("trainer.devices='2'", "batch_size=33")  # of words, as auto is one, the config says no number
 
 
 @pytest.mark.parametrize(

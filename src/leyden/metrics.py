@@ -3,7 +3,8 @@
 Shapes: B images of a batch, N of a split, K classes.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,19 @@ def metrics_for(task: Task, class_names: Sequence[str]) -> tuple[Metric, Metric]
         chosen = MultiLabelMetrics(class_names, thresholds, is_choosing=True)
         return chosen, MultiLabelMetrics(class_names, thresholds, is_choosing=False)
     return ClassificationMetrics(class_names), ClassificationMetrics(class_names)
+
+
+def check_numbers(figures: Mapping[str, float]) -> None:
+    """Refuses figures that are no numbers, which no record takes.
+
+    Raises:
+        ValueError: names them, and what may help.
+    """
+    if strange := [name for name, value in figures.items() if not math.isfinite(value)]:
+        raise ValueError(
+            f"{', '.join(strange)}: no number, as answers to these images are none: give trainer.precision=32, or look "
+            "at the data with `leyden doctor`; the weights are saved"
+        )
 
 
 class ClassificationMetrics(Metric):

@@ -1,6 +1,5 @@
 """Checkpoint > **summary** > run directory: what came of a run: numbers with intervals, pictures, a few lines."""
 
-import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from leyden.examples import write_examples
 from leyden.gather import of_all_ranks
 from leyden.loggers import followers, wandb_of
 from leyden.metric_names import HEADLINES, is_percentage
+from leyden.metrics import check_numbers
 from leyden.outcomes import OUTCOMES
 from leyden.predictions import write_predictions
 from leyden.preview import draw_in_run
@@ -41,11 +41,7 @@ def summarise(
     """Records test metrics with 95 % intervals, draws pictures if asked for and prints the end of the run (rank 0)."""
     test = {f"test/{name}": value for name, value in classifier.test_metrics.compute().items()}
     test |= {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/ema_")}
-    if strange := [name for name, value in test.items() if not math.isfinite(value)]:
-        raise ValueError(
-            f"{', '.join(strange)}: no number, as answers to test images are none: give trainer.precision=32, or look "
-            "at the data with `leyden doctor`; the weights are saved"
-        )
+    check_numbers(test)
     outputs, labels, indices = gather_test_outputs(classifier)
     if not trainer.is_global_zero:
         return

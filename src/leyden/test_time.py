@@ -16,6 +16,7 @@ from torchmetrics import Metric
 
 from leyden.data.sources import Task
 from leyden.gather import of_all_ranks
+from leyden.metrics import check_numbers
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +136,7 @@ def calibrate(
         computed = val_metrics.compute()
         val_metrics.reset()
         found |= {f"val_{name}_{when}": computed[name] for name in ("loss", "ece") if name in computed}
+    check_numbers(found)
     return found
 
 
