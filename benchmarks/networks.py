@@ -32,7 +32,7 @@ from leyden.loggers import begin, finish
 from leyden.run import RunRecord
 from leyden.signals import Signals
 
-RUN_ID = "benchmark"
+RECORD = {"run_id": "benchmark", "status": "finished"}
 SECONDS_FOR_WANDB_TO_SETTLE = 3  # its process looks around the machine first, which is no part of the steady speed
 
 
@@ -174,13 +174,13 @@ def built(case: Case, *overrides: str) -> Iterator[tuple[ImageClassifier, Traine
         try:
             yield classifier, trainer, data
         finally:
-            finish(loggers, {"run_id": RUN_ID, "status": "finished"})
+            finish(loggers, RECORD)
 
 
 def speeds(case: Case, reference: Callable[[Case], Generator[None]], *overrides: str) -> tuple[float, float]:
     """Images per second through the Trainer, all logging included, and of a reference: of a median pair of blocks."""
     with built(case, *overrides) as (classifier, trainer, data), contextlib.redirect_stdout(io.StringIO()):
-        begin(trainer.loggers, RUN_ID)
+        begin(trainer.loggers, RECORD)
         time.sleep(SECONDS_FOR_WANDB_TO_SETTLE)
         their_blocks = reference(case)
         next(their_blocks)
@@ -197,7 +197,7 @@ def speeds_with_and_without_logging(case: Case, *overrides: str) -> tuple[float,
     """Images per second while a run logs, and while it does not: of a median pair of neighbouring blocks."""
     muted = Muted(case)
     with built(case, *overrides) as (classifier, trainer, data), contextlib.redirect_stdout(io.StringIO()):
-        begin(trainer.loggers, RUN_ID)
+        begin(trainer.loggers, RECORD)
         time.sleep(SECONDS_FOR_WANDB_TO_SETTLE)
         trainer.callbacks += without_empty_hooks([muted])
         trainer.fit(classifier, datamodule=data)
