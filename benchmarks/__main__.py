@@ -30,7 +30,7 @@ from benchmarks.networks import CNN, DIGITS, EXACT, LOGGING, MLP, MLP_B64, QUIET
 
 NO_GROWTH = "no growth; the ratio is the difference"
 
-Maker = Callable[[], Line | Iterator[Line]]
+Maker = Callable[[str], Line | Iterator[Line]]  # of the name that it has
 
 
 def throughput() -> Iterator[tuple[str, Maker]]:
@@ -360,7 +360,7 @@ def measure_lines(wanted: Sequence[str]) -> bool:
     for group in GROUPS:
         for name, make in group():
             if is_asked_for(name, wanted):
-                made = make(name)  # type: ignore[call-arg]
+                made = make(name)
                 for line in [made] if isinstance(made, Line) else made:
                     print(show(line), flush=True)
                     measured[line.name] = line.record()

@@ -57,7 +57,7 @@ def installed(name: str) -> Distribution | None:
 def needs(names: Iterable[str]) -> set[str]:
     """These distributions and all that they need here, in turn."""
     found: set[tuple[str, str]] = set()  # with an extra each, or none
-    waiting = [(name, "") for name in names]
+    waiting: list[tuple[str, str]] = [(name, "") for name in names]
     while waiting:
         name, extra = waiting.pop()
         there = installed(name)
@@ -88,7 +88,7 @@ def modules() -> dict[str, list[str]]:
     """The modules of each distribution, the one first that is called most as it is."""
     found: dict[str, list[str]] = defaultdict(list)
     for module, names in packages_distributions().items():
-        for name in {canonicalize_name(name) for name in names}:
+        for name in {str(canonicalize_name(name)) for name in names}:
             if re.fullmatch(r"[A-Za-z]\w*", module):
                 found[name].append(module)
     for name, own in found.items():

@@ -82,8 +82,8 @@ def show(scores: list[Scores]) -> str:
     ways = list(by_way)
     if len(ways) == 2 and len(both := sorted(by_way[ways[0]].keys() & by_way[ways[1]].keys())) > 1:
         first, second = ([by_way[way][seed] for seed in both] for way in ways)
-        values = ([run.values[0] for run in runs] for runs in (first, second))
-        lines.append(_tell(f"{ways[0]} - {ways[1]}", difference(*values, is_paired=True), first[0].share))
+        ours, theirs = ([run.values[0] for run in runs] for runs in (first, second))
+        lines.append(_tell(f"{ways[0]} - {ways[1]}", difference(ours, theirs, is_paired=True), first[0].share))
     return "\n".join(lines)
 
 

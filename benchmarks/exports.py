@@ -64,7 +64,8 @@ def measure(name: str, batch_size: int) -> None:
             lambda: session.run(["logits"], {"images": images.numpy()}),
             lambda: network(normalize(images)),
         ]
-        np.testing.assert_allclose(*(np.asarray(ask()).squeeze() for ask in asked), atol=1e-4)
+        found, expected = (np.asarray(ask()).squeeze() for ask in asked)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
         pairs = [tuple(calls_per_second(ask) for ask in asked) for _ in range(NUM_BLOCKS)]
     ours, reference = sorted(pairs, key=lambda pair: pair[0] / pair[1])[NUM_BLOCKS // 2]
     print(ours * batch_size, reference * batch_size)

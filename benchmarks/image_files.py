@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -50,7 +51,7 @@ class Photographs:
         self.directory, self.channels = directory, channels
         self.mean = self.std = (0.5,) * channels
         self.paths = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*.??g"))
-        self.class_names = ("even", "odd")
+        self.class_names: tuple[str, ...] = ("even", "odd")
 
     def load(self, root: Path) -> Files:
         """Every other one is of the other class: what is in a label changes no timing."""
@@ -152,7 +153,8 @@ def usual_loader(pictures: Dataset[tuple[Tensor, int]]) -> Iterator[Tensor]:
 
 def timm_of_elpv() -> Dataset[tuple[Tensor, int]]:
     """PNG decode and timm's transform for training, which changes no colours here: ours crops and flips."""
-    transform = create_transform(IMAGE_SIZE, is_training=True, mean=MEAN, std=STD, vflip=0.5, color_jitter=None)
+    no_colours: Any = None  # which timm takes, and does not declare
+    transform = create_transform(IMAGE_SIZE, is_training=True, mean=MEAN, std=STD, vflip=0.5, color_jitter=no_colours)
     return Pictures(elpv(), transform)
 
 

@@ -18,13 +18,14 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from PIL import Image
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision.transforms import v2
 
-from benchmarks.networks import Case, RandomImages, built
+from benchmarks.networks import Case, RandomImages, built, callbacks_of
 from leyden.augment import augmentation
 from leyden.build import without_empty_hooks
 from leyden.callbacks import Heartbeat, StepBoundary
@@ -132,8 +133,8 @@ def without_exactness(classifier: ImageClassifier, trainer: pl.Trainer) -> None:
 
     classifier.on_train_batch_start = begin  # type: ignore[method-assign]
     augmentation.uniform = lambda key, indices, num_draws: torch.rand(len(indices), num_draws)
-    kept = [callback for callback in trainer.callbacks if not isinstance(callback, StepBoundary | Heartbeat)]
-    trainer.callbacks[:] = kept
+    kept = [callback for callback in callbacks_of(trainer) if not isinstance(callback, StepBoundary | Heartbeat)]
+    callbacks_of(trainer)[:] = kept
 
 
 def _in_turns(serve: Callable[..., None], *arguments: object) -> Generator[None]:
@@ -179,7 +180,7 @@ def _serve_run(
     with built(case, *overrides) as (classifier, trainer, data), contextlib.redirect_stdout(io.StringIO()):
         prepare(classifier, trainer)
         turns = pl.callbacks.LambdaCallback(on_train_start=begin, on_train_batch_end=take_turns)
-        trainer.callbacks += without_empty_hooks([turns])
+        callbacks_of(trainer).extend(without_empty_hooks([turns]))
         trainer.fit(classifier, datamodule=data)
 
 
@@ -231,7 +232,7 @@ class UsualModule(pl.LightningModule):
         if (batch_index + 1) % self.case.block == 0:
             self.times.append(time.perf_counter())
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.AdamW(self.parameters(), lr=0.005, weight_decay=0.05)
         return {
             "optimizer": optimizer,

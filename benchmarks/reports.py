@@ -6,17 +6,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.written_studies import write_study
 
-LARGE = {
+LARGE: dict[str, Sequence[Any]] = {
     "optimizer": ["sgd", "adam", "rmsprop", "adagrad"],
     "optimizer.lr": [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1],
     "head.dropout": [0.0, 0.2, 0.5],
     "optimizer.weight_decay": [0.0, 1e-4, 1e-2, 1e-1, 1.0],
 }  # times three seeds: 1,080 runs
-SMALL = {"optimizer": ["sgd", "adam", "rmsprop"], "head.dropout": [0.0, 0.2, 0.5, 0.7]}  # 36 runs
+SMALL: dict[str, Sequence[Any]] = {  # 36 runs
+    "optimizer": ["sgd", "adam", "rmsprop"],
+    "head.dropout": [0.0, 0.2, 0.5, 0.7],
+}
 CHROMIUM = "/usr/bin/chromium"
 
 TIMED = """

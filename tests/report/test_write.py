@@ -336,11 +336,15 @@ def test_splits_are_repeats_of_a_setting(study: Study) -> None:
     assert [setting["selection"]["n"] for setting in report["settings"]] == [3, 3]
     assert report["answer"][0].startswith("With three splits, optimizer=")
     assert report["power"]["is_paired"]
+    assert " splits " in report["power"]["sentence"]
     assert {run["split_seed"] for run in report["runs"]} == {0, 1, 2}
     assert any(told.startswith("Splits learn from the same images in part") for told in report["warnings"])
     assert "split seed" in (study.directory / "report.md").read_text(encoding="utf-8")
     assert command_line.compare([str(study.directory), str(study.directory)]) == 0
-    assert "McNemar's test, seed 0, split 2" in study.capture.readouterr().out
+    told = study.capture.readouterr().out
+    assert "McNemar's test, seed 0, split 2" in told
+    assert "(95 % interval over 3 splits)" in told
+    assert "paired over 3 splits" in told
 
 
 def test_folds_are_repeats_of_a_setting(study: Study) -> None:
@@ -350,7 +354,11 @@ def test_folds_are_repeats_of_a_setting(study: Study) -> None:
     assert [setting["selection"]["n"] for setting in report["settings"]] == [3, 3]
     assert report["answer"][0].startswith("With three folds, optimizer=")
     assert report["power"]["is_paired"]
+    assert " folds " in report["power"]["sentence"]
     assert {run["fold"] for run in report["runs"]} == {f"{number} of 3" for number in range(3)}
     assert any("narrower than they should be" in told for told in report["warnings"])
     assert command_line.compare([str(study.directory), str(study.directory)]) == 0
-    assert "McNemar's test, seed 0, fold 2 of 3" in study.capture.readouterr().out
+    told = study.capture.readouterr().out
+    assert "McNemar's test, seed 0, fold 2 of 3" in told
+    assert "(95 % interval over 3 folds)" in told
+    assert "paired over 3 folds" in told

@@ -17,7 +17,7 @@ from leyden.metric_names import HEADLINES, is_percentage
 from leyden.predictions import PREDICTIONS_FILE, Predictions, read_predictions
 from leyden.report.collect import NOT_COMPARED, Found, Repeat, as_level, collect, read_config
 from leyden.report.model import Estimate, sure
-from leyden.report.settings import fold_seeds, resolution
+from leyden.report.settings import fold_seeds, repeats_in_words, resolution
 from leyden.report.statistics import Difference, difference, estimate
 from leyden.report.words import count, difference_in_words, in_words, level_in_words, p_in_words, value_in_words
 from leyden.run import is_study, read_record
@@ -42,6 +42,11 @@ class Side:
     @property
     def by_repeat(self) -> dict[Repeat, Found]:
         return {run.repeat: run for run in self.runs}
+
+    @property
+    def noun(self) -> str:
+        """What its runs differ by."""
+        return repeats_in_words(self.by_repeat)
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -96,7 +101,8 @@ def _side(directory: Path) -> Side:
         chosen = collection.by_id
         runs = [chosen[identity] for identity in settings[0]["runs"]]
         how = f"best of {count(len(settings), 'setting')} by {collection.metric['selection']}"
-        name = f"{directory}: {settings[0]['label']} ({how}; {count(len(runs), 'seed')})"
+        noun = repeats_in_words(run.repeat for run in runs)
+        name = f"{directory}: {settings[0]['label']} ({how}; {count(len(runs), noun)})"
     return Side(directory, name, collection.metric["reported"], collection.metric["is_share"], runs)
 
 
@@ -153,7 +159,7 @@ def _result(side: Side, metric: str, is_share: bool) -> str:
     """The metric with its interval: over seeds, or of a single run over the test images."""
     found: Estimate = estimate(_values(side, metric), resolution(side.data, metric), is_share)
     if found["n"] > 1:
-        return f"{metric} {in_words(found, is_share)} (95 % interval over {found['n']} seeds)"
+        return f"{metric} {in_words(found, is_share)} (95 % interval over {found['n']} {side.noun}s)"
     told = f"{metric} {value_in_words(found['mean'], is_share)}"
     interval = side.runs[0].record.get("intervals", {}).get(metric)
     if not interval:
@@ -176,10 +182,11 @@ def _differences(
     if len(shared) > 1:
         one, other = ([sure(runs[seed].figure(metric)) for seed in shared] for runs in (ours, theirs))
         found = difference(one, other, is_paired=True, resolution=grain)
-        return [_told(metric, found, is_share, f"paired over {len(shared)} seeds")]
+        return [_told(metric, found, is_share, f"paired over {len(shared)} {repeats_in_words(shared)}s")]
     found = difference(_values(first, metric), _values(second, metric), is_paired=False, resolution=grain)
     if found.p_value is not None:
-        return [_told(metric, found, is_share, "Welch's test: fewer than two seeds are shared")]
+        how = f"Welch's test: fewer than two {repeats_in_words([*ours, *theirs])}s are shared"
+        return [_told(metric, found, is_share, how)]
     lines = [_told(metric, found, is_share, "one run on a side: nothing tells the noise of seeds")]
     before, after = answers.get(None, (None, None))
     if before is None or after is None:

@@ -10,7 +10,7 @@ from leyden.intervals import wilson
 from leyden.report.collect import Collection
 from leyden.report.curves import FEWEST_EPOCHS
 from leyden.report.model import Factor, Importance, Metric, Power, Report, Response, Run, Setting, sure
-from leyden.report.settings import NO_FACTORS, counted, key_of, resolution
+from leyden.report.settings import NO_FACTORS, counted, key_of, repeats_in_words, resolution
 from leyden.report.statistics import MOST_SEEDS, SIGNIFICANCE, difference, seeds_needed
 from leyden.report.words import count, difference_in_words, in_words, level_in_words, p_in_words
 
@@ -26,7 +26,8 @@ FIGURE = re.compile(r"(?<![\w./-])\d[\d.e+-]*(?!\.?[\w/])")  # no part of a file
 
 def answer(report: Report) -> list[str]:
     """Three sentences: what is best and how sure, what mattered, what overfits."""
-    sentences = [_best(report["settings"], report["metric"], report["power"], repeats_of(counted(report["runs"])))]
+    noun = repeats_in_words((run["seed"], run["fold"], run["split_seed"]) for run in counted(report["runs"]))
+    sentences = [_best(report["settings"], report["metric"], report["power"], noun)]
     if report["importance"] and report["importance"]["names"]:
         sentences.append(_what_mattered(report["importance"], report["metric"]))
     return [*sentences, *_overfitting(report["runs"])]
@@ -59,16 +60,6 @@ def _best(settings: Sequence[Setting], metric: Metric, power: Power | None, noun
         chance = f"{p_in_words(second['p_value'])} for the best of {len(settings)} may be the luckiest"
         told = f"{told}, but {chance}"
     return f"{head}; not distinguishable from {second['label']} ({told}){others}."
-
-
-def repeats_of(runs: Sequence[Run]) -> str:
-    """What runs of one setting differ by: their seed, their fold, their split, or several of them."""
-    seeds, folds, splits = ({run[key] for run in runs} for key in ("seed", "fold", "split_seed"))
-    if folds != {None}:
-        return "fold" if len(seeds) == len(splits) == 1 else "run"
-    if len({(run["seed"], run["split_seed"]) for run in runs}) == len(seeds):
-        return "seed"
-    return "split" if len(seeds) == 1 else "run"
 
 
 def _what_mattered(importance: Importance, metric: Metric) -> str:
@@ -248,16 +239,16 @@ def power(collection: Collection, settings: Sequence[Setting]) -> Power | None:
     if found.p_value is None:
         return None
     seeds = seeds_needed(ours, theirs, is_paired=is_paired, resolution=grain)
-    one, other = settings[0]["label"], settings[1]["label"]
+    one, other, noun = settings[0]["label"], settings[1]["label"], repeats_in_words([*first, *second])
     if settings[1]["standing"] == "worse":
-        told = f"{count(found.n, 'seed').capitalize()} told {one} from {other}."
+        told = f"{count(found.n, noun).capitalize()} told {one} from {other}."
     elif seeds is None:
-        told = f"More than {MOST_SEEDS:,} seeds would be needed to tell {one} from {other}: treat them as equal."
+        told = f"More than {MOST_SEEDS:,} {noun}s would be needed to tell {one} from {other}: treat them as equal."
     else:
         test = "a paired t-test" if is_paired else "Welch's t-test"
         told = (
-            f"About {seeds:,} seeds would tell {one} from {other} with 80 % power by {test} of these two alone at 5 %, "
-            "if the difference is real; the marks, which look at all settings, ask for more."
+            f"About {seeds:,} {noun}s would tell {one} from {other} with 80 % power by {test} of these two alone at "
+            "5 %, if the difference is real; the marks, which look at all settings, ask for more."
         )
     return {
         "difference": found.mean, "low": found.low, "high": found.high, "is_paired": is_paired, "seeds": seeds,

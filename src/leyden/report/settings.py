@@ -117,6 +117,17 @@ def _fold(
     }  # fmt: skip
 
 
+def repeats_in_words(repeats: Iterable[tuple[object, object, object]]) -> str:
+    """What runs of one setting differ by, each a seed, a fold and a split: a seed, fold or split, or a run of many."""
+    pairs = [*repeats]
+    seeds, folds, splits = (set(column) for column in zip(*pairs, strict=True))
+    if folds != {None}:
+        return "fold" if len(seeds) == len(splits) == 1 else "run"
+    if len({(seed, split) for seed, _, split in pairs}) == len(seeds):
+        return "seed"
+    return "split" if len(seeds) == 1 else "run"
+
+
 def label_of(factors: dict[str, Level]) -> str:
     """A setting's name: its factors as one would type them."""
     return " ".join(f"{name}={level_in_words(level)}" for name, level in factors.items()) or NO_FACTORS
