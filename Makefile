@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ALOUD  := $(filter-out --quiet,$(PIP))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview lesson quiz test test-fast test-slow test-gpu test-network test-slurm test-ray notebooks test-notebooks bench promises faults faults-study mutation dist check format clean
+.PHONY: help setup train sweep report finetune finetune-fast dashboard doctor preview lesson quiz test test-fast test-slow test-gpu test-network test-slurm test-ray notebooks test-notebooks bench promises faults faults-study mutation coverage dist check format clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -133,6 +133,9 @@ $(VENV)/stamp-mutation: $(VENV)/stamp-test
 
 mutation: $(VENV)/stamp-mutation  ## change the core's code a little, hundreds of times: do its tests notice? (half an hour)
 	@$(BIN)/python -m tests.mutation $(ARGS)
+
+coverage: $(VENV)/stamp-test  ## tell which lines the tests of `make test` do not come to
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov $(ARGS)
 
 check: $(VENV)/stamp-test  ## what CI runs: linter, formatter, types, then `make test`
 	@$(BIN)/ruff check .

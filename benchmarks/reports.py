@@ -25,12 +25,13 @@ SMALL: dict[str, Sequence[Any]] = {  # 36 runs
 CHROMIUM = "/usr/bin/chromium"
 
 TIMED = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
+from benchmarks.processes import highest
 import leyden.report.write as write, leyden.report.page
 begin = time.perf_counter()
 write.write_report([Path(sys.argv[1])])
-print("measured", time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print("measured", time.perf_counter() - begin, highest())
 """
 
 

@@ -81,9 +81,8 @@ class MlflowLogger(Follower):
 
     def close(self, record: Mapping[str, Any]) -> None:
         self.client.set_tag(self.run, "leyden.status", record["status"])
-        self.client.set_tag(
-            self.run, "leyden.reason", record.get("reason") or ""
-        )  # an earlier attempt may have had one
+        # Always, for an earlier attempt may have had one.
+        self.client.set_tag(self.run, "leyden.reason", record.get("reason") or "")
         for path in [*self.records(), *sorted(self.run_directory.glob("*.png"))]:
             self.client.log_artifact(self.run, str(path))
         self.client.set_terminated(self.run, STATUSES.get(record["status"], "FAILED"))
