@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Collection
@@ -51,7 +52,9 @@ def _own_modules(names: Collection[str] | None) -> set[Path]:
     """The files of the user's own parts, which lie where the command is typed and have been imported by the check."""
     imported = [module for name, module in [*sys.modules.items()] if names is None or name.partition(".")[0] in names]
     named = [str(getattr(module, "__file__", None) or "") for module in imported]
-    files = {Path(name).resolve() for name in named if name.endswith(".py")}
+    # By their names first: to resolve those of torch, which are thousands, takes as long as a short run's test.
+    installed = tuple(f"{place}{os.sep}" for place in (PACKAGE, sys.prefix, sys.base_prefix))
+    files = {Path(name).resolve() for name in named if name.endswith(".py") and not name.startswith(installed)}
     here, others = Path.cwd(), (PACKAGE.resolve(), Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
     mine = {path for path in files if path.is_relative_to(here) and path.is_file()}
     return {path for path in mine if not any(path.is_relative_to(other) for other in others)}
