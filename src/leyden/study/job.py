@@ -103,12 +103,14 @@ def preload(settings: Mapping[str, Any]) -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(
         ["leyden.train", "leyden.study.local", "leyden.study.estimate", *sorted(modules | wandb)]
     )
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as it will: Ctrl-C while it imports is for us alone
+    # Ctrl-C, and a SIGTERM to a whole group, as of `timeout`, are for us alone: without it no run could begin or end.
+    heard = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         forkserver.ensure_running()
     finally:
-        if heard is not None:  # as it is where another language has set it
-            signal.signal(signal.SIGINT, heard)
+        for number, handler in heard.items():
+            if handler is not None:  # as it is where another language has set it
+                signal.signal(number, handler)
 
 
 def _values_of(node: Any, key: str) -> Iterator[str]:
@@ -144,6 +146,7 @@ def environment_of_a_job() -> dict[str, str]:
 def begin_apart(environment: Mapping[str, str]) -> None:
     """Makes a process, just forked from the one that has imported everything, one by itself with this environment."""
     os.setsid()  # Ctrl-C at the terminal is for the study, which tells its runs
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which the process that it is forked from does not hear
     multiprocessing.set_start_method(None, force=True)  # workers that decode images are no runs: as in a run of its own
     os.environ.clear()  # the process that is forked from may have been started with another one
     os.environ.update(environment)
