@@ -44,11 +44,6 @@ class Side:
         return {run.repeat: run for run in self.runs}
 
     @property
-    def noun(self) -> str:
-        """What its runs differ by."""
-        return repeats_in_words(self.by_repeat)
-
-    @property
     def data(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.runs[0].record.get("data", {})
         return found
@@ -159,7 +154,8 @@ def _result(side: Side, metric: str, is_share: bool) -> str:
     """The metric with its interval: over seeds, or of a single run over the test images."""
     found: Estimate = estimate(_values(side, metric), resolution(side.data, metric), is_share)
     if found["n"] > 1:
-        return f"{metric} {in_words(found, is_share)} (95 % interval over {found['n']} {side.noun}s)"
+        over = f"{found['n']} {repeats_in_words(side.by_repeat)}s"
+        return f"{metric} {in_words(found, is_share)} (95 % interval over {over})"
     told = f"{metric} {value_in_words(found['mean'], is_share)}"
     interval = side.runs[0].record.get("intervals", {}).get(metric)
     if not interval:
