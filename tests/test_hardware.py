@@ -58,13 +58,14 @@ def test_device_is_described_in_plain_types() -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, whose malloc is set")
+@pytest.mark.parametrize("place", ["here()", "thread = threading.Thread(target=here); thread.start(); thread.join()"])
 @pytest.mark.parametrize("num_pieces", [4, 40])
-def test_freed_memory_is_kept_for_the_next_step(num_pieces: int) -> None:
+def test_freed_memory_is_kept_for_the_next_step(num_pieces: int, place: str) -> None:
     """The kernel's own count of resident pages, after 320 MiB were taken in pieces and freed."""
     script = (
-        "import sys, torch; from leyden.hardware import keep_freed_memory;"
+        "import sys, threading, torch; from leyden.hardware import keep_freed_memory;"
         "sys.argv[1] == 'keep' and keep_freed_memory();"
-        f"pieces = [torch.ones(80 * 2**20 // {num_pieces}) for _ in range({num_pieces})]; del pieces;"
+        f"here = lambda: [torch.ones(80 * 2**20 // {num_pieces}) for _ in range({num_pieces})] and None; {place};"
         "print(open('/proc/self/statm').read().split()[1])"
     )
     kept, returned = (

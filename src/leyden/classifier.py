@@ -5,7 +5,7 @@ as logits are; where a number is, both are [B].
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -161,12 +161,20 @@ class ImageClassifier(pl.LightningModule):
         if "train/accuracy" in train:
             metrics["val/accuracy_gap"] = train["train/accuracy"] - metrics["val/accuracy"]
         self._log(metrics)
-        self.log_dict(metrics, logger=False)  # what early stopping, the plateau schedule and the checkpoints read
+        self.tell_callbacks(metrics)
 
     def on_test_epoch_end(self) -> None:
         metrics = {f"test/{name}": value for name, value in self.test_metrics.compute().items()}
         self._log(metrics)
-        self.log_dict(metrics, logger=False)
+        self.tell_callbacks(metrics)
+
+    def tell_callbacks(self, metrics: Mapping[str, Any]) -> None:
+        """Lets early stopping, the plateau schedule, checkpoints and whoever looks at `callback_metrics` read these.
+
+        `self.log` does it too, in half a millisecond for each number, of which an epoch has dozens.
+        """
+        told = {name: torch.as_tensor(value, dtype=torch.float32) for name, value in metrics.items()}
+        self.trainer.callback_metrics.update(told)
 
     def configure_gradient_clipping(
         self,

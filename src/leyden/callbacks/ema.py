@@ -105,7 +105,7 @@ class Ema(pl.Callback):
         computed = self.metrics[split].compute().items()
         found = {f"{split}/ema_{name}": value for name, value in computed if not is_of_one_class(name)}
         self.metrics[split].reset()
-        pl_module.log_dict(found, logger=False)
+        pl_module.tell_callbacks(found)
         for logger in trainer.loggers:
             logger.log_metrics({"epoch": trainer.current_epoch, **found}, step=trainer.global_step)
 

@@ -1,5 +1,6 @@
 """Options > **serve** > application: a run's network over HTTP, until Ctrl-C."""
 
+import gc
 import logging
 import secrets
 import signal
@@ -41,6 +42,7 @@ def serve(asked: Options, words: list[str]) -> None:
         network = open_network(asked.run, asked.checkpoint, asked.device)
         keep_freed_memory()
         app = application(network, name_of(network, asked.run), asked, token, local_names(port) if is_local else None)
+        gc.freeze()  # a search for garbage would go through all that was imported, 0.4 s in which nobody is answered
         print(f"{asked.run}: {address_of(asked.host, port, token)} (Ctrl-C ends it)", flush=True)
         with ignoring(signal.SIGINT, signal.SIGTERM):
             server(app, asked.timeout).run(sockets=[listener])
