@@ -101,9 +101,18 @@ def machine() -> str:
 
 @functools.cache
 def commit() -> str:
-    """The commit of the code that is measured, marked where files had changed before the first line."""
-    described = ["git", "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]
-    return subprocess.run(described, cwd=RESULTS.parent, check=True, capture_output=True, text=True).stdout.strip()
+    """The commit of the code that is measured, marked where tracked files differ from it: figures that were written
+    by an earlier line are no code.
+    """
+    but_figures = [".", *(f":(top,exclude){path}" for path in ("benchmarks/results.json", "docs/promises.md"))]
+    name, changes = (
+        subprocess.run(["git", *words], cwd=RESULTS.parents[1], check=True, capture_output=True, text=True).stdout
+        for words in (
+            ["rev-parse", "--short=7", "HEAD"],
+            ["status", "--porcelain", "--untracked-files=no", "--", *but_figures],
+        )
+    )
+    return name.strip() + ("-dirty" if changes else "")
 
 
 def show(line: Line) -> str:
