@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import LambdaCallback
 
-from leyden.build import HOOKS_OF_A_STEP, without_empty_hooks
+from leyden.build import HOOKS_OF_A_STEP, build_classifier, build_data, without_empty_hooks
 from leyden.callbacks import Progress
 from leyden.config import CONFIG_DIRECTORY
 from leyden.metric_names import metric_names
 from leyden.run import RunRecord
 from leyden.summary import next_commands
-from running import FinishedRun
+from running import FinishedRun, compose_config
 from task_sources import with_data
 
 Train = Callable[..., FinishedRun]
@@ -190,6 +191,30 @@ def test_averaged_weights_are_the_formula_and_are_evaluated(train_run: Train) ->
     assert run.metrics["best/val/ema_accuracy"] == pytest.approx(run.column("val/ema_accuracy")[-1])
     assert first.checkpoint()["global_step"] == 1
     assert int(ema["n_averaged"]) == 2
+
+
+@pytest.mark.filterwarnings(
+    "ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"
+)  # advice for this machine
+def test_trainer_of_ones_own_hears_what_training_validation_and_the_test_have_found() -> None:
+    config = compose_config("backbone=mlp", "trainer.precision=32")
+    data = build_data(config)
+    classifier = build_classifier(config, data)
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(classifier, datamodule=data)
+    trained = dict(trainer.callback_metrics)
+    trainer.validate(classifier, datamodule=data, verbose=False)
+    validated = dict(trainer.callback_metrics)
+    trainer.test(classifier, datamodule=data, verbose=False)
+    own = {"val/accuracy_gap"}  # to the training accuracy, which only training has
+    assert "val/accuracy" in trained
+    assert {name: trained[name] for name in trained.keys() - own} == {
+        name: validated[name] for name in validated.keys() - own
+    }
+    assert {name.replace("test/", "val/") for name in trainer.callback_metrics} == trained.keys() - own
 
 
 def test_hooks_of_a_step_that_do_nothing_are_taken_away_and_others_stay() -> None:
