@@ -51,13 +51,13 @@ def score(directory: Path) -> Scores | None:
     assert stored is not None
     asked, truth = data.test_indices, data.labels[data.test_indices]
     assert torch.equal(torch.from_numpy(stored.labels), truth), f"{directory}: another split"
-    rows = torch.cat([features.views[0][data.train_indices], features.plain[data.val_indices]]).numpy()
+    rows = torch.cat([features.views[0][data.train_indices], features.plain[data.val_indices]]).double().numpy()
     labels = torch.cat([data.labels[data.train_indices], data.labels[data.val_indices]]).numpy()
     values = [float((torch.from_numpy(stored.predictions) == truth).float().mean())]
     for scaling in ([], [StandardScaler()]):
-        regression = make_pipeline(*scaling, LogisticRegression(max_iter=5000))
+        regression = make_pipeline(*scaling, LogisticRegression(solver="newton-cholesky"))
         model = GridSearchCV(regression, {"logisticregression__C": CHOICES_OF_C}, cv=FOLDS).fit(rows, labels)
-        values.append(float(model.score(features.plain[asked].numpy(), truth.numpy())))
+        values.append(float(model.score(features.plain[asked].double().numpy(), truth.numpy())))
     first, second, third = (100 * value for value in values)
     return Scores(directory, (first, second, third))
 

@@ -152,6 +152,8 @@ def damaged(damage: Callable[[Case, Path], None], *names: str) -> Callable[[Case
         case.start()
         case.wait_for_moment("checkpoints/last.ckpt", *names)
         case.strike(number)
+        if not all((case.run / name).exists() for name in names):
+            raise TooLate  # between the two renames of a checkpoint there is none to damage
         for name in names:
             case.before_resume.callback(damage, case, case.run / name)
         return KILLED if number == signal.SIGKILL else stopped_by(number, 143)
@@ -187,7 +189,7 @@ def delete(case: Case, path: Path) -> None:
 
 
 def worker_killed(case: Case) -> Endings:
-    """One of the processes that read files is killed; the run cannot go on without."""
+    """One of the processes that read files is killed; the run cannot go on without, unless it had done its part."""
     case.start()
     case.wait_for_moment("checkpoints")
     while not (workers := case.process.children()):
@@ -196,7 +198,7 @@ def worker_killed(case: Case) -> Endings:
     case.struck.touch()
     with contextlib.suppress(ProcessLookupError):
         os.kill(case.chance.choice(workers), signal.SIGKILL)
-    return FAILED
+    return {**FAILED, **FINISHED}
 
 
 def unreadable_image(case: Case) -> Endings:

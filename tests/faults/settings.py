@@ -68,7 +68,8 @@ FILES = Setting(
     "files",
     [
         "trainer=cpu", "data=image_folder", "data.source.image_size=8", "data.source.channels=1",
-        "data.source.mean=[0.3]", "data.source.std=[0.4]", "data.num_workers=2", "data.on_error=fail", "batch_size=32",
+        "data.source.mean=[0.3]", "data.source.std=[0.4]", "data.num_workers=2", "data.on_error=fail",
+        "data.cache=none", "batch_size=32",
         "backbone=mlp", "backbone.width=16", "augment=strong",
         "callbacks.ema.decay=0.9", "epochs=7",
     ],
