@@ -10,7 +10,6 @@ runs here learn, and defective. Both are shown. Their split has 75 and 25 % of t
 one, and which cells are in it is not known here.
 """
 
-import argparse
 import statistics
 import sys
 from collections import defaultdict
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from benchmarks.runs import said_of_runs
 from leyden.build import build_data
 from leyden.data.elpv import ELPV
 from leyden.predictions import read_predictions
@@ -103,16 +103,4 @@ def _tell(name: str, found: Difference, share: float) -> str:
 
 
 if __name__ == "__main__":
-    about, _, more = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.elpv",
-        description=about,
-        epilog=more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("directories", nargs="+", type=Path, help="runs, studies, or directories of them")
-    directories: list[Path] = parser.parse_args().directories
-    found = [score(path.parent) for directory in directories for path in sorted(directory.rglob("run.json"))]
-    if not (known := [one for one in found if one is not None]):
-        sys.exit("no finished run on ELPV in two classes there: give directories of runs")
-    print(show(known))
+    print(show(said_of_runs("benchmarks.elpv", __doc__ or "", score, "on ELPV in two classes")))

@@ -6,9 +6,7 @@ It learns from the training and the validation images, with C chosen by cross-va
 answers about the run's test images: once on the features as they are, once on features of mean 0 and deviation 1.
 """
 
-import argparse
 import statistics
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +16,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.runs import said_of_runs
 from leyden.build import build_data
 from leyden.data.features import keep_features
 from leyden.predictions import read_predictions
@@ -76,16 +75,10 @@ def show(scores: list[Scores]) -> str:
 
 
 if __name__ == "__main__":
-    about, _, more = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.logistic_regression",
-        description=about,
-        epilog=more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    print(
+        show(
+            said_of_runs(
+                "benchmarks.logistic_regression", __doc__ or "", score, "of a linear probe that keeps its features"
+            )
+        )
     )
-    parser.add_argument("directories", nargs="+", type=Path, help="runs, studies, or directories of them")
-    directories: list[Path] = parser.parse_args().directories
-    found = [score(path.parent) for directory in directories for path in sorted(directory.rglob("run.json"))]
-    if not (known := [one for one in found if one is not None]):
-        sys.exit("no finished run of a linear probe that keeps its features there: give directories of runs")
-    print(show(known))
