@@ -253,25 +253,25 @@ import torchvision, timm.data
 from benchmarks import image_files
 from benchmarks.processes import held_by_all
 if __name__ == "__main__":
-    imports = peak = held_by_all()
+    imports = held_by_all()
     image_files.IMAGE_SIZE = image_files.Photographs.image_size = int(sys.argv[4])
     data = image_files.data_of(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
     data.prepare_data()
     data.setup("fit")
     loader = data.train_dataloader()
-    resident = []
+    highest = []
     for epoch in range(int(sys.argv[5])):
         loader.sampler.set_epoch(epoch)
-        for number, batch in enumerate(loader):
-            if number % 10 == 0:
-                peak = max(peak, held_by_all())
-        resident.append(held_by_all())
-    print("measured", peak - imports, resident[-1] - resident[1])
+        highest.append(max(held_by_all() for number, batch in enumerate(loader) if number % 10 == 0))
+    print("measured", max(highest) - imports, highest[-1] - highest[1])
 """
 
 
 def memory(directory: Path, cache: str, image_size: int, num_epochs: int) -> tuple[float, float]:
-    """MiB above the imports at the highest, and MiB gained from the second epoch to the last, workers included."""
+    """MiB above the imports at the highest, and by how much the last epoch's highest is above the second's.
+
+    Workers are included; at an epoch's end some of them may be gone, or not yet.
+    """
     with tempfile.TemporaryDirectory() as cached:
         said = said_by_program(MEMORY_OF_EPOCHS, str(directory), cache, cached, str(image_size), str(num_epochs))
     peak, growth = re.findall(r"measured (\S+) (\S+)", said)[0]

@@ -133,9 +133,9 @@ class LocalExecutor:
             for place in places:
                 self.free[place] -= 1
             process = self.context.Process(target=_work, args=(job, self._environment(places), self.threads))
-            before = time.monotonic(), _oom_kills(), _record_of(job)
-            process.start()
-            self.running[process.sentinel] = Running(job, process, places, *before)
+            before = _oom_kills(), _record_of(job)
+            process.start()  # returns when it has been forked, for the first run after all imports
+            self.running[process.sentinel] = Running(job, process, places, time.monotonic(), *before)
 
     def _places_for(self, job: Job) -> list[int] | None:
         """The least used devices, as many as the job wants; None where they are not free."""

@@ -115,7 +115,7 @@ def run_study(
         waiting = [row.job for row in rows.values() if must_run(row, config.on_error)]
         waiting.sort(key=lambda job: rows[job.id].status == "running")  # which may have ended when its turn comes
         source = Planned(waiting, lambda planned: composer.make_job(planned.overrides, planned.factors))
-        rows = run_source(source, executor, sweep, len(waiting), signals)
+        rows = run_source(source, executor, sweep, len(waiting), signals, rows)
     raise_unless_finished([rows[job.id] for job in plan.jobs], directory, signals)
 
 
@@ -166,7 +166,7 @@ def run_search(
         with Lock(directory / SEARCH_LOCK):
             keep(compared, allow_changes=config.mixed)
             rows = run_source(
-                search, executor, sweep, search.num_left, signals,
+                search, executor, sweep, search.num_left, signals, {},
                 on_start=lambda job: keep(plan_of(job), allow_changes=True),  # it has looked at that itself
             )  # fmt: skip
     for best in search.best():
@@ -190,15 +190,16 @@ def must_run(row: Row, on_error: str) -> bool:
 
 
 def run_source(
-    source: Source, executor: Executor, sweep: Sweep, total: int, signals: Signals,
+    source: Source, executor: Executor, sweep: Sweep, total: int, signals: Signals, known: Mapping[str, Row],
     on_start: Callable[[Job], object] = lambda job: None,
 ) -> dict[str, Row]:  # fmt: skip
     """Runs the jobs of a source, `total` at most, keeps `results.csv` true meanwhile and ends with the table.
 
-    Returns how every job of the study stands then, by its id.
+    `known` are rows that have been read already. Returns how every job of the study stands then, by its id.
     """
     directory, config = sweep.directory, sweep.config
-    rows = {job.id: read_row(directory / job.id, job) for job in planned_jobs(read_study(directory))}
+    asked_for = planned_jobs(read_study(directory))  # by this line and by earlier ones
+    rows = {job.id: known.get(job.id) or read_row(directory / job.id, job) for job in asked_for}
     display = Display(total, executor.at_once or executor.slots, config.monitor)
     written, ended = 0.0, set[str]()
 
@@ -218,7 +219,8 @@ def run_source(
     finally:
         display.close()
         study = read_study(directory)
-        others = [job for job in planned_jobs(study) if job.id not in ended]
+        settled = ended | {identity for identity, row in rows.items() if row.status in DONE}
+        others = [job for job in planned_jobs(study) if job.id not in settled]
         rows |= {job.id: read_row(directory / job.id, job) for job in others}
         _write_results(directory, rows)
     print_table(directory, study["factors"], list(rows.values()), config.monitor)
