@@ -1,5 +1,6 @@
 """Hardware: precision follows what the machine is good at and what the network gains by."""
 
+import copy
 import os
 import platform
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from leyden.hardware import (
     choose_accelerator,
@@ -14,6 +16,7 @@ from leyden.hardware import (
     cpu_multiplies_bfloat16,
     describe_device,
     skip_needless_search_for_gpus,
+    train_depthwise_in_float32,
 )
 
 
@@ -48,6 +51,59 @@ def test_accelerator_that_is_not_here_is_named() -> None:
     with pytest.raises(ValueError, match="expected one of auto, cpu"):
         choose_accelerator("cud")
     assert choose_accelerator("cpu") == "cpu"
+
+
+class Padded(nn.Conv2d):
+    """A kind of one's own, as timm has them."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(nn.functional.pad(images, (0, 1, 0, 1)))
+
+
+@pytest.fixture
+def depthwise() -> nn.Module:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=8), Padded(8, 16, 2, groups=8))
+    train_depthwise_in_float32(network)
+    return network
+
+
+def test_depthwise_convolutions_train_in_float32_beside_bfloat16(depthwise: nn.Module) -> None:
+    images = torch.rand(2, 3, 9, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = depthwise(images)
+    logits.float().sum().backward()
+
+    first, second, third = (module.weight.detach().clone().requires_grad_() for module in depthwise)
+    biases = [module.bias.detach() for module in depthwise]
+    middle = nn.functional.conv2d(images.bfloat16(), first.bfloat16(), biases[0].bfloat16())
+    middle = nn.functional.conv2d(middle.float(), second, biases[1], groups=8).bfloat16()
+    padded = nn.functional.pad(middle.float(), (0, 1, 0, 1))
+    expected = nn.functional.conv2d(padded, third, biases[2], groups=8).bfloat16()
+    expected.float().sum().backward()
+
+    assert torch.equal(logits, expected)
+    for module, weight in zip(depthwise, (first, second, third), strict=True):
+        assert torch.equal(module.weight.grad, weight.grad)
+
+
+@pytest.mark.parametrize("way", ["no gradients", "frozen", "float32"])
+def test_depthwise_convolutions_that_do_not_train_are_left_alone(depthwise: nn.Module, way: str) -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=8), Padded(8, 16, 2, groups=8))
+    plain.load_state_dict(depthwise.state_dict())
+    for network in (plain, depthwise):
+        network.requires_grad_(way != "frozen")
+    with torch.set_grad_enabled(way != "no gradients"), torch.autocast("cpu", torch.bfloat16, way != "float32"):
+        images = torch.rand(2, 3, 9, 9)
+        assert torch.equal(depthwise(images), plain(images))
+
+
+def test_depthwise_convolutions_keep_their_names_and_can_be_copied(depthwise: nn.Module) -> None:
+    assert [type(module).__name__ for module in depthwise] == ["Conv2d", "Conv2d", "Padded"]
+    assert type(depthwise[0]) is nn.Conv2d  # type: ignore[index]
+    copied = copy.deepcopy(depthwise)
+    images = torch.rand(2, 3, 9, 9)
+    assert torch.equal(copied(images), depthwise(images))
 
 
 def test_device_is_described_in_plain_types() -> None:

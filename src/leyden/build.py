@@ -32,7 +32,7 @@ from leyden.data import ImageDataModule
 from leyden.data.facts import DataFacts
 from leyden.data.sources import Task
 from leyden.finetune import L2SP, LAST_EPOCH, Finetune
-from leyden.hardware import keep_freed_memory, skip_needless_search_for_gpus
+from leyden.hardware import keep_freed_memory, skip_needless_search_for_gpus, train_depthwise_in_float32
 from leyden.heads import Number
 from leyden.loggers import Follower, MetricsCsv
 from leyden.metric_names import HEADLINES, is_of_one_class, metric_names
@@ -90,6 +90,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule | DataFacts) -> I
         )
     head: nn.Module = instantiate(config.head, num_features=backbone.num_features, num_classes=data.num_outputs)
     loaded = begin_with_weights(config, data, backbone, head) if finetune.uses_weights else None
+    train_depthwise_in_float32(backbone)
     if config.compile:
         backbone.compile()
         head.compile()
