@@ -189,7 +189,7 @@ def delete(case: Case, path: Path) -> None:
 
 
 def worker_killed(case: Case) -> Endings:
-    """One of the processes that read files is killed; the run cannot go on without, unless it had done its part."""
+    """One of the processes that read files is killed; the run cannot go on without."""
     case.start()
     case.wait_for_moment("checkpoints")
     while not (workers := case.process.children()):
@@ -198,7 +198,9 @@ def worker_killed(case: Case) -> Endings:
     case.struck.touch()
     with contextlib.suppress(ProcessLookupError):
         os.kill(case.chance.choice(workers), signal.SIGKILL)
-    return {**FAILED, **FINISHED}
+    if case.process.wait() == 0:
+        raise TooLate  # it had done its part; one that nobody ever missed would be too late each time
+    return FAILED
 
 
 def unreadable_image(case: Case) -> Endings:
