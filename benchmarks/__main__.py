@@ -232,6 +232,10 @@ def fine_tuning() -> Iterator[tuple[str, Maker]]:
     yield f"transfer: {transfer.LITE0.name}", partial(
         compare, measure=step_of_fine_tuning, unit="images/s", target=0.97, against="the same step in a bare loop"
     )  # fmt: skip
+    yield "transfer: depthwise layers of lite0 in float32", partial(
+        compare, measure=transfer.speeds_of_depthwise_layers, unit="images/s", target=1.3,
+        against="all layers in bfloat16",
+    )  # fmt: skip
     yield f"transfer: {transfer.NUM_EPOCHS} epochs of a probe, features kept", probe
     yield "transfer: memory of steps", memory_of_ways
 

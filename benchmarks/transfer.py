@@ -1,17 +1,22 @@
-"""Fine-tuning tf_efficientnet_lite0: steps, a probe whose features are kept, and the memory of each way."""
+"""Fine-tuning tf_efficientnet_lite0: steps, its depthwise layers, a probe whose features are kept, memory."""
 
 import re
 import tempfile
 import time
 
+import timm
+import torch
+
 from benchmarks.networks import QUIET, Case
 from benchmarks.processes import LEYDEN, said_by, said_by_program
+from leyden.hardware import keep_freed_memory, train_depthwise_in_float32
 
 LITE0 = Case(
     "fine-tuning lite0, 160 x 160, b32", ("backbone=lite0", "data.validation_fraction=0.03", QUIET), 160, 32,
     num_blocks=5, block=2,
 )  # fmt: skip
 NUM_EPOCHS = 20
+NUM_STEPS = 5  # of each side
 
 MEMORY_OF_STEPS = """
 import sys
@@ -25,6 +30,30 @@ if __name__ == "__main__":
         trainer.fit(classifier, datamodule=data)
     print("measured", highest() - imports)
 """
+
+
+def speeds_of_depthwise_layers() -> tuple[float, float]:
+    """Images per second that pass forward and back in bfloat16, with depthwise layers in float32 and with none.
+
+    The steps of both take turns, so that neighbours on the machine slow both alike.
+    """
+    keep_freed_memory()
+    images = torch.rand(32, 3, 160, 160).contiguous(memory_format=torch.channels_last)
+    networks = [
+        timm.create_model("tf_efficientnet_lite0", num_classes=2).to(memory_format=torch.channels_last)
+        for _ in range(2)
+    ]
+    train_depthwise_in_float32(networks[0])
+    seconds = [0.0, 0.0]
+    for step in range(1 + NUM_STEPS):
+        for side, network in enumerate(networks):
+            begin = time.perf_counter()
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = network(images)
+            logits.float().logsumexp(1).mean().backward()
+            if step > 0:
+                seconds[side] += time.perf_counter() - begin
+    return len(images) * NUM_STEPS / seconds[0], len(images) * NUM_STEPS / seconds[1]
 
 
 def probe_seconds() -> tuple[float, float]:
