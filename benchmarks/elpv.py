@@ -103,4 +103,4 @@ def _tell(name: str, found: Difference, share: float) -> str:
 
 
 if __name__ == "__main__":
-    print(show(said_of_runs("benchmarks.elpv", __doc__ or "", score, "on ELPV in two classes")))
+    print(show(said_of_runs("elpv", __doc__ or "", score, "on ELPV in two classes")))

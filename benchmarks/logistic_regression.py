@@ -75,10 +75,4 @@ def show(scores: list[Scores]) -> str:
 
 
 if __name__ == "__main__":
-    print(
-        show(
-            said_of_runs(
-                "benchmarks.logistic_regression", __doc__ or "", score, "of a linear probe that keeps its features"
-            )
-        )
-    )
+    print(show(said_of_runs("logistic_regression", __doc__ or "", score, "of a linear probe that keeps its features")))

@@ -16,7 +16,10 @@ def said_of_runs(program: str, text: str, score: Callable[[Path], T | None], non
     """
     about, _, more = text.partition("\n\n")
     parser = argparse.ArgumentParser(
-        f"python -m {program}", description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
+        f"python -m benchmarks.{program}",
+        description=about,
+        epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("directories", nargs="+", type=Path, help="runs, studies, or directories of them")
     directories: list[Path] = parser.parse_args().directories

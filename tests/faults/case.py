@@ -115,14 +115,17 @@ class Case:
         self.check_ending(endings)
         self.before_resume.close()
         self.go_on()
-        left = differences(result(self.run), self.reference.result)
-        if left:
-            raise Lost(f"{', '.join(left)} differ")
+        self.compare()
         deadline = time.monotonic() + LONGEST_AFTERLIFE
         while orphans := self.process.relatives():
             if time.monotonic() > deadline:
                 raise Lost(f"{len(orphans)} of its processes outlived it")
             time.sleep(0.1)
+
+    def compare(self) -> None:
+        """Holds what the run left against the uninterrupted one's; raises Lost."""
+        if left := differences(result(self.run), self.reference.result):
+            raise Lost(f"{', '.join(left)} differ")
 
     def check_ending(self, endings: Endings) -> None:
         code, status = self.process.wait(), self.status()
