@@ -19,13 +19,14 @@ def test_a_word_with_a_value_is_an_override(word: str, expected: bool) -> None:
     assert is_override(word) is expected
 
 
-def test_own_parts_are_found_where_the_command_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_parts_are_found_where_the_command_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", ["/elsewhere"])
+    monkeypatch.chdir(tmp_path)
     see_own_parts()
     see_own_parts()
     import sys
 
-    assert sys.path == ["", "/elsewhere"]
+    assert sys.path == [str(tmp_path), "/elsewhere"]  # also when the command works somewhere else afterwards
 
 
 def test_conf_where_the_command_is_typed_is_searched_after_ours(

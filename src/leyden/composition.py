@@ -24,8 +24,8 @@ MULTIRUN = {"-m", "--multirun"}
 
 def see_own_parts() -> None:
     """A user's own parts lie where the command is typed, as `python -m leyden` has it."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")
+    if (place := os.getcwd()) not in sys.path:
+        sys.path.insert(0, place)
 
 
 def with_hydra(job: Callable[[DictConfig], Any], signals: Signals, arguments: Sequence[str]) -> None:

@@ -48,6 +48,24 @@ def test_its_figures_are_those_of_the_record(run: FinishedRun) -> None:
     assert "| optimizer | AdamW (lr 0.005" in card
 
 
+def test_text_that_somebody_wrote_into_a_card_stays(run: FinishedRun, capfd: pytest.CaptureFixture[str]) -> None:
+    path = run.directory / "mine" / "README.md"
+    words = [f"run={run.directory}", f"output={path.parent}"]
+    assert command_line.of_a_run("card", words) == command_line.of_a_run("card", words) == 0
+    path.write_text(path.read_text(encoding="utf-8") + "license: mit\n", encoding="utf-8")
+    assert command_line.of_a_run("card", words) == 1
+    assert f"{path} holds other text, which may be yours" in capfd.readouterr().err
+    assert path.read_text(encoding="utf-8").endswith("license: mit\n")
+
+
+def test_a_class_that_was_not_tested_is_not_the_weakest(run: FinishedRun) -> None:
+    network = Trained(run.directory)
+    network.record["metrics"]["test/recall/3"] = 0.0
+    network.record["intervals"]["test/recall/3"] = [0.0, 1.0]
+    assert "It is weakest on" in card_of(network)
+    assert "It is weakest on 3" not in card_of(network)
+
+
 def test_it_counts_the_test_images_that_could_be_read(
     train_run: Callable[..., FinishedRun], write_digits: Callable[..., Path]
 ) -> None:

@@ -36,12 +36,6 @@ def test_every_answer_is_a_row(
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_table_replaces_that_of_an_earlier_evaluation_in_whatever_format_it_was(tmp_path: Path) -> None:
-    (tmp_path / "predictions.csv").touch()
-    write_columns({"index": INDICES.numpy()}, tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["predictions.parquet"]
-
-
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(table: object, path: Path) -> None:
         path.touch()

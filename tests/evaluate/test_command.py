@@ -139,14 +139,38 @@ def test_corruptions_selection_and_other_data_stand_in_the_result(digits: Finish
 def test_of_a_checkpoint_file_the_result_has_its_name_whatever_is_asked(
     digits: FinishedRun, tmp_path: Path, evaluate: Evaluate
 ) -> None:
-    (tmp_path / "skipped_images.csv").touch()  # by an earlier evaluation
+    (tmp_path / "evaluation.json").write_text('{"predictions": "predictions.csv", "pictures": ["old.png"]}')
+    of_before = [tmp_path / name for name in ("skipped_images.csv", "predictions.csv", "old.png")]
+    for path in (*of_before, tmp_path / "of the user.csv"):
+        path.touch()
     words = ["checkpoint=last", "split=all", "severities=1", f"output={tmp_path}"]
     code, said = evaluate(f"run={digits.directory / 'checkpoints' / 'best.ckpt'}", *words)
     assert code == 0, said
     assert found(tmp_path)["checkpoint"] == "best"
     assert "calibration" in found(tmp_path)["skipped"]  # validation images are among all
     assert "severities=1 is not used" in said
-    assert not (tmp_path / "skipped_images.csv").exists()
+    assert not any(path.exists() for path in of_before)
+    assert (tmp_path / "of the user.csv").exists()
+
+
+def test_results_do_not_take_the_place_of_other_files(digits: FinishedRun, tmp_path: Path, evaluate: Evaluate) -> None:
+    (tmp_path / "predictions.csv").touch()
+    code, said = evaluate(f"run={digits.directory}", f"output={tmp_path}")
+    assert code == 1
+    assert f"output={tmp_path} holds other files: give a new directory" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.csv"]
+
+
+def test_options_of_the_users_own_are_those_of_where_the_command_is_typed(
+    digits: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluate: Evaluate
+) -> None:
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "cells.yaml").write_text("defaults: [digits]\nsource: {_target_: cells.Cells}\n")
+    (tmp_path / "cells.py").write_text("from leyden.data import Digits\n\nclass Cells(Digits):\n    name = 'cells'\n")
+    monkeypatch.chdir(tmp_path)
+    code, said = evaluate(f"run={digits.directory}", "data=cells", "pictures=false", f"output={tmp_path / 'out'}")
+    assert code == 0, said
+    assert "359 of cells, test" in said  # which are digits, under another name
 
 
 def test_other_data_without_a_readable_image_get_a_sentence(
@@ -155,10 +179,16 @@ def test_other_data_without_a_readable_image_get_a_sentence(
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_bytes(b"no image")
-    words = ["ood=image_folder", f"ood.root={tmp_path}", "ood.on_error=skip", "ood.num_workers=0"]
+    words = ["ood=image_folder", f"ood.root={tmp_path}", "ood.num_workers=0"]
     code, said = evaluate(f"run={digits.directory}", *words)
     assert code == 1
+    assert "ood.on_error=skip" in said
+    code, said = evaluate(f"run={digits.directory}", *words, "ood.on_error=skip")
+    assert code == 1
     assert "none of its images could be read" in said
+    code, said = evaluate(f"run={digits.directory}", "ood=image_folder")
+    assert code == 1
+    assert "ood.root has no value: give one, as in ood.root=…" in said
 
 
 def test_slices_are_the_accuracies_of_their_images(files: tuple[Path, FinishedRun], evaluate: Evaluate) -> None:
@@ -223,7 +253,7 @@ def test_data_that_are_gone_are_asked_for_and_found_again(
         (["splt=val"], "unknown key 'splt' (splt=val): did you mean 'split'?"),
         (["data=digts"], "data=digts: there is no such file in conf/data: did you mean 'digits'?"),
         (["checkpoint=nothing.ckpt"], "checkpoint=nothing.ckpt is no file"),
-        (["ood=image_folder"], "data.root has no value"),
+        (["ood=image_folder"], "ood.root has no value"),
     ],
 )
 def test_a_wrong_word_gets_one_sentence(

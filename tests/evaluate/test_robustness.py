@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from leyden.data import Digits, ImageDataModule
+from leyden.data import Batch, Digits, ImageDataModule
 from leyden.data.facts import DataFacts
 from leyden.evaluate.corruptions import corrupted
 from leyden.evaluate.robustness import costs_of, robustness
-from leyden.evaluate.subject import Subject
+from leyden.evaluate.subject import Subject, batches
 from leyden.intervals import wilson
 
 FACTS = DataFacts("digits", "single_label", Digits.class_names, 1, 8, 1.0, (0.3,), (0.4,))
@@ -51,6 +51,19 @@ def test_errors_are_those_of_each_corruption_asked_by_itself() -> None:
     low, high = found["mean_corruption_error"]["interval"]
     assert low < mean < high
     assert found["families"].keys() == {"noise", "digital"}
+
+
+def test_a_batch_of_which_no_image_can_be_read_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = ImageDataModule(Digits(), 64, 0)
+    data.setup("test")
+    assert data.images is not None
+    subject = Subject(data, data.test_indices[:6], "test", True, None)
+    whole, network = list(batches(subject, FACTS)), Template(data.images, data.labels)
+    expected = robustness(network, subject, ["fog"], [1], None)
+    monkeypatch.setattr(
+        "leyden.evaluate.robustness.batches", lambda *_: [*whole, Batch(*(part[:0] for part in whole[0]))]
+    )
+    assert robustness(network, subject, ["fog"], [1], None) == expected
 
 
 def test_costs_are_wrong_answers_wrong_labels_and_distances() -> None:

@@ -133,6 +133,14 @@ def test_what_answers_otherwise_gets_no_name(
     assert "answers otherwise than the network, by up to" in capfd.readouterr().err
 
 
+def test_weights_that_a_run_began_with_need_not_be_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    train_once(tmp_path / "first", "backbone=mlp", "backbone.width=8")
+    train_once(tmp_path / "run", "backbone=mlp", "backbone.width=8", f"weights={tmp_path / 'first'}")
+    shutil.rmtree(tmp_path / "first")
+    assert command_line.of_a_run("export", [f"run={tmp_path / 'run'}", "format=safetensors"]) == 0
+    assert "parity          128 test images of digits" in capfd.readouterr().out
+
+
 def test_photographs_stand_in_for_data_that_is_gone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     untrained(tmp_path / "run", "backbone.width=8", "data=image_folder", "data.root=gone")
     assert command_line.of_a_run("export", [f"run={tmp_path / 'run'}", "format=safetensors"]) == 0

@@ -198,6 +198,8 @@ def test_a_temperature_that_was_chosen_is_in_the_probabilities(tmp_path: Path, p
     best = (raw / network.test_time.temperature).softmax(1).max()
     assert float(printed.out.splitlines()[1].split(",")[2]) == pytest.approx(best.item(), abs=2e-6)
     assert "no temperature" not in printed.err
+    assert predict(f"run={run}", f"input={photos}/001.png", "output=a.csv", "checkpoint=last") == 0
+    assert "the run's temperature is that of its best weights" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(

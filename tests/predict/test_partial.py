@@ -1,5 +1,7 @@
 """Rows that outlast a kill: which stay, and what is looked at again."""
 
+import errno
+import os
 import random
 import subprocess
 import sys
@@ -68,6 +70,15 @@ def test_two_processes_do_not_write_one_table(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"another process is writing .*t\.csv"):
             PartialTable(tmp_path / "t.csv", "s").__enter__()
         other.communicate("")
+
+
+def test_a_place_without_locks_is_no_other_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: object, kind: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    with pytest.raises(ValueError, match=r"t\.csv lies where files cannot be locked \(.*\): give another place"):
+        go(tmp_path / "t.csv", [])
 
 
 def test_an_unwritable_place_is_one_sentence(tmp_path: Path) -> None:

@@ -266,6 +266,14 @@ def test_any_network_serves_and_says_what_it_is(network: Trained, address: str) 
     assert "the run has chosen no temperature" in health["probabilities"]
 
 
+def test_more_classes_than_are_told_are_refused(network: Trained) -> None:
+    service = Service(Answering(network, 3), "digits", cast(Batcher, None), Measures(), 10_000)
+    with pytest.raises(Refused, match="top=4: at most 3 classes are told") as caught:
+        asyncio.run(service.answer([], 4))
+    service.pool.shutdown()
+    assert caught.value.status == 400
+
+
 def test_images_of_a_request_that_is_turned_away_count_as_refused(network: Trained) -> None:
     class OneAtATime:
         """Has room for the first image alone."""

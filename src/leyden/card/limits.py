@@ -10,6 +10,7 @@ from leyden.heads import Number
 from leyden.metric_names import average_precision_names, is_percentage, recall_names
 from leyden.trained import Trained
 
+NOTHING_KNOWN = [0, 1]  # the interval of a share of no images
 FINDS = {"single_label": "recall", "multi_label": "average precision"}
 
 
@@ -86,12 +87,16 @@ def _weakest(facts: DataFacts, record: Mapping[str, Any]) -> str:
         return ""
     names = {"single_label": recall_names, "multi_label": average_precision_names}[facts.task](facts.class_names)
     values: Mapping[str, Any] = record.get("metrics", {})
-    known = [(values[f"test/{name}"], name, own) for name, own in zip(names, facts.class_names, strict=True)
-             if _is_number(values.get(f"test/{name}"))]  # fmt: skip
+    intervals: Mapping[str, Any] = record.get("intervals", {})
+    known = [
+        (values[f"test/{name}"], name, class_name)
+        for name, class_name in zip(names, facts.class_names, strict=True)
+        if _is_number(values.get(f"test/{name}")) and intervals.get(f"test/{name}") != NOTHING_KNOWN
+    ]
     if not known:
         return ""
     value, name, class_name = min(known)
-    told = interval_in_words(name, record.get("intervals", {}).get(f"test/{name}"))
+    told = interval_in_words(name, intervals.get(f"test/{name}"))
     interval = f" (95 % interval {told})" if told else ""
     return f"It is weakest on {class_name}: {FINDS[facts.task]} {in_words(name, value)}{interval}."
 

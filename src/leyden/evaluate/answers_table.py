@@ -46,15 +46,13 @@ def columns_of(
 
 
 def write_columns(columns: dict[str, Any], directory: Path) -> Path:
-    """Writes the columns, whole or not at all, in place of those of an earlier evaluation; returns the file."""
+    """Writes the columns, whole or not at all; returns the file."""
     has_parquet = importlib.util.find_spec("pyarrow") is not None
-    names = [f"{STEM}.parquet", f"{STEM}.csv"]
-    path, other = (directory / name for name in (names if has_parquet else names[::-1]))
+    path = directory / f"{STEM}.{'parquet' if has_parquet else 'csv'}"
     if not has_parquet:
         log.warning("%s: not Parquet, for pyarrow is missing: pip install 'leyden[parquet]'", path)
     with in_place_of(path) as beside:
         (_write_parquet if has_parquet else _write_csv)(columns, beside)
-    other.unlink(missing_ok=True)
     return path
 
 

@@ -34,6 +34,7 @@ from leyden.trained import Trained, open_network, probabilities_of
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+FACTS_FILE = "evaluation.json"
 LARGE_PAGE = 20 * 2**20  # bytes
 
 
@@ -58,6 +59,8 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
         subject = _open(network, of_data, asked.split)
         outside = open_outside(of_outside, network.config, network.facts) if of_outside else None
         columns = [name.strip() for name in asked.slice.split(",")] if asked.slice else []
+        if output:
+            _refuse_other_files(output)
         directory = output or _place(network, source, elsewhere, subject.name, checkpoint)
         directory.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before the work
         made = evaluation_of(network, subject, Wanted(columns, names, severities, outside))
@@ -72,7 +75,7 @@ def evaluate(asked: Options, words: Sequence[str]) -> None:
 def as_made(made: Evaluation, page: Path) -> Made:
     """What W&B is given: numbers, every answer, and the page unless its pictures make it large."""
     facts, data = made.facts, made.facts["data"]
-    names = ["evaluation.json", facts["predictions"]]
+    names = [FACTS_FILE, facts["predictions"]]
     if page.stat().st_size <= LARGE_PAGE:
         names.append(page.name)
     what = {"checkpoint": facts["checkpoint"], "headline": facts["headline"], **data}
@@ -108,6 +111,14 @@ def _place(network: Trained | Opened, source: Path, elsewhere: Path, name: str, 
     return place / "evaluate" / re.sub(r"[^\w.-]+", "_", name)
 
 
+def _refuse_other_files(directory: Path) -> None:
+    """Results take the place of an earlier evaluation's, and of nothing else."""
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / FACTS_FILE).is_file():
+        raise ValueError(
+            f"output={directory} holds other files: give a new directory, or that of an earlier evaluation"
+        )
+
+
 def write(made: Evaluation, facts: DataFacts, checkpoint: str, source: Path, directory: Path, pictures: bool) -> Path:
     """Writes numbers, predictions, pictures and the page; returns the page."""
     subject, outcome, class_names = made.subject, made.quality.outcome, facts.class_names
@@ -115,7 +126,7 @@ def write(made: Evaluation, facts: DataFacts, checkpoint: str, source: Path, dir
     probabilities = probabilities_of(made.answers.outputs, facts.task)
     files = subject.data.files
     names = [files.paths[index] for index in indices.tolist()] if files else None
-    columns = columns_of(indices, names, outcome.predictions, probabilities, facts)
+    predictions = write_columns(columns_of(indices, names, outcome.predictions, probabilities, facts), directory)
     made.facts = {
         "format": FORMAT,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -123,10 +134,10 @@ def write(made: Evaluation, facts: DataFacts, checkpoint: str, source: Path, dir
         "checkpoint": checkpoint,
         "leyden": __version__,
         **made.facts,
-        "predictions": write_columns(columns, directory).name,
+        "predictions": predictions.name,
         "pictures": [],
     }
-    for name in _pictures_of_before(directory):
+    for name in _files_of_before(directory) - {predictions.name}:
         (directory / name).unlink(missing_ok=True)
     outcome.write_tables(class_names, directory)
     if subject.data.skipped:
@@ -136,17 +147,17 @@ def write(made: Evaluation, facts: DataFacts, checkpoint: str, source: Path, dir
     if pictures:
         write_examples(directory, subject.data, class_names, indices, outcome.predictions, outcome.losses)
         made.facts["pictures"] = draw_pictures(made, facts, directory)
-    write_atomically(directory / "evaluation.json", json.dumps(made.facts, indent=1, allow_nan=False) + "\n")
+    write_atomically(directory / FACTS_FILE, json.dumps(made.facts, indent=1, allow_nan=False) + "\n")
     return write_page(made.facts, directory)
 
 
-def _pictures_of_before(directory: Path) -> list[str]:
-    """The pictures of an evaluation that this one takes the place of."""
+def _files_of_before(directory: Path) -> set[str]:
+    """The pictures and the table of an evaluation that this one takes the place of."""
     try:
-        pictures: list[str] = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))["pictures"]
+        facts = json.loads((directory / FACTS_FILE).read_text(encoding="utf-8"))
+        return {Path(name).name for name in (*facts["pictures"], facts["predictions"])}
     except (OSError, ValueError, KeyError, TypeError):  # none is there, or it is damaged
-        return []
-    return [Path(name).name for name in pictures]
+        return set()
 
 
 def in_words(made: Evaluation, path: Path) -> str:

@@ -16,7 +16,7 @@ from leyden.evaluate.quality import Quality, is_wrong, quality
 from leyden.evaluate.robustness import robustness
 from leyden.evaluate.selective import points, selective
 from leyden.evaluate.slices import read_column, slices, values_of
-from leyden.evaluate.subject import Subject, answers_of, open_subject
+from leyden.evaluate.subject import Subject, answers_of, called_ood, open_subject
 from leyden.metric_names import HEADLINES
 from leyden.trained import Answers, Network, Trained
 
@@ -50,7 +50,8 @@ def evaluation_of(network: Network, subject: Subject, wanted: Wanted) -> Evaluat
     cells = {name: values_of(read_column(subject.data, name)) for name in wanted.columns}  # a misspelt one is told now
     answers = answers_of(network, subject)
     outside = None if facts.task == "regression" else wanted.outside
-    others = None if outside is None else answers_of(network, outside)
+    with called_ood():
+        others = None if outside is None else answers_of(network, outside)
     validation, reason = validation_of(network, subject, answers)
     measured = quality(network, answers, validation)
     made = Evaluation(subject, answers, measured)

@@ -42,6 +42,8 @@ def robustness(
     parts: dict[tuple[str, int], list[Costs]] = {(name, severity): [] for name in names for severity in severities}
     clean: list[Costs] = []
     for batch in batches(subject, network.facts):
+        if not len(batch.indices):  # none of them could be read
+            continue
         clean.append(costs_of(network.logits(batch.images), batch.labels.cpu(), task, thresholds))
         images, indices = batch.images.cpu().numpy(), batch.indices.tolist()
         for (name, severity), found in parts.items():

@@ -3,6 +3,8 @@
 A network wants images of its own size and channels, and labels that are its own classes: other data are made so.
 """
 
+import contextlib
+import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -17,7 +19,7 @@ from torch.nn import functional as F
 
 from leyden.build import instantiate
 from leyden.check import check_groups
-from leyden.config import Origin, compose, leaves
+from leyden.config import Origin, compose, leaves, own_directories
 from leyden.data import Batch, ImageDataModule
 from leyden.data.facts import DataFacts
 from leyden.data.sources import TEST, Files, Images
@@ -49,13 +51,28 @@ class Subject(NamedTuple):
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words for the data, and those for other data (`ood`) as words for data; paths that exist become absolute."""
+    """The words for the data, and those for other data (`ood`) as words for data; paths that exist become absolute.
+
+    Options of the user's own are those of where the command is typed, wherever it works afterwards.
+    """
     found: tuple[list[str], list[str]] = [], []
+    places = json.dumps([f"file://{place}" for place in own_directories()], ensure_ascii=False)
     for word in words:
         key, _, value = with_absolute_path(word).partition("=")
         is_outside = key.split(".")[0] == "ood"
         found[is_outside].append(f"{re.sub('^ood', 'data', key)}={value}")
+        if key in ("data", "ood"):
+            found[is_outside].append(f"hydra.searchpath={places}")
     return found
+
+
+@contextlib.contextmanager
+def called_ood() -> Iterator[None]:
+    """Errors speak of the keys of other data as they are given."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(re.sub(r"(^|(?<=[ ']))data(?=[.=])", "ood", str(error))) from error
 
 
 def compose_data(words: Sequence[str], run: DictConfig, facts: DataFacts) -> DictConfig:
@@ -145,8 +162,9 @@ def open_subject(
 
 def open_outside(words: Sequence[str], run: DictConfig, facts: DataFacts) -> Subject:
     """The images of another data set, whatever their labels: its test part, or all where it has none."""
-    data: ImageDataModule = instantiate(compose_data(words, run, facts).data)
-    own_test = _test_part(data.load())
+    with called_ood():
+        data: ImageDataModule = instantiate(compose_data(words, run, facts).data)
+        own_test = _test_part(data.load())
     if own_test is None:
         return Subject(data, torch.arange(len(data.labels)), "all", False, None)
     return Subject(data, own_test, "test", False, None)

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from PIL import Image
 from torch import Tensor
 
-from leyden.build import build_data
+from leyden.build import instantiate
 from leyden.data import ImageDataModule
 from leyden.data.facts import DataFacts
 from leyden.errors import explain
@@ -41,7 +41,7 @@ def real_images(network: Trained) -> RealImages:
     place = working_directory(network.directory)
     try:
         with contextlib.chdir(place):
-            data = build_data(network.config)
+            data: ImageDataModule = instantiate(network.config.data)
             data.setup("fit")
             if data.fingerprint != network.run["data"]["fingerprint"]:
                 raise ValueError(f"{data.name} has other images than the run was trained with")

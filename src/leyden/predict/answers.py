@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from leyden.data.facts import DataFacts
@@ -87,6 +88,9 @@ def calibration_of(network: Network) -> str:
     is_chosen = is_calibrated(network) if isinstance(network, Trained) else getattr(network, "is_calibrated", True)
     if network.facts.task == "regression" or is_chosen:
         return ""
+    config = getattr(network, "config", None)  # that of its run, which other networks have not
+    if config is not None and OmegaConf.select(config, "test_time.temperature"):
+        return "as the network has them: the run's temperature is that of its best weights, in its directory"
     return "as the network has them: the run has chosen no temperature (train with test_time.temperature=true)"
 
 

@@ -12,6 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
+from leyden.lock import CONTENTION
+
 log = logging.getLogger(__name__)
 
 
@@ -41,9 +43,14 @@ class PartialTable:
             ) from error
         try:
             fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except CONTENTION as error:
             self.file.close()
             raise ValueError(f"another process is writing {self.output}: wait for its end, or give another") from error
+        except OSError as error:
+            self.file.close()
+            raise ValueError(
+                f"output={self.output} lies where files cannot be locked ({error.strerror}): give another place"
+            ) from error
         return self
 
     def __exit__(self, *error: object) -> None:

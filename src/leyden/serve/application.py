@@ -57,8 +57,11 @@ class Service:
         Raises:
             Refused: nothing can be said of any, or too many wait.
         """
-        if top is None and self.facts.task == "single_label":
-            top = SHOWN
+        if self.facts.task == "single_label":
+            if top is None:
+                top = SHOWN
+            elif self.answering.top < min(top, self.facts.num_classes):
+                raise Refused(400, f"top={top}: at most {self.answering.top} classes are told")
         found = await asyncio.gather(*(self._one(upload) for upload in uploads))
         refusals = [one for one in found if isinstance(one, Refused)]
         if refusals and (len(refusals) == len(found) or any(one.status == 503 for one in refusals)):
