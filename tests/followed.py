@@ -16,3 +16,20 @@ def follow_a_run_that_goes_on(run: Path, make: Callable[[], Follower]) -> None:
             logger.log_metrics({"epoch": row, "train/loss": 1 / (row + 1)}, step=10 * row)
         logger.finalize("success")
         finish([logger], {"run_id": "abc", "status": status, "reason": None})
+
+
+def follow_a_run_trained_longer(run: Path, make: Callable[[], Follower]) -> None:
+    """Three rows and a test; then, from where training had ended, three rows more and another test."""
+    text = ""
+    for attempt in range(2):
+        follower = make()
+        logger = MetricsCsv(run / "metrics.csv", [follower])
+        if attempt:
+            logger.load_state_dict({"text": text, "pending": {}})
+        for row in range(3 * attempt, 3 * attempt + 3):
+            logger.log_metrics({"epoch": row, "train/loss": 1 / (row + 1)}, step=10 * row)
+        logger.finalize("success")
+        text = (run / "metrics.csv").read_text()
+        logger.log_metrics({"epoch": row, "test/loss": 0.5 + attempt}, step=10 * row)
+        logger.finalize("success")
+        finish([logger], {"run_id": "abc", "status": "finished", "reason": None})

@@ -23,10 +23,10 @@ from leyden.loggers import WandbLogger
 from leyden.metric_names import read_numbers
 from leyden.predictions import Predictions, write_predictions
 from leyden.study.job import WANDB_SERVICE
-from leyden.wandb_names import ROW
+from leyden.wandb_names import OF_TEST, ROW
 from wandb_server import KEY, Wandb, wandb_server
 
-OF_WANDB = {"_step", "_runtime", "_timestamp", ROW}
+OF_WANDB = {"_step", "_runtime", "_timestamp", ROW, OF_TEST}
 NAMES = {"offline": "finished", "plain": "finished", "failed": "failed", "killed": "running"}
 NUM_ROWS = 12
 

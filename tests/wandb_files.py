@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from leyden.metric_names import read_numbers
-from leyden.wandb_names import ROW
+from leyden.wandb_names import OF_TEST, ROW
 from running import SHORT, FinishedRun, read_wandb_run
 
-OF_WANDB = {"_step", "_runtime", "_timestamp", ROW}
+OF_WANDB = {"_step", "_runtime", "_timestamp", ROW, OF_TEST}
 
 STRIKES = '''
 import os, signal, subprocess, time

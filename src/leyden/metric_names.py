@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -79,6 +79,11 @@ def is_as_good(name: str, value: float, best: float) -> bool:
 def is_percentage(name: str) -> bool:
     """Whether a metric goes from 0 to 1, and is told in per cent."""
     return is_of_one_class(name) or name.endswith(("accuracy", "macro_f1", "ece", "average_precision"))
+
+
+def is_of_the_test(row: Iterable[str]) -> bool:
+    """Whether a row of `metrics.csv` is that of a test, by its names."""
+    return any(name.startswith("test/") for name in row)
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from followed import follow_a_run_that_goes_on
+from followed import follow_a_run_that_goes_on, follow_a_run_trained_longer
 from leyden.loggers import MetricsCsv, MlflowLogger, finish
 from leyden.loggers.mlflow import name_at_mlflow
 from leyden.metric_names import read_numbers, recall_names
@@ -79,3 +79,13 @@ def test_classes_may_be_called_anything_and_be_many(tmp_path: Path) -> None:
 def test_plain_names_are_left_as_they_are() -> None:
     for name in ("val/recall/3", "layers/blocks_0/weight_norm", "val/recall/red-eyed_frog", "val/recall/no._5"):
         assert name_at_mlflow(name) == name
+
+
+def test_run_that_is_trained_longer_has_each_row_of_it_and_both_tests(tmp_path: Path) -> None:
+    run = tmp_path / "mine"
+    run.mkdir()
+    follow_a_run_trained_longer(run, lambda: MlflowLogger(run, directory=str(tmp_path)))
+    client, _, found = run_at(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    history = client.get_metric_history(found.info.run_id, "train/loss")
+    assert [one.step for one in history] == [0, 10, 20, 30, 40, 50]
+    assert [one.value for one in client.get_metric_history(found.info.run_id, "test/loss")] == [0.5, 1.5]

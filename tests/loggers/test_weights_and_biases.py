@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import wandb
 
+from followed import follow_a_run_trained_longer
 from leyden.histograms import read_histograms
 from leyden.loggers import WandbLogger
 from leyden.metric_names import read_numbers
@@ -162,6 +163,15 @@ def test_online_run_is_sent_each_row_once_though_it_was_killed(server: Wandb, tm
     assert without_wandbs_own(server.lines(run_id)) == read_numbers(run / "metrics.csv")
     assert server.exit_codes == {run_id: 0}
     assert run_id == json.loads((run / "run.json").read_text())["run_id"]
+
+
+def test_run_that_is_trained_longer_has_each_row_of_it_and_both_tests(server: Wandb, tmp_path: Path) -> None:
+    run = tmp_path / "mine"
+    run.mkdir()
+    follow_a_run_trained_longer(run, lambda: WandbLogger(run, mode="online", directory=str(tmp_path)))
+    lines = without_wandbs_own(server.lines("abc"))
+    assert [line["step"] for line in lines if "train/loss" in line] == [0, 10, 20, 30, 40, 50]
+    assert [line["test/loss"] for line in lines if "test/loss" in line] == [0.5, 1.5]
 
 
 def test_what_wandb_lacks_of_a_run_killed_at_its_end_is_sent_by_sync(server: Wandb, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Metrics > metrics.csv > **followers**: another tool is handed each row, in a thread of its own, and may fail.
 
 A follower that has fewer rows than there are, as one of a run that was killed and goes on, reads those it lacks in the
-file; one that has more is given none twice. So each tool holds each row once, whatever happened.
+file; one that has more is given none twice. So each tool holds each row once, whatever happened. Only the test of a
+run that is trained longer stays there beside the rows that came in its place.
 """
 
 import logging
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from leyden.errors import explain
-from leyden.metric_names import read_numbers
+from leyden.metric_names import is_of_the_test, read_numbers
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,15 @@ class Follower:
         self.config: dict[str, Any] = {}
         self.run_id = ""
         self.num_sent = 0
+        self.ends_in_test = False  # whether the last row that the tool has is that of a test
         self.thread: threading.Thread | None = None
         self.jobs: queue.SimpleQueue[tuple[int, dict[str, float]] | Mapping[str, Any]] = queue.SimpleQueue()
 
     def open(self) -> int:
-        """Begins the run `run_id` at the tool, or goes on with it; how many rows it has already."""
+        """Begins the run `run_id` at the tool, or goes on with it; how many rows it has already.
+
+        Sets `ends_in_test`.
+        """
         raise NotImplementedError
 
     def send(self, index: int, row: dict[str, float]) -> None:
@@ -107,6 +112,7 @@ class Follower:
             step(*arguments)
 
     def _take(self, index: int, row: dict[str, float]) -> None:
+        self._step_back(index, row)
         self._catch_up(index)
         if index == self.num_sent:
             self._send(row)
@@ -118,12 +124,20 @@ class Follower:
     def _catch_up(self, end: int | None = None) -> None:
         """Hands over rows that stand in the file and were not handed over, before index `end`."""
         if end is None or self.num_sent < end:
-            for row in read_numbers(self.run_directory / "metrics.csv")[self.num_sent : end]:
+            rows = read_numbers(self.run_directory / "metrics.csv")
+            if 0 < self.num_sent <= len(rows):
+                self._step_back(self.num_sent - 1, rows[self.num_sent - 1])
+            for row in rows[self.num_sent : end]:
                 self._send(row)
+
+    def _step_back(self, index: int, row: dict[str, float]) -> None:
+        """Where a run is trained longer than to its test, the tool lacks the row that has come in place of that."""
+        if self.ends_in_test and index == self.num_sent - 1 and not is_of_the_test(row):
+            self.num_sent, self.ends_in_test = index, False
 
     def _send(self, row: dict[str, float]) -> None:
         self.send(self.num_sent, row)
-        self.num_sent += 1
+        self.num_sent, self.ends_in_test = self.num_sent + 1, is_of_the_test(row)
 
     def records(self) -> list[Path]:
         """What the run has written of itself so far."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from leyden.config import leaves
 from leyden.loggers.follower import Follower
+from leyden.metric_names import is_of_the_test
 
 PLACE = "TRACKIO_DIR"  # where Trackio looks, unless it is told
 
@@ -33,24 +34,30 @@ class TrackioLogger(Follower):
         except ImportError as error:
             raise ValueError("logger=trackio needs the extra of that name: pip install 'leyden[trackio]'") from error
         self.storage = SQLiteStorage
-        return int(SQLiteStorage.get_log_count(self.project, run_id=self.run_id))
+        are_of_tests = [is_of_the_test(row) for row in SQLiteStorage.get_logs(self.project, run_id=self.run_id)]
+        self.ends_in_test = are_of_tests[-1:] == [True]
+        return len(are_of_tests) - sum(are_of_tests[:-1])  # in whose place others have come
 
     def send(self, index: int, row: dict[str, float]) -> None:
         values = {name: value for name, value in row.items() if name != "step"}
-        self._write(index, values, int(row["step"]), self.config)
+        self._write(self._log_id(index, is_of_the_test(row)), values, int(row["step"]), self.config)
 
     def close(self, record: Mapping[str, Any]) -> None:
         if self.num_sent:  # a row that is there already changes what is told of the run, and nothing else
             ended = {"status": record["status"], "reason": record.get("reason")}
-            self._write(self.num_sent - 1, {}, 0, self.config | ended)
+            last = self._log_id(self.num_sent - 1, self.ends_in_test)
+            self._write(last, {}, 0, self.config | ended)
 
-    def _write(self, index: int, values: dict[str, float], step: int, config: Mapping[str, Any]) -> None:
+    def _log_id(self, index: int, is_of_a_test: bool) -> str:
+        return f"{self.run_id}-{index}{'-test' if is_of_a_test else ''}"
+
+    def _write(self, log_id: str, values: dict[str, float], step: int, config: Mapping[str, Any]) -> None:
         self.storage.bulk_log(
             self.project,
             " ".join(filter(None, [self.name, self.run_directory.name])),
             [values],
             [step],
             config=dict(leaves(config)),
-            log_ids=[f"{self.run_id}-{index}"],  # of which it keeps one
+            log_ids=[log_id],  # of which it keeps one
             run_id=self.run_id,
         )

@@ -22,12 +22,13 @@ from leyden.histograms import read_of_row
 from leyden.loggers.follower import Follower
 from leyden.loggers.lineage import ARTIFACTS, SECONDS_TO_BEGIN, SECONDS_TO_UPLOAD, data_artifact, model_artifact
 from leyden.loggers.shown import shown_of
-from leyden.metric_names import is_as_good, read_numbers
+from leyden.metric_names import is_as_good, is_of_the_test, read_numbers
 from leyden.run import DONE, is_writable, membership
 from leyden.wandb_names import (
     ENDED,
     FACTORS,
     MOST_LETTERS,
+    OF_TEST,
     ROW,
     STEP,
     group_of,
@@ -85,7 +86,7 @@ class WandbLogger(Follower):
         self.run: Any = None
         self.best: dict[str, Any] = {}
         self.has_recovered = self.is_later = False
-        self.num_other_lines = 0  # of W&B's history, which are no rows
+        self.num_lines = 0  # of W&B's history, of which some are no rows
 
     def _place_in_study(self, group: str | None, tags: list[str]) -> dict[str, Any]:
         """Groups the run with its study; `job_type` is its setting, alike for those of other seeds, folds or splits."""
@@ -119,14 +120,14 @@ class WandbLogger(Follower):
             settings=self._client_settings(),
         )
         self.run.define_metric("*", step_metric=STEP)
-        for name in (ROW, SHOWN):
+        for name in (ROW, OF_TEST, SHOWN):
             self.run.define_metric(name, hidden=True)
-        self.best = {}
+        self.best, self.num_lines, self.ends_in_test = {}, 0, False
         if not is_online:
             self._supersede()
             return 0
         num_known = int(self.run.summary.get(ROW, -1)) + 1
-        self.num_other_lines = int(self.run.starting_step) - num_known
+        self.num_lines, self.ends_in_test = int(self.run.starting_step), bool(self.run.summary.get(OF_TEST))
         for row in read_numbers(self.run_directory / "metrics.csv")[:num_known]:
             self._note_best(row)
         return num_known
@@ -156,9 +157,14 @@ class WandbLogger(Follower):
                 earlier.replace(wandb_directory / "superseded" / earlier.name)
 
     def send(self, index: int, row: dict[str, float]) -> None:
-        self.run.log(row | self._histograms(row) | {ROW: index}, step=index + self.num_other_lines, commit=True)
+        counted = {ROW: index, OF_TEST: int(is_of_the_test(row))}
+        self._log(row | self._histograms(row) | counted)
         if self._note_best(row):
             self.run.summary.update(self.best)
+
+    def _log(self, line: Mapping[str, Any]) -> None:
+        self.run.log(line, step=self.num_lines, commit=True)
+        self.num_lines += 1
 
     def _histograms(self, row: dict[str, float]) -> dict[str, Any]:
         import wandb
@@ -179,8 +185,7 @@ class WandbLogger(Follower):
     def close(self, record: Mapping[str, Any]) -> None:
         self.run.config.update({"facts": facts_of(record)}, allow_val_change=True)
         if record["status"] == "finished" and self.run.summary.get(SHOWN) != self.num_sent:
-            shown = shown_of(self.run_directory) | {SHOWN: self.num_sent}
-            self.run.log(shown, step=self.num_sent + self.num_other_lines, commit=True)
+            self._log(shown_of(self.run_directory) | {SHOWN: self.num_sent})
         self._keep_files()
         if self.mode == "online" and self.artifacts != "none":
             try:
@@ -213,7 +218,7 @@ class WandbLogger(Follower):
         )  # fmt: skip
         with contextlib.suppress(Exception):  # of a service that is no more
             wandb.teardown(exit_code=1)
-        self.mode, self.num_other_lines = "offline", 0
+        self.mode = "offline"
         return self.open()
 
     def describe(self) -> dict[str, Any]:
