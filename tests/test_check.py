@@ -32,6 +32,10 @@ MISTAKES = {
     "wrong type at the root": (["epochs=ten"], ["epochs=ten", "Integer"]),
     "text for a number": (["optimizer.lr=fast"], ["optimizer.lr=fast", "expected a number"]),
     "value out of range": (["batch_size=0"], ["batch_size=0", "from 1"]),
+    "key that is not the user's": (
+        ["+trainer.enable_progress_bar=true"],
+        ["trainer.enable_progress_bar", "leave it out"],
+    ),
     "fields that contradict": (["trainer=ddp", "batch_size=3"], ["batch_size=3", "trainer.devices=2"]),
 }
 

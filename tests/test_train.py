@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+import timm
 import torch
 from pytorch_lightning.callbacks import LambdaCallback
 
-from leyden.build import HOOKS_OF_A_STEP, build_classifier, build_data, without_empty_hooks
+from leyden.build import HOOKS_OF_A_STEP, SyncedNorms, build_classifier, build_data, without_empty_hooks
 from leyden.callbacks import Progress
 from leyden.config import CONFIG_DIRECTORY
 from leyden.metric_names import metric_names
@@ -120,6 +121,20 @@ def test_steps_end_training_when_given(train_run: Train) -> None:
     assert run.checkpoint()["global_step"] == 25
     assert len(run.column("val/accuracy")) == len(run.column("train/loss")) == 2
     assert run.checkpoint("best")["global_step"] in (18, 25)
+
+
+def test_the_last_step_is_validated_whatever_epoch_it_is_in(train_run: Train) -> None:
+    run = train_run("steps=25", "trainer.check_val_every_n_epoch=5")
+    assert run.checkpoint("best")["global_step"] == 25
+
+
+def test_batch_norm_over_all_devices_keeps_the_activation_of_timms_norms() -> None:
+    network = timm.create_model("tf_efficientnet_lite0", num_classes=2).eval()
+    images = torch.rand(2, 3, 64, 64)
+    expected = network(images)
+    synced = SyncedNorms().revert(SyncedNorms().apply(network))
+    assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in synced.modules())
+    torch.testing.assert_close(synced(images), expected)
 
 
 def test_schedule_ends_with_the_last_step(train_run: Train) -> None:

@@ -16,6 +16,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 from pytorch_lightning.profilers import PassThroughProfiler, Profiler
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.model_helpers import is_overridden
@@ -272,6 +273,21 @@ class NoProfiler(PassThroughProfiler):
         return self.NOTHING
 
 
+class SyncedNorms(TorchSyncBatchNorm):
+    """Batch norm over all devices that keeps the activation which a norm of timm's has in it.
+
+    Lightning's way there loses it, and so does its way back, which nothing needs: evaluating, no device asks others.
+    """
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        from timm.layers import convert_sync_batchnorm
+
+        return convert_sync_batchnorm(model)
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        return model
+
+
 def build_trainer(
     config: DictConfig,
     accelerator: str,
@@ -310,7 +326,7 @@ def build_trainer(
         profiler=profiler or config.trainer.profiler or NoProfiler(),
         callbacks=without_empty_hooks(callbacks),
         logger=loggers,
-        plugins=[WholeFiles(resumed)],
+        plugins=[WholeFiles(resumed), *([SyncedNorms()] if sync_batchnorm else [])],
         enable_progress_bar=False,
         enable_checkpointing=bool(callback_of(callbacks, Checkpoints)),
         enable_model_summary=False,

@@ -33,9 +33,12 @@ PASSED_BY_TRAIN = {
     "optimizer": {"params"},
     "schedule": {"optimizer", "total_steps"},
     "test_time": {"task"},
-    "trainer": {"callbacks", "logger", "plugins"},
+    "trainer": {
+        "callbacks", "logger", "plugins", "enable_progress_bar", "enable_checkpointing", "enable_model_summary",
+        "num_sanity_val_steps", "use_distributed_sampler",
+    },
     "logger": {"run_directory"},
-}
+}  # fmt: skip
 GROUPS = tuple(item.name for item in fields(Config) if item.default_factory is dict)
 
 
@@ -158,6 +161,8 @@ def _check_node(path: str, node: DictConfig, passed: set[str], origin: Origin) -
         if key not in parameters and not takes_any:
             names = [name for name in parameters if name not in passed]
             raise ValueError(f"unknown key '{path}.{key}'{origin.of(f'{path}.{key}')}: {suggest(key, names)}")
+        if key in passed:
+            raise ValueError(f"{path}.{key}{origin.of(f'{path}.{key}')} is Leyden's own to give: leave it out")
         if key in parameters:
             value = _value(node, key, path, origin)
             wrong = _mismatch(value, _annotations(target).get(key), parameters[key].default)

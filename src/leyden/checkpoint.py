@@ -165,7 +165,9 @@ def read_checkpoint(path: Path, holds: Sequence[str] = WEIGHTS) -> dict[str, Any
 
 def is_of_the_average(run: Mapping[str, Any]) -> bool:
     """Whether a run has picked its best checkpoint by averaged weights; `run` is what a checkpoint says of it."""
-    return str(OmegaConf.create(run["config"]).monitor).startswith("val/ema_")
+    config = OmegaConf.create(run["config"])
+    picked = OmegaConf.select(config, "callbacks.checkpoints.monitor") or config.monitor
+    return str(picked).startswith("val/ema_")
 
 
 def weights_that_answer(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:

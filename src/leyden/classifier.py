@@ -127,7 +127,8 @@ class ImageClassifier(pl.LightningModule):
         if is_last or len(self.train_metrics.losses) >= self.log_every_n_steps:
             self._log(self.train_metrics.read_interval(trainer))
         if is_last and trainer.global_step == trainer.max_steps:
-            trainer.should_stop = True  # Lightning validates at the end of an epoch, or where it is to stop
+            trainer.should_stop = True  # Lightning validates at the end of an epoch, or where it is to stop,
+            trainer.check_val_every_n_epoch = 1  # in epochs that come to it
 
     def check_finite(self) -> None:
         """Refuses a state that is not worth saving: going on from it would fail at once, and for ever.
