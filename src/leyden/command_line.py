@@ -269,10 +269,13 @@ def _train_job(signals: Signals, config: DictConfig) -> None:
 
     signals.check()  # libraries take seconds to import, and break where that is interrupted
     directory, origin = Path(HydraConfig.get().runtime.output_dir), origin_of_keys()
-    if (config.plan or origin.choices.get("study")) and not membership(directory):
+    study, given = origin.choices.get("study"), {word.lstrip("+").partition("=")[0] for word in origin.overrides}
+    varied = set(HydraConfig.get().sweeper.get("params") or {})
+    is_study = study and not (varied and varied <= given)  # a preset's run by itself has a value of all that it varies
+    if (config.plan or is_study) and not membership(directory):
         with contextlib.suppress(OSError):  # Hydra has made it
             directory.rmdir()
-        word = "plan=true" if config.plan else f"study={origin.choices['study']}"
+        word = "plan=true" if config.plan else f"study={study}"
         raise ValueError(f"{word} is for a study of several runs: add -m")
     train_one(config, directory, origin, signals)
 

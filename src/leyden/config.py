@@ -84,6 +84,20 @@ def own_directories(arguments: Sequence[str] = ()) -> list[Path]:
     return [place for place in places if place.is_dir() and place != CONFIG_DIRECTORY]
 
 
+def words_of_one_run(words: Iterable[str]) -> list[str]:
+    """Of a run's command line what trains it once more by itself: a preset stays, which sets more than it varies."""
+    return [word for word in words if not _is_of_a_study(word)]
+
+
+def _is_of_a_study(word: str) -> bool:
+    """Whether no run of its own takes this word: where files are found, it needs to know as well."""
+    key, _, value = word.partition("=")
+    if key == "study":
+        places = CONFIG_DIRECTORY, *own_directories()
+        return not any((place / "study" / f"{value}.yaml").is_file() for place in places)
+    return key == "resume" or key in STUDY_KEYS or (key.startswith("hydra") and key != "hydra.searchpath")
+
+
 def given_directories(arguments: Sequence[str]) -> list[str]:
     """What `--config-dir` names, as it stands there."""
     given = [word.partition("=")[2] for word in arguments if word.startswith("--config-dir=")]
@@ -244,6 +258,13 @@ def require(key: str, value: object, holds: bool, expected: str) -> None:
     """
     if not holds:
         raise ValueError(f"{key}={value} is out of range: give {expected}")
+
+
+def follows_the_root(key: str, values: Mapping[str, Any]) -> bool:
+    """Whether a key of a group has what the root has under its name: data.batch_size, trainer.max_epochs."""
+    group, _, name = key.rpartition(".")
+    root = name.removeprefix("max_")
+    return bool(group) and root in values and values[root] == values[key]
 
 
 def is_among(key: str, names: Iterable[str]) -> bool:

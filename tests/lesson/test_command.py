@@ -16,6 +16,8 @@ from leyden.lesson.claims import Claim
 from leyden.lesson.command import teach
 from leyden.lesson.judge import Evidence
 from leyden.signals import Signals
+from leyden.study.record import OtherStudy
+from written_studies import write_study
 
 SMALL = ["backbone.width=8", "epochs=2", "trainer=cpu", "jobs=1", "backbone.activation=identity,relu", "seed=0,1"]
 
@@ -65,6 +67,21 @@ def test_study_that_cannot_be_run_keeps_no_other_back(tmp_path: Path, capsys: py
     html = (tmp_path / "runs" / "lesson" / "lesson.html").read_text(encoding="utf-8")
     assert "have not begun. The data are not there" in html
     assert "study 2 of 2, lesson_dropout" in capsys.readouterr().out
+
+
+def test_runs_of_another_lesson_give_no_verdict(tmp_path: Path) -> None:
+    """As those of an older version, or of --fast, in whose place nothing could be run."""
+    place = tmp_path / "runs" / "lesson" / "lesson_optimizers"
+    study = write_study(place, {"optimizer": ["SGD", "Adam"]}, lambda optimizer: 0.9)
+
+    def run_study(words: Sequence[str]) -> None:
+        raise OtherStudy(f"{study} was written by other code: give study=<another name>, or mixed=true")
+
+    with pytest.raises(ValueError, match="1 of 1 claims are not tested: learning_rate"):
+        teach(asked(tmp_path, "learning_rate"), run_study, Signals())
+    html = (tmp_path / "runs" / "lesson" / "lesson.html").read_text(encoding="utf-8")
+    assert "that lie there are others than were asked for." in html
+    assert f"{study} was written by other code: move it away, or give another --runs" in html
 
 
 def test_measurement_that_fails_keeps_no_other_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

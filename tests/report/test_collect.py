@@ -142,6 +142,11 @@ def test_seeds_and_what_follows_a_root_key_are_no_factors(tmp_path: Path) -> Non
     assert collect([study]).factors == ["epochs"]
 
 
+def test_what_changes_as_a_root_key_does_is_a_factor_unless_it_has_its_name() -> None:
+    configs = [{"batch_size": size, "data.batch_size": size, "backbone.width": size} for size in (64, 128)]
+    assert differences(configs) == [{"batch_size": size, "backbone.width": size} for size in (64, 128)]
+
+
 def test_runs_in_directories_of_the_same_name_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
     for name, accuracy in (("a", 0.8), ("b", 0.95)):
         study = write_study(tmp_path / name, {"optimizer": [name]}, lambda optimizer, accuracy=accuracy: accuracy)

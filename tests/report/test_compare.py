@@ -182,6 +182,11 @@ def test_numbers_that_differ_late_are_told_to_the_digit_that_differs() -> None:
     assert _changes({"lr": 0.1}, {"lr": 0.1000001}) == ["lr: 0.1 → 0.1000001"]
 
 
+def test_settings_that_change_alike_are_all_told() -> None:
+    one, other = ({"deterministic": now, "trainer.deterministic": now, "optimizer.nesterov": now} for now in (0, 1))
+    assert _changes(one, other) == ["deterministic: 0 → 1", "optimizer.nesterov: 0 → 1"]
+
+
 def test_other_data_is_refused_with_both_fingerprints(studies: tuple[Path, Path]) -> None:
     one, other = studies[0] / "0000000003", studies[1] / "0000000003"
     change(other, data={"fingerprint": "b" * 64})

@@ -248,6 +248,21 @@ def test_command_of_the_best_setting_keeps_the_options_of_the_runs(tmp_path: Pat
     assert report["command"] == "leyden train --config-dir my/conf optimizer=mine"
 
 
+def test_command_of_the_best_setting_keeps_a_preset_which_sets_more_than_it_varies(tmp_path: Path) -> None:
+    def change(record: dict[str, Any], levels: dict[str, Any]) -> None:
+        record["command"] = "leyden train study=finetune finetune=full seed=0 data=elpv jobs=2 hydra.run.dir=/x"
+
+    report, _ = write_report([write_study(tmp_path / "mine", {}, lambda: 0.9, change=change)])
+    assert report["command"] == "leyden train study=finetune finetune=full seed=0 data=elpv"
+
+
+def test_a_search_is_not_advised_to_look_for_the_best_seed(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "mine", {"optimizer.lr": [0.1, 0.2]}, lambda optimizer_lr: optimizer_lr, [0])
+    (study / "optuna.journal").touch()
+    report, _ = write_report([study])
+    assert any("train the best ones again in a study of their own" in told for told in report["warnings"])
+
+
 def test_command_of_the_best_setting_keeps_where_files_are_found(tmp_path: Path) -> None:
     def change(record: dict[str, Any], levels: dict[str, Any]) -> None:
         record["command"] = "leyden train 'hydra.searchpath=[file:///mine]' hydra.run.dir=/x hydra/launcher=ray a=b"

@@ -8,8 +8,9 @@ from unittest.mock import MagicMock
 import pytest
 
 from leyden.errors import Interrupted
-from leyden.study.estimate import measure_one
+from leyden.study.estimate import _what_decides_on_size, measure_one
 from leyden.study.job import Job
+from running import compose_config
 
 
 @pytest.fixture
@@ -20,6 +21,15 @@ def context(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     receiver.recv.side_effect = Interrupted(signal.SIGINT)
     monkeypatch.setattr(multiprocessing, "get_context", lambda kind: context)
     return context
+
+
+def test_ways_of_fine_tuning_are_measured_each_by_itself() -> None:
+    def decides(*words: str) -> object:
+        config = compose_config("data=elpv", "backbone=lite0", *words)
+        return _what_decides_on_size(Job("a", Path("a"), (), {}, config, {}, (), 1))
+
+    assert decides("finetune=full") != decides("finetune=linear_probe")
+    assert decides("finetune=full") == decides("finetune=full", "finetune.head_rate=5", "optimizer.lr=0.1")
 
 
 def test_measurement_is_ended_when_a_signal_ends_the_plan(

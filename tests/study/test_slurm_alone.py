@@ -44,6 +44,21 @@ def end(executor: SlurmExecutor, state: str, monkeypatch: pytest.MonkeyPatch) ->
     return ended
 
 
+def test_a_share_of_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="runs_per_device=4 is not for Slurm"):
+        SlurmExecutor(tmp_path, runs_per_device=4)
+
+
+def test_what_was_said_before_the_study_was_killed_is_not_the_end_of_a_job_still_queued(
+    executor: SlurmExecutor, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(job, status="interrupted", ended="2026-01-01T00:00:00+00:00")
+    monkeypatch.setattr(SlurmExecutor, "_submitted", lambda self: {"a": "7_0"})
+    monkeypatch.setattr("leyden.study.slurm.states", lambda numbers: dict.fromkeys(numbers, "PENDING"))
+    executor.start([job])
+    assert str(end(executor, "NODE_FAIL", monkeypatch).how).startswith("its node failed")
+
+
 @pytest.mark.parametrize(
     ("state", "how"),
     [("NODE_FAIL", "its node failed"), ("BOOT_FAIL", "its node did not start"), ("PREEMPTED", "it had to make room")],

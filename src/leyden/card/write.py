@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from leyden import __version__
 from leyden.card.limits import in_words, interval_in_words, limits, num_tested, tested, weights_of
 from leyden.checkpoint import BEST
+from leyden.config import words_of_one_run
 from leyden.export.opened import Opened
 from leyden.metric_names import HEADLINES, is_of_one_class
 from leyden.trained import Trained
@@ -152,8 +153,7 @@ def commits_in_words(record: Mapping[str, Any]) -> str:
 def _command(run: Mapping[str, Any]) -> str:
     if "soup" in run:
         return shlex.join(["leyden", "soup", *run["soup"]])
-    words = [word for word in run.get("overrides", []) if not word.startswith("hydra.")]
-    return shlex.join(["leyden", "train", *words])
+    return shlex.join(["leyden", "train", *words_of_one_run(run.get("overrides", []))])
 
 
 def _latex(text: str) -> str:

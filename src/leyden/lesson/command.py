@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from leyden.errors import explain
@@ -10,6 +10,7 @@ from leyden.lesson.claims import Claim, Lesson, choose, read_lesson
 from leyden.lesson.judge import NAME, Evidence, judge, words_of
 from leyden.signals import Signals
 from leyden.study.job import quoted
+from leyden.study.record import OtherStudy
 
 FAST_SEEDS = "seed=0,1,2"
 PAGE = "lesson.html"
@@ -26,10 +27,11 @@ def teach(asked: argparse.Namespace, run_study: RunStudy, signals: Signals) -> N
     lesson = read_lesson()
     chosen = choose(lesson, asked.claims, asked.fast)
     reasons: dict[str, str] = {}
+    foreign: set[str] = set()
     try:
-        _run(chosen, asked, run_study, signals, reasons)
+        _run(chosen, asked, run_study, signals, reasons, foreign)
     finally:
-        page, untested = write(lesson, chosen, asked.runs, asked.fast, reasons)
+        page, untested = write(lesson, chosen, asked.runs, asked.fast, reasons, foreign)
         print(f"lesson     {os.path.relpath(page)}")
     if untested:
         raise ValueError(
@@ -38,12 +40,16 @@ def teach(asked: argparse.Namespace, run_study: RunStudy, signals: Signals) -> N
 
 
 def write(
-    lesson: Lesson, chosen: Sequence[Claim], runs: Path, is_fast: bool, reasons: Mapping[str, str]
-) -> tuple[Path, list[str]]:
-    """Writes the page of what is there; returns its path, and which of the chosen claims have no verdict."""
+    lesson: Lesson, chosen: Sequence[Claim], runs: Path, is_fast: bool, reasons: Mapping[str, str],
+    foreign: Collection[str] = (),
+) -> tuple[Path, list[str]]:  # fmt: skip
+    """Writes the page of what is there; returns its path, and which of the chosen claims have no verdict.
+
+    `foreign` are studies whose runs there do not count.
+    """
     from leyden.lesson.page import write_page
 
-    evidence = Evidence(runs / NAME)
+    evidence = Evidence(runs / NAME, foreign)
     judged = [judge(claim, evidence, reasons.get(claim.study) or reasons.get(claim.id)) for claim in lesson.claims]
     path = runs / NAME / PAGE
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +64,7 @@ def _run(
     run_study: RunStudy,
     signals: Signals,
     reasons: dict[str, str],
+    foreign: set[str],
 ) -> None:
     """Runs each study once, then makes the measurements; what cannot be run keeps nothing else back."""
     studies = {claim.study: claim for claim in chosen if claim.study}
@@ -68,6 +75,9 @@ def _run(
             run_study(words)
         except Exception as error:
             reasons[study] = explain(error, words)
+            if isinstance(error, OtherStudy):
+                foreign.add(study)
+                reasons[study] = f"{reasons[study].partition(': give ')[0]}: move it away, or give another --runs"
             print(f"{study}: {reasons[study]}", flush=True)
     evidence = Evidence(asked.runs / NAME)
     for claim in chosen:

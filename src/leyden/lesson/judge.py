@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,10 @@ class Judged:
 class Evidence:
     """What lies in <runs>/lesson: studies, each read once, and measurements."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, foreign: Iterable[str] = ()) -> None:
         self.place = place
         self.why: dict[str, str] = {}  # the runs of a study cannot be taken together
+        self.foreign = frozenset(foreign)  # studies that lie there, which are not the ones that were asked for
         self._read: dict[str, tuple[Collection, list[Setting]] | None] = {}
 
     def study(self, name: str) -> tuple[Collection, list[Setting]] | None:
@@ -53,7 +54,7 @@ class Evidence:
         return self._read[name]
 
     def _collect(self, name: str) -> tuple[Collection, list[Setting]] | None:
-        if not is_study(self.place / name):
+        if name in self.foreign or not is_study(self.place / name):
             return None
         try:
             collection = collect([self.place / name])
@@ -66,6 +67,8 @@ class Evidence:
         """What of a study is yet to be run, in words; a run that has failed is not."""
         if not is_study(self.place / name):
             return f"The runs of study={name} have not begun."
+        if name in self.foreign:
+            return f"The runs of study={name} that lie there are others than were asked for."
         rows = rows_of(self.place / name)[2]
         left = [row for row in rows if row.status not in (*DONE, "failed")]
         return f"{len(left)} of {len(rows)} runs of study={name} are not finished." if left else None

@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from leyden.config import FREE, REPEATS, is_among, leaves
+from leyden.config import FREE, REPEATS, follows_the_root, is_among, leaves
 from leyden.metric_names import HEADLINES, direction, is_percentage
 from leyden.report.curves import FEWEST_EPOCHS, epochs_of_both, start_of_overfitting
 from leyden.report.model import Level, Metric, Unreadable, sure
@@ -266,8 +266,7 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Level]]:
     ]
     columns = {key: tuple(_frozen(config.get(key)) for config in configs) for key in keys}
     columns = {key: column for key, column in columns.items() if len(set(column)) > 1}
-    of_the_root = {column for key, column in columns.items() if "." not in key}  # that others follow: data.batch_size
-    varying = [key for key, column in columns.items() if "." not in key or column not in of_the_root]
+    varying = [key for key in columns if not follows_the_root(key, columns)]
     parts = [key.removesuffix("." + TARGET) for key in varying if key.endswith("." + TARGET)]
     found: list[dict[str, Level]] = [{} for _ in configs]
     for key in varying:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from statsmodels.stats.contingency_tables import mcnemar
 
-from leyden.config import is_among
+from leyden.config import follows_the_root, is_among
 from leyden.intervals import paired_precision_difference
 from leyden.metric_names import HEADLINES, is_percentage
 from leyden.predictions import PREDICTIONS_FILE, Predictions, read_predictions
@@ -265,8 +265,7 @@ def _changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         for key in dict.fromkeys([*one, *other])
         if (key in one, one.get(key)) != (key in other, other.get(key))
     }
-    of_the_root = {change for key, change in told.items() if "." not in key}  # which others follow: data.batch_size
-    return [f"{key}: {change}" for key, change in told.items() if "." not in key or change not in of_the_root]
+    return [f"{key}: {change}" for key, change in told.items() if not follows_the_root(key, told)]
 
 
 def _word(config: Mapping[str, Any], key: str) -> str:

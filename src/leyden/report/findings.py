@@ -133,6 +133,8 @@ def _single_seeds(collection: Collection, settings: Sequence[Setting]) -> str | 
     coming = {key_of(run.factors) for run in collection.runs if run.status in TO_COME}
     is_asked_for = all(key_of(setting["factors"]) in coming for setting in single)
     advice = "more are asked for" if is_asked_for else "give seed=0,1,2"
+    if any(collection.directory.glob("optuna.*")):  # a search would look for the luckiest seed
+        advice = "train the best ones again in a study of their own, with seed=0,1,2"
     return f"{which} {has} one run only: its noise is unknown; {advice}."
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from leyden.config import STUDY_KEYS
+from leyden.config import words_of_one_run
 from leyden.predictions import read_predictions
 from leyden.report.collect import Collection, Found, collect
 from leyden.report.curves import bands, calibration
@@ -23,7 +23,6 @@ from leyden.report.settings import counted, describe_factors, describe_runs, fol
 from leyden.run import write_atomically
 
 FORMAT = 1
-OF_A_STUDY = ("study", "resume", *STUDY_KEYS)  # words that a run of its own does not take
 
 
 def write_report(directories: Sequence[Path]) -> tuple[Report, Path]:
@@ -94,12 +93,7 @@ def command_of(setting: Setting, collection: Collection) -> str:
     """What one would type to train the best setting once more."""
     run = _run_of(setting, collection)
     words = shlex.split(str(run.record["command"]))[2:] if "command" in run.record else run.overrides
-    return shlex.join(["leyden", "train", *(word for word in words if not _is_of_a_study(word.partition("=")[0]))])
-
-
-def _is_of_a_study(key: str) -> bool:
-    """Whether no run of its own takes this word: where files are found, it needs to know as well."""
-    return key in OF_A_STUDY or (key.startswith("hydra") and key != "hydra.searchpath")
+    return shlex.join(["leyden", "train", *words_of_one_run(words)])
 
 
 def _run_of(setting: Setting, collection: Collection) -> Found:

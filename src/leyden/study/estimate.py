@@ -121,9 +121,9 @@ def _span(values: set[int]) -> str:
 
 
 def _what_decides_on_size(job: Job) -> Any:
-    groups = ("data", "augment", "backbone", "head", "batch_size", "epochs", "steps", "trainer", "compile")
+    groups = ("data", "augment", "backbone", "head", "finetune", "batch_size", "epochs", "steps", "trainer", "compile")
     kept = {key: job.config[key] for key in groups}
-    free = ("head.dropout", "data.seed", "data.split_seed")
+    free = ("head.dropout", "finetune.head_rate", "finetune.decay", "data.seed", "data.split_seed")
     return tuple(sorted((key, str(value)) for key, value in leaves(kept) if key not in free))
 
 

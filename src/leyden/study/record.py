@@ -140,24 +140,28 @@ def _new_study(directory: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+class OtherStudy(ValueError):
+    """Runs would not compare with those of the study that lies in their place."""
+
+
 def check_same_study(directory: Path, study: Mapping[str, Any], plan: Plan) -> None:
     """Refuses a plan whose runs would not compare with those of the study.
 
     Raises:
-        ValueError: names the setting, or says that the code is another.
+        OtherStudy: names the setting, or says that the code is another.
     """
     ways = "give study=<another name> to begin anew, or mixed=true to put them side by side knowingly"
     # Parts that only some lines name are imported by those alone.
     before, now = _code_before(study), code_by_file()
     if study["jobs"] and any(before.get(name, code) != code for name, code in now.items()):
-        raise ValueError(f"{directory} was written by other code, of leyden or of your own parts: {ways}")
+        raise OtherStudy(f"{directory} was written by other code, of leyden or of your own parts: {ways}")
     swept = {*study["factors"], *plan.factors}
     if "experiment" in swept or "study" in swept:
         return  # a recipe may change anything
     for key, before in study["settings"].items():
         now = plan.settings.get(key, before)
         if now != before and not is_among(key, swept):
-            raise ValueError(f"{directory} was written with {key}={before}, not {key}={now}: {ways}")
+            raise OtherStudy(f"{directory} was written with {key}={before}, not {key}={now}: {ways}")
 
 
 def _code_before(study: Mapping[str, Any]) -> dict[str, str]:

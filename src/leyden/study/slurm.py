@@ -64,6 +64,7 @@ class SlurmExecutor:
         directory: Path,
         jobs: int | str = "auto",
         time_limit: float | None = None,
+        runs_per_device: int = 1,
         partition: str | None = None,
         account: str | None = None,
         qos: str | None = None,
@@ -82,6 +83,11 @@ class SlurmExecutor:
     ) -> None:
         if time_limit is not None:
             raise ValueError(f"time_limit={time_limit:g} is not for Slurm: give hydra.launcher.executor.timeout_min=…")
+        if runs_per_device > 1:
+            raise ValueError(
+                f"runs_per_device={runs_per_device} is not for Slurm, which gives each run whole GPUs: ask for a share "
+                "of one by hydra.launcher.executor.gpus=false and additional_parameters"
+            )
         if timeout_min is not None and signal_delay_s >= timeout_min * 60:
             raise ValueError(
                 f"hydra.launcher.executor.signal_delay_s={signal_delay_s} leaves no time to train before "
@@ -166,7 +172,7 @@ class SlurmExecutor:
         """
         submitted = self._submitted()
         # Before Slurm is asked: a search hands out such a job later, when it may have said how it ended.
-        self.ended_before = {job: _end_by_its_record(self.directory / job)[1] for job in submitted}
+        self.ended_before = {job: _end_by_its_record(self.directory.parent / job)[1] for job in submitted}
         known = states(submitted.values())
         if known is None:
             raise ValueError(
