@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,16 @@ import pytest
 
 from leyden import __version__
 from leyden.errors import Interrupted
-from leyden.run import RunRecord, in_place_of, rank, read_record, run_directories, show_warnings, write_atomically
+from leyden.run import (
+    RunRecord,
+    in_place_of,
+    num_cores,
+    rank,
+    read_record,
+    run_directories,
+    show_warnings,
+    write_atomically,
+)
 from leyden.signals import Signals
 
 
@@ -33,6 +43,7 @@ def test_record_says_running_then_finished(tmp_path: Path) -> None:
     ("error", "status", "has_traceback"),
     [
         (ValueError("head.dropout=2 is out of range"), "failed", True),
+        (ValueError("photos/f\udcfcr.jpg cannot be read"), "failed", True),
         (Interrupted(15, Path("runs/x"), is_saved=True), "interrupted", False),
     ],
 )
@@ -43,6 +54,25 @@ def test_record_says_how_a_run_ended(error: BaseException, status: str, has_trac
     assert record["status"] == status
     assert record["reason"]
     assert (tmp_path / "error.txt").exists() == has_traceback
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1), ({"cpu.max": "200000 100000\n"}, 2), ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "50000 100000\n"}, 1), ({}, 8), ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "1"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+    ],
+)  # fmt: skip
+def test_a_container_has_as_many_cores_as_it_has_time_of(
+    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leyden.run.CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(8))
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert num_cores() == expected
 
 
 def test_run_that_begins_where_one_had_saved_nothing_keeps_no_error_of_it(tmp_path: Path) -> None:

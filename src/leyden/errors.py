@@ -73,6 +73,10 @@ def command(program: str) -> str:
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     """One line that says what was wrong, where, and what to do; `arguments` are those of the command line."""
+    return printable(_explain(error, arguments))
+
+
+def _explain(error: BaseException, arguments: Sequence[str]) -> str:
     part = ""
     while isinstance(error, InstantiationException) and error.__cause__ is not None:
         found = re.search(r"full_key: (\S+)", str(error))

@@ -39,6 +39,7 @@ KINDS = {
     "data": dict, "reason": str | None,
 }  # fmt: skip
 OF_AN_ATTEMPT = ("metrics", "intervals", "timings", "calibration")  # what a new one does not take over
+CGROUP = Path("/sys/fs/cgroup")
 LEAST_FREE_BYTES = 50 * 2**20  # less than this is not worth beginning with
 
 
@@ -51,8 +52,14 @@ def rank() -> int:
 
 
 def num_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use: of those that it may run on, as many as its container has time of."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):  # of cgroups v2 and v1
+        with contextlib.suppress(OSError, ValueError):  # none, or the word max
+            quota, period = map(int, " ".join((CGROUP / name).read_text() for name in files).split())
+            if quota > 0:
+                cores = min(cores, max(1, quota // period))
+    return cores
 
 
 def rank_error_path(directory: Path, number: int) -> Path:
@@ -197,7 +204,8 @@ class RunRecord:
         path = self.directory / "error.txt" if self.is_first_rank else rank_error_path(self.directory, rank())
         try:
             if status == "failed":
-                path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+                text = "".join(traceback.format_exception(error))
+                path.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files may be any bytes
             self.update(status=status, reason=explain(error), ended=_now(), seconds=self.seconds)
         except OSError as second:
             logging.getLogger(__name__).error("run.json could not record the failure: %s", second)
