@@ -40,6 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_parts_of_another_test() -> Iterator[None]:
+    """A command puts where it is typed on Python's path, as it may with a process of its own."""
+    before = sys.path[:]
+    yield
+    sys.path[:] = before
+
+
+@pytest.fixture(autouse=True)
 def no_service_of_another_test() -> Iterator[None]:
     """W&B leaves the address of its service in the environment, also of one that has ended."""
     yield

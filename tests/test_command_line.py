@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from leyden import command_line
 from leyden.errors import command
@@ -35,18 +34,6 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
         return code, capfd.readouterr().err.strip().splitlines(), directory
 
     return run
-
-
-def test_a_preset_of_a_study_trains_one_run_where_each_varied_key_has_a_value(train: Callable[..., Any]) -> None:
-    code, said, directory = train("study=lesson_dropout", "seed=0")
-    assert code == 1
-    assert said[-1] == "error: study=lesson_dropout is for a study of several runs: add -m"
-    assert not directory.exists()
-    words = ["backbone=mlp", "backbone.width=8", "epochs=1", "logger=csv", "trainer=cpu", "pictures=false"]
-    code, said, directory = train("study=lesson_dropout", "seed=0", "backbone.dropout=0.2", *words)
-    assert code == 0, said
-    config = yaml.safe_load((directory / "config.yaml").read_text())
-    assert (config["data"]["labels_per_class"], config["backbone"]["dropout"]) == (20, 0.2)
 
 
 BAD_INPUT = {

@@ -9,8 +9,10 @@ import pytest
 import pytorch_lightning as pl
 import timm
 import torch
+from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import LambdaCallback
 
+from leyden import command_line
 from leyden.build import HOOKS_OF_A_STEP, SyncedNorms, build_classifier, build_data, without_empty_hooks
 from leyden.callbacks import Progress
 from leyden.config import CONFIG_DIRECTORY
@@ -135,6 +137,19 @@ def test_batch_norm_over_all_devices_keeps_the_activation_of_timms_norms() -> No
     synced = SyncedNorms().revert(SyncedNorms().apply(network))
     assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in synced.modules())
     torch.testing.assert_close(synced(images), expected)
+
+
+def test_a_preset_of_a_study_trains_one_run_where_each_varied_key_has_a_value(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"hydra.run.dir={tmp_path / 'run'}", "study=lesson_dropout", "seed=0"]
+    assert command_line.train(words) == 1
+    assert "study=lesson_dropout is for a study of several runs: add -m" in capfd.readouterr().err
+    assert not (tmp_path / "run").exists()
+    words += ["backbone.width=8", "epochs=1", "logger=csv", "trainer=cpu", "pictures=false"]
+    assert command_line.train([*words, "backbone.dropout=0.2"]) == 0
+    config = OmegaConf.load(tmp_path / "run" / "config.yaml")
+    assert (config["data"]["labels_per_class"], config["backbone"]["dropout"]) == (20, 0.2)
 
 
 def test_schedule_ends_with_the_last_step(train_run: Train) -> None:

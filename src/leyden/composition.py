@@ -23,9 +23,10 @@ MULTIRUN = {"-m", "--multirun"}
 
 
 def see_own_parts() -> None:
-    """A user's own parts lie where the command is typed, as `python -m leyden` has it."""
-    if (place := os.getcwd()) not in sys.path:
-        sys.path.insert(0, place)
+    """A user's own parts lie where a command works, and where it is typed, as `python -m leyden` has it."""
+    for place in (os.getcwd(), ""):
+        if place not in sys.path:
+            sys.path.insert(0, place)
 
 
 def with_hydra(job: Callable[[DictConfig], Any], signals: Signals, arguments: Sequence[str]) -> None:

@@ -37,7 +37,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wandb]:
         monkeypatch.setenv("WANDB_BASE_URL", server.address)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.setenv("WANDB_MODE", "online")
+        wandb.teardown()  # which knows the server of an earlier test
         yield server
+        wandb.teardown()
 
 
 def start(directory: Path, *words: str) -> subprocess.Popen[str]:
