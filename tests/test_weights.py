@@ -108,6 +108,7 @@ def test_head_of_another_kind_is_not_kept_and_one_of_the_same_keeps_its_statisti
     assert keep_head(LinearHead(4, 3), weights_of(known), names) == "new: that of the weights is of another kind"
     assert keep_head(normed, weights_of(LinearHead(4, 3)), names).startswith("new: that of")
     assert keep_head(normed, weights_of(known), names) == "kept"
+    assert keep_head(LinearHead(4, 3), weights_of(LinearHead(4, 3, dropout=0.2)), names) == "kept"
     assert torch.equal(normed[0].running_mean, known[0].running_mean)  # type: ignore[arg-type]
 
 

@@ -27,8 +27,8 @@ REPEATS = ("seed", "fold", "data.split_seed")  # in which runs of one setting di
 # elsewhere are the same is looked at by itself.
 FREE = (
     "debug", "runs_dir", "pictures", "resume", "logger", "trainer.profiler", "data.root", "data.source.directory",
-    "data.source.file", "data.source.path", "data.num_workers", "data.cache", "data.cache_directory",
-    "data.memory_share", "callbacks.progress",
+    "data.source.file", "data.source.path", "data.source.index_directory", "data.num_workers", "data.cache",
+    "data.cache_directory", "data.memory_share", "callbacks.progress",
     "callbacks.checkpoints.every_n_steps", "callbacks.checkpoints.every_n_minutes", *STUDY_KEYS,
 )  # fmt: skip
 

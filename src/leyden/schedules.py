@@ -85,7 +85,7 @@ def one_cycle(
 def plateau(
     optimizer: Optimizer, total_steps: int, mode: str = "max", factor: float = 0.3, patience: int = 3
 ) -> ReduceLROnPlateau:
-    """The rate times `factor` once more than `patience` epochs brought no gain of 0.01 % in the monitored metric."""
+    """The rate times `factor` once more than `patience` validations bring no gain of 0.01 % in what is monitored."""
     require("schedule.factor", factor, 0 < factor < 1, "a number between 0 and 1")
     require("schedule.patience", patience, patience >= 0, "0 or more")
     require("schedule.mode", mode, mode in ("min", "max"), "min or max")

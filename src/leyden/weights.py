@@ -148,7 +148,9 @@ def keep_head(head: nn.Module, weights: Weights, class_names: Sequence[str]) -> 
     known = list(weights.run.get("data", {}).get("class_names", ()))
     rows = [tensor for name, tensor in weights.head.items() if name.endswith("weight") and tensor.ndim == 2][-1:]
     biases = [tensor for name, tensor in weights.head.items() if name.endswith("bias")][-1:]
-    if known and weights.head and weights.head.keys() != head.state_dict().keys():
+    # By their last words alone: dropout moves a layer to another place.
+    kinds = [{name.rpartition(".")[2] for name in part} for part in (weights.head, head.state_dict())]
+    if known and weights.head and kinds[0] != kinds[1]:
         return "new: that of the weights is of another kind"
     if not known or not linear or not rows or rows[0].shape[1] != linear[0].in_features or len(rows[0]) != len(known):
         return "new"

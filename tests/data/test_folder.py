@@ -114,6 +114,12 @@ def test_class_without_an_image_is_named(tmp_path: Path) -> None:
         folder(tmp_path).load(tmp_path)
 
 
+def test_test_part_without_an_image_is_not_dealt_from_the_training_part(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.heic", "test/b/1.heic")
+    with pytest.raises(ValueError, match=r"test has class directories and no image \(\.bmp"):
+        folder(tmp_path).load(tmp_path)
+
+
 def test_class_of_the_test_part_alone_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "train/a/1.png", "train/b/1.png", "test/c/1.png")
     with pytest.raises(ValueError, match=r"there is no class 'c' in .*train"):

@@ -20,7 +20,7 @@ from leyden.data import Digits
 from leyden.data.decoding import write_skipped
 from leyden.data.image_file import read_image
 from leyden.data.sources import Files
-from leyden.doctor.label_errors import _tested, suspects
+from leyden.doctor.label_errors import _tested, read_answers, suspects
 from running import SHORT, FinishedRun
 from studies import Study
 
@@ -124,6 +124,15 @@ def test_data_that_changed_since_the_run_are_refused(
     Image.new("L", (8, 8), 99).save(directory / "3" / "new.png")
     assert command_line.doctor([str(run.directory)]) == 1
     assert "changed since" in capfd.readouterr().err
+
+
+def test_answers_about_other_data_are_not_mixed(train_run: Train, write_digits: Callable[..., Path]) -> None:
+    directory = write_digits()
+    words = [f"data.root={directory}", "data.source.image_size=8", "data.source.channels=1", "data.num_workers=0"]
+    words += ["data.source.mean=[0.3]", "data.source.std=[0.4]"]
+    runs = [train_run().directory, train_run("data=image_folder", *words).directory]
+    with pytest.raises(ValueError, match="has other images or labels than"):
+        read_answers(runs)
 
 
 def test_left_out_file_whose_name_is_no_text_counts_as_left_out(tmp_path: Path) -> None:

@@ -48,8 +48,8 @@ class ImageFolder:
         """Lists the files; symbolic links may lead anywhere below `root`, where that holds the directory.
 
         Raises:
-            ValueError: a class has no image, a part has a class that the training part has not, or a symbolic link
-                leads out of the root or to where it lies.
+            ValueError: a class, or a part, has no image, a part has a class that the training part has not, or a
+                symbolic link leads out of the root or to where it lies.
         """
         border = Border(root if lies_in(os.path.realpath(self.directory), os.path.realpath(root)) else self.directory)
         paths: list[str] = []
@@ -67,6 +67,9 @@ class ImageFolder:
                 paths += [f"{prefix}/{path}" for path in found]
                 labels += [self.class_names.index(name)] * len(found)
                 parts += [part] * len(found)
+            if part not in parts and subdirectories(folder):  # others would be tested on in their place
+                kinds = ", ".join(sorted(SUFFIXES))
+                raise ValueError(f"{folder} has class directories and no image ({kinds}): delete it or put some there")
         self._warn_of_images_without_a_class()
         read = functools.partial(read_image, image_size=self.image_size, channels=self.channels)
         has_parts = len(self.parts) > 1

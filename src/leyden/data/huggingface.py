@@ -144,7 +144,8 @@ def _load(path: str, configuration: str | None) -> Any:
     Raises:
         ValueError: the library is not installed, or finds no data set; says what it said.
     """
-    if find_spec("datasets") is None:
+    spec = find_spec("datasets")
+    if spec is None or spec.origin is None:  # a directory of that name is found as well
         raise ValueError("data=huggingface needs the package datasets: pip install datasets")
     import datasets
 

@@ -10,7 +10,7 @@ import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +59,16 @@ def read_answers(runs: Sequence[Path]) -> tuple[Answers, ImageDataModule]:
     """The test answers of all runs, averaged where several have answered for an image, and the data set of the last.
 
     Raises:
-        ValueError: a run's data have changed, or it kept no probabilities of labels.
+        ValueError: a run's data have changed, or are not those of the others, or it kept no probabilities of labels.
     """
     sums: dict[int, NDArray[np.float32]] = {}
     counts: dict[int, int] = {}
+    seen: set[tuple[Any, ...]] = set()
     for run in runs:
         data = _data_of(run)
+        seen.add((data.name, tuple(data.class_names), data.labels.cpu().numpy().tobytes()))
+        if len(seen) > 1:
+            raise ValueError(f"{run} has other images or labels than {runs[0]}: give the directories of one of them")
         predictions = read_predictions(run)
         if predictions is None or predictions.label_confidences is None or predictions.confidences is None:
             raise ValueError(

@@ -94,10 +94,10 @@ def _mark(fingerprint: str) -> bool:
 
     The mark is set before the look, so that of two processes one looks; a look that is interrupted counts.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leyden" / "doctor"
     try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leyden" / "doctor"
         cache.mkdir(parents=True, exist_ok=True)
         (cache / fingerprint).touch(exist_ok=False)
-    except OSError:
+    except (OSError, RuntimeError):  # or no home
         return False
     return True
