@@ -20,10 +20,9 @@ from PIL import Image
 
 from leyden import command_line
 from leyden.loggers import WandbLogger
-from leyden.metric_names import read_numbers
+from leyden.metric_names import OF_TEST, ROW, read_numbers
 from leyden.predictions import Predictions, write_predictions
 from leyden.study.job import WANDB_SERVICE
-from leyden.wandb_names import OF_TEST, ROW
 from wandb_server import KEY, Wandb, wandb_server
 
 OF_WANDB = {"_step", "_runtime", "_timestamp", ROW, OF_TEST}

@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from leyden.metric_names import read_numbers
-from leyden.wandb_names import OF_TEST, ROW
+from leyden.metric_names import OF_TEST, ROW, read_numbers
 from running import SHORT, FinishedRun, read_wandb_run
 
 OF_WANDB = {"_step", "_runtime", "_timestamp", ROW, OF_TEST}

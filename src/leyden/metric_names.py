@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:  # this module is read where nothing else needs torch
 
 NUM_CALIBRATION_BINS = 15
 LAYERS = "layers"  # norms of each layer are below it, `layers/head/weight_norm`
+ROW = "row"  # at a tool that follows metrics.csv: the number of the last row that is there
+OF_TEST = "row_of_test"  # 1 where that one is of a test, else 0
 TOP_5_FROM = 10  # top-5 accuracy says something only for more classes than this
 
 # The one number that a run is told by.
@@ -84,6 +86,11 @@ def is_percentage(name: str) -> bool:
 def is_of_the_test(row: Iterable[str]) -> bool:
     """Whether a row of `metrics.csv` is that of a test, by its names."""
     return any(name.startswith("test/") for name in row)
+
+
+def numbered(index: int, row: Mapping[str, float]) -> dict[str, float]:
+    """A row of `metrics.csv` as a tool is given it; its number comes last, and says that the row is there whole."""
+    return {**row, OF_TEST: int(is_of_the_test(row)), ROW: index}
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

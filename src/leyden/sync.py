@@ -26,11 +26,11 @@ from leyden.errors import explain
 from leyden.lock import Lock
 from leyden.loggers.lineage import logger_of
 from leyden.loggers.weights_and_biases import WandbLogger, exit_code
-from leyden.metric_names import read_numbers
+from leyden.metric_names import ROW, read_numbers
 from leyden.run import read_record, run_directories, working_directory, write_atomically
 from leyden.study.job import environment_of_a_job
 from leyden.study.record import KILLED
-from leyden.wandb_names import ENDED, ROW, check_key, host
+from leyden.wandb_names import ENDED, check_key, host
 
 log = logging.getLogger(__name__)
 

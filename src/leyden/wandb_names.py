@@ -16,8 +16,6 @@ PREDICTIONS = "predictions"  # a table
 CONFUSION_MATRIX = "confusion_matrix"  # charts of W&B's own kinds, `wandb.plot`
 RELIABILITY = "reliability"
 PICTURES = "pictures"  # those of the run directory, `pictures/confusion_matrix`
-ROW = "row"  # of metrics.csv, the number of the last one that is there
-OF_TEST = "row_of_test"  # 1 where that one is of a test, else 0
 ENDED = "ended"  # in the summary: when the attempt ended that is there whole
 MOST_LETTERS = 128  # of the name or the group of a run
 NOT_IN_A_FILTER = r"[=<>'\"\\\n]"  # W&B's language of filters has no escapes

@@ -239,21 +239,29 @@ def test_runs_too_short_to_judge_are_not_said_not_to_overfit(tmp_path: Path) -> 
     assert [told["directory"] for told in report["unreadable"]] == [str(study / "0000000003")]
 
 
-def test_command_of_the_best_setting_keeps_the_options_of_the_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        pytest.param(
+            "leyden train --config-dir my/conf optimizer=mine hydra.run.dir=/x/y resume=auto study=mine",
+            "leyden train --config-dir my/conf optimizer=mine", id="the options of the runs",
+        ),
+        pytest.param(
+            "leyden train study=finetune finetune=full seed=0 data=elpv jobs=2 hydra.run.dir=/x",
+            "leyden train study=finetune finetune=full seed=0 data=elpv", id="a preset, which sets more than it varies",
+        ),
+        pytest.param(
+            "leyden train 'hydra.searchpath=[file:///mine]' hydra.run.dir=/x hydra/launcher=ray a=b",
+            "leyden train 'hydra.searchpath=[file:///mine]' a=b", id="where files are found",
+        ),
+    ],
+)  # fmt: skip
+def test_command_of_the_best_setting_keeps_what_decides(given: str, told: str, tmp_path: Path) -> None:
     def change(record: dict[str, Any], levels: dict[str, Any]) -> None:
-        words = "leyden train --config-dir my/conf optimizer=mine hydra.run.dir=/x/y resume=auto study=mine"
-        record["command"] = words
+        record["command"] = given
 
     report, _ = write_report([write_study(tmp_path / "mine", {}, lambda: 0.9, change=change)])
-    assert report["command"] == "leyden train --config-dir my/conf optimizer=mine"
-
-
-def test_command_of_the_best_setting_keeps_a_preset_which_sets_more_than_it_varies(tmp_path: Path) -> None:
-    def change(record: dict[str, Any], levels: dict[str, Any]) -> None:
-        record["command"] = "leyden train study=finetune finetune=full seed=0 data=elpv jobs=2 hydra.run.dir=/x"
-
-    report, _ = write_report([write_study(tmp_path / "mine", {}, lambda: 0.9, change=change)])
-    assert report["command"] == "leyden train study=finetune finetune=full seed=0 data=elpv"
+    assert report["command"] == told
 
 
 def test_a_search_is_not_advised_to_look_for_the_best_seed(tmp_path: Path) -> None:
@@ -261,14 +269,6 @@ def test_a_search_is_not_advised_to_look_for_the_best_seed(tmp_path: Path) -> No
     (study / "optuna.journal").touch()
     report, _ = write_report([study])
     assert any("train the best ones again in a study of their own" in told for told in report["warnings"])
-
-
-def test_command_of_the_best_setting_keeps_where_files_are_found(tmp_path: Path) -> None:
-    def change(record: dict[str, Any], levels: dict[str, Any]) -> None:
-        record["command"] = "leyden train 'hydra.searchpath=[file:///mine]' hydra.run.dir=/x hydra/launcher=ray a=b"
-
-    report, _ = write_report([write_study(tmp_path / "mine", {}, lambda: 0.9, change=change)])
-    assert report["command"] == "leyden train 'hydra.searchpath=[file:///mine]' a=b"
 
 
 def test_sizes_that_differ_by_run_are_told_from_the_fewest_to_the_most(tmp_path: Path) -> None:

@@ -10,11 +10,9 @@ from typing import Any
 from leyden.config import leaves
 from leyden.lock import Lock
 from leyden.loggers.follower import Follower
-from leyden.metric_names import is_of_the_test
+from leyden.metric_names import OF_TEST, ROW, numbered
 
 TAG = "leyden.run_id"  # by which a run that goes on finds its own
-ROW = "row"  # a metric: the number of the last row that was sent
-OF_TEST = "row_of_test"  # 1 where that one is of a test, else 0
 MOST_PARAMETERS, MOST_METRICS = 100, 1000  # in one request
 LONGEST_NAME = 250  # letters, of a metric
 NOT_IN_A_NAME = re.compile(r"[^\w ./-]|(?<=/)\.(?=\.?$)")  # what MLflow refuses, some of it only on Windows
@@ -78,7 +76,7 @@ class MlflowLogger(Follower):
         from mlflow.entities import Metric
 
         now, step = int(1000 * time.time()), int(row["step"])
-        values = row | {OF_TEST: int(is_of_the_test(row)), ROW: index}  # last: it says that the row is there whole
+        values = numbered(index, row)
         metrics = [Metric(name_at_mlflow(name), float(value), now, step) for name, value in values.items()]
         for begin in range(0, len(metrics), MOST_METRICS):
             self.client.log_batch(self.run, metrics=metrics[begin : begin + MOST_METRICS])

@@ -22,14 +22,12 @@ from leyden.histograms import read_of_row
 from leyden.loggers.follower import Follower
 from leyden.loggers.lineage import ARTIFACTS, SECONDS_TO_BEGIN, SECONDS_TO_UPLOAD, data_artifact, model_artifact
 from leyden.loggers.shown import shown_of
-from leyden.metric_names import is_as_good, is_of_the_test, read_numbers
+from leyden.metric_names import OF_TEST, ROW, is_as_good, numbered, read_numbers
 from leyden.run import DONE, is_writable, membership
 from leyden.wandb_names import (
     ENDED,
     FACTORS,
     MOST_LETTERS,
-    OF_TEST,
-    ROW,
     STEP,
     group_of,
     mode_for_this_machine,
@@ -157,8 +155,7 @@ class WandbLogger(Follower):
                 earlier.replace(wandb_directory / "superseded" / earlier.name)
 
     def send(self, index: int, row: dict[str, float]) -> None:
-        counted = {ROW: index, OF_TEST: int(is_of_the_test(row))}
-        self._log(row | self._histograms(row) | counted)
+        self._log(numbered(index, row) | self._histograms(row))
         if self._note_best(row):
             self.run.summary.update(self.best)
 
